@@ -1,0 +1,37 @@
+"""What a loader hands to the trainer. Loaders implement these shapes; the trainer knows nothing else of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input on one rank, on the training device.
+
+    Attributes:
+        views: one tensor per crop size, ``(count * B, 3, size, size)``, normalised float, channels-last,
+            crop-major: rows ``[c * B, (c + 1) * B)`` are crop ``c`` of the B samples.
+        samples: ``(B,)`` int64, indices into the data set.
+        labels: ``(B,)`` int64, identity of each sample, -1 where unknown.
+    """
+
+    views: list[torch.Tensor]
+    samples: torch.Tensor
+    labels: torch.Tensor
+
+
+class Loader(Protocol):
+    """A source of training batches: a pure function of (seed, epoch, step), whatever the engine."""
+
+    def __len__(self) -> int:
+        """Steps in an epoch; equal on every rank."""
+        ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of ``epoch`` from step ``start`` on."""
+        ...

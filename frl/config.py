@@ -1,0 +1,226 @@
+"""The configuration of a run: frozen dataclasses whose field docstrings become the help text."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from frl.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropSpec:
+    """One resolution of the multi-crop (torchvision's ``RandomResizedCrop``)."""
+
+    size: int
+    """Side of the crop after resizing, in pixels."""
+    count: int
+    """Crops of this size per image."""
+    scale: tuple[float, float]
+    """Range of the crop's share of the image area."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Range of the crop's aspect ratio (width / height), log-uniform."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """The multi-crop augmentation; defaults are the paper's (SwAV's with its published strengths)."""
+
+    crops: tuple[CropSpec, ...] = (
+        CropSpec(size=224, count=2, scale=(0.14, 1.0)),
+        CropSpec(size=96, count=6, scale=(0.05, 0.14)),
+    )
+    """Resolutions; the assignments are computed on the crops of the first."""
+    flip_p: float = 0.5
+    """Probability of a horizontal flip."""
+    jitter_p: float = 0.8
+    """Probability of the colour jitter."""
+    brightness: float = 0.8
+    """Factor drawn from [1 - x, 1 + x], not below 0."""
+    contrast: float = 0.8
+    """Factor drawn from [1 - x, 1 + x], not below 0; pivots on the crop's mean grey."""
+    saturation: float = 0.8
+    """Factor drawn from [1 - x, 1 + x], not below 0."""
+    hue: float = 0.2
+    """Shift drawn from [-x, x] turns of the colour wheel; at most 0.5."""
+    grey_p: float = 0.2
+    """Probability of dropping the colour."""
+    blur_p: float = 0.5
+    """Probability of a Gaussian blur (23 x 23 taps)."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Range of the blur's standard deviation, in pixels."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from RGB in [0, 1]."""
+    std: tuple[float, float, float] = (0.228, 0.224, 0.225)
+    """Divides RGB after the mean is subtracted."""
+
+    @property
+    def total_crops(self) -> int:
+        """Crops per image over all resolutions."""
+        return sum(spec.count for spec in self.crops)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the samples come from and how they are read."""
+
+    data: Path = Path("faces.beton")
+    """The .beton file to train on."""
+    engine: Literal["ffcv", "torch"] = "ffcv"
+    """Loader: ffcv's native decoder on threads, or a plain PyTorch DataLoader. Same samples, same crops."""
+    workers: int = 0
+    """Decoding threads (ffcv) or processes (torch) per GPU; 0: the cores of this machine shared by its ranks."""
+    prefetch: int = 3
+    """Batches decoded ahead of the step."""
+    on_broken: Literal["raise", "replace"] = "raise"
+    """A JPEG that fails to decode stops the run, or is replaced by the next sample of its batch and counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: a torchvision ResNet, a projector and the prototypes."""
+
+    arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2", "wide_resnet101_2"] = "resnet50"
+    """Backbone, by its torchvision name."""
+    hidden_dim: int = 2048
+    """Width of the projector's hidden layer."""
+    feature_dim: int = 128
+    """Width of the projected, normalised feature."""
+    prototypes: int = 3000
+    """Number of prototypes (clusters)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwAVConfig:
+    """The objective (Caron et al., 2020)."""
+
+    temperature: float = 0.1
+    """Temperature of the softmax over prototypes."""
+    epsilon: float = 0.05
+    """Entropy regularisation of the Sinkhorn assignment."""
+    sinkhorn_iterations: int = 3
+    """Alternating normalisations of the assignment."""
+    queue_length: int = 0
+    """Features kept from earlier steps for the assignment, over all ranks; 0: none. 3840 helps small batches."""
+    queue_from_epoch: int = 15
+    """Epoch from which the queue takes part."""
+    freeze_prototypes_steps: int = -1
+    """Steps during which the prototypes do not learn; -1: the first epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """LARC-SGD with linear warm-up and cosine decay."""
+
+    batch_size: int = 1024
+    """Images per step over all ranks."""
+    epochs: int = 400
+    """Passes over the data."""
+    lr: float = 1.2
+    """Peak learning rate, for batch_size as given (the paper: 4.8 at batch 4096; scale it linearly)."""
+    start_lr: float = 0.075
+    """Learning rate of the first warm-up step (the paper: 0.3 at batch 4096)."""
+    final_lr: float = 0.0012
+    """Learning rate of the last step (the paper: 0.0048 at batch 4096)."""
+    warmup_epochs: float = 10
+    """Epochs of linear warm-up."""
+    momentum: float = 0.9
+    """SGD momentum."""
+    weight_decay: float = 1e-6
+    """L2 penalty, on every parameter, as in the paper's code."""
+    trust: float = 0.001
+    """LARC's trust coefficient; 0: plain SGD."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnnConfig:
+    """Online k-NN accuracy on a labelled .beton, leave-one-out."""
+
+    data: Path | None = None
+    """Labelled .beton to probe; none: no probe."""
+    every_epochs: int = 5
+    """Epochs between two probes."""
+    size: int = 224
+    """Side of the images shown to the backbone."""
+    neighbours: int = 20
+    """Neighbours that vote."""
+    limit: int = 20000
+    """Images used at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines one pre-training run."""
+
+    out: Path = Path("runs/frl")
+    """Folder of the run: checkpoints, logs, resolved configuration."""
+    seed: int = 0
+    """Seeds the weights, the order and every crop."""
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    swav: SwAVConfig = field(default_factory=SwAVConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    knn: KnnConfig = field(default_factory=KnnConfig)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 autocast where the device computes it natively, else fp32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+    resume: bool = True
+    """Go on from the newest checkpoint in `out`, mid-epoch if need be."""
+    checkpoint_every_steps: int = 1000
+    """Steps between two checkpoints; one is always written at the end of an epoch."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints kept."""
+    log_every_steps: int = 20
+    """Steps between two log lines; the device is synchronised only then."""
+    max_steps: int = -1
+    """Stop after this many steps in all (the schedule is not shortened); -1: never."""
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A JSON-ready dictionary of a configuration: paths become strings, tuples become lists."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def validate(config: RunConfig) -> None:
+    """Refuse a configuration that cannot work, naming the option and the remedy.
+
+    Raises:
+        ConfigError: on the first contradiction found.
+    """
+
+    def require(condition: bool, option: str, cause: str, remedy: str) -> None:
+        if not condition:
+            raise ConfigError(f"--{option}", cause, remedy)
+
+    require(len(config.augment.crops) > 0, "augment.crops", "no crop size given", "Give at least one.")
+    for i, spec in enumerate(config.augment.crops):
+        option = f"augment.crops.{i}"
+        require(spec.size > 0 and spec.count > 0, option, "size and count must be positive", "Correct or drop it.")
+        require(0 < spec.scale[0] <= spec.scale[1] <= 1, f"{option}.scale", "not a range in (0, 1]", "Use e.g. 0.14 1.")
+        require(0 < spec.ratio[0] <= spec.ratio[1], f"{option}.ratio", "not a range above 0", "Use e.g. 0.75 1.33.")
+    require(config.augment.total_crops >= 2, "augment.crops", "SwAV compares at least two crops", "Raise a count.")
+    for name in ("flip_p", "jitter_p", "grey_p", "blur_p"):
+        p = getattr(config.augment, name)
+        require(0 <= p <= 1, f"augment.{name}", f"{p} is not a probability", "Use a value in [0, 1].")
+    require(0 <= config.augment.hue <= 0.5, "augment.hue", "the shift exceeds half a turn", "Use at most 0.5.")
+    low, high = config.augment.blur_sigma
+    require(0 < low <= high, "augment.blur_sigma", f"({low}, {high}) is not a range above 0", "Use e.g. 0.1 2.")
+    require(config.optim.batch_size > 1, "optim.batch_size", "BatchNorm needs at least two images", "Use 2 or more.")
+    require(config.optim.epochs > 0, "optim.epochs", "there is nothing to train", "Use at least 1.")
+    require(config.swav.temperature > 0, "swav.temperature", "must be positive", "The paper uses 0.1.")
+    require(config.swav.epsilon > 0, "swav.epsilon", "must be positive", "The paper uses 0.05.")
+    require(config.model.prototypes > 1, "model.prototypes", "one cluster says nothing", "Use more clusters.")

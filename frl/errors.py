@@ -1,0 +1,48 @@
+"""The errors a user meets: each names the subject, the cause and the remedy."""
+
+
+class FrlError(Exception):
+    """Base of every error that frl raises on purpose.
+
+    Args:
+        subject: what is affected: a file, a sample, an option.
+        cause: what is wrong with it.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, subject: object, cause: str, remedy: str) -> None:
+        super().__init__(f"{subject}: {cause}. {remedy}")
+        self.subject = str(subject)
+        self.cause = cause
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:  # exceptions cross process borders by pickling their constructor's arguments
+        return type(self), (self.subject, self.cause, self.remedy)
+
+
+class BetonError(FrlError):
+    """A ``.beton`` file that is broken, truncated or not one at all."""
+
+
+class SourceError(FrlError):
+    """A source of images that cannot be listed."""
+
+
+class WriteError(FrlError):
+    """A ``.beton`` that could not be written."""
+
+
+class LoaderError(FrlError):
+    """A loader that cannot deliver the next batch."""
+
+
+class CheckpointError(FrlError):
+    """A checkpoint that cannot be saved, loaded or trusted."""
+
+
+class ConfigError(FrlError):
+    """A configuration that contradicts itself, the data or the checkpoint."""
+
+
+class TrainingError(FrlError):
+    """A run that cannot go on: a non-finite loss, a collapsed representation."""

@@ -1,0 +1,1 @@
+"""From a ``.beton`` to the views of a training step: order, plan, loaders, augmentation."""

@@ -1,0 +1,39 @@
+"""Installs frl, its pipelines and writers. Pinned versions for a known-good environment: requirements.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "frl" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="frl",
+    version=VERSION,
+    description="Pre-train face representations without labels: SwAV on FFCV, fast and exact",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["frl*", "pipelines*", "writers*"]),
+    install_requires=[
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "numpy>=2.0",
+        "numba>=0.61",
+        "opencv-python>=4.10",
+        "tensorboard>=2.18",
+        "tqdm>=4.66",
+        "tyro>=1.0",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "ffcv": ["ffcv==1.0.2"],
+        "dali": ["nvidia-dali-cuda130==2.4.0"],
+        "faces": ["dlib-bin>=19.24"],
+        "export": ["safetensors>=0.5", "timm>=1.0"],
+        "dev": ["ruff", "mypy", "pytest>=8", "pytest-timeout", "hypothesis", "timm>=1.0", "safetensors>=0.5"],
+    },
+    entry_points={"console_scripts": ["frl = frl.cli:main"]},
+)

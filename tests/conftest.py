@@ -1,0 +1,14 @@
+"""Fixtures shared by all tests."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_faces() -> Path:
+    """The folder of real faces beside a development checkout; tests that want it skip elsewhere."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "faces"
+    if not folder.is_dir():
+        pytest.skip("the folder of real faces is not here")
+    return folder

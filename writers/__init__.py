@@ -1,0 +1,1 @@
+"""From faces as people store them to ``.beton`` files."""
