@@ -16,7 +16,8 @@ class FrlError(Exception):
         self.cause = cause
         self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:  # exceptions cross process borders by pickling their constructor's arguments
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # Worker processes send exceptions by pickling the constructor's arguments.
         return type(self), (self.subject, self.cause, self.remedy)
 
 
