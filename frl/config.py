@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from frl.errors import ConfigError
 
@@ -151,6 +153,22 @@ class KnnConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    """The collapse alarm; it watches once the prototypes learn."""
+
+    action: Literal["warn", "stop"] = "warn"
+    """What the alarm does: print a warning, or save a checkpoint and end the run with an error."""
+    patience_steps: int = 2000
+    """Steps for which the signs must last."""
+    max_loss: float = 0.97
+    """Sick above this share of ln(prototypes), the loss of guessing."""
+    min_prototypes_used: float = 0.02
+    """Sick when a smaller share of the prototypes is in use."""
+    min_spread: float = 0.05
+    """Sick when the features' standard deviation (1: isotropic, 0: a point) is smaller."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that defines one pre-training run."""
 
@@ -158,12 +176,13 @@ class RunConfig:
     """Folder of the run: checkpoints, logs, resolved configuration."""
     seed: int = 0
     """Seeds the weights, the order and every crop."""
-    data: DataConfig = field(default_factory=DataConfig)
+    data: Annotated[DataConfig, tyro.conf.arg(name="")] = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     swav: SwAVConfig = field(default_factory=SwAVConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     knn: KnnConfig = field(default_factory=KnnConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 autocast where the device computes it natively, else fp32."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -219,6 +238,12 @@ def validate(config: RunConfig) -> None:
     require(0 <= config.augment.hue <= 0.5, "augment.hue", "the shift exceeds half a turn", "Use at most 0.5.")
     low, high = config.augment.blur_sigma
     require(0 < low <= high, "augment.blur_sigma", f"({low}, {high}) is not a range above 0", "Use e.g. 0.1 2.")
+    require(
+        config.swav.queue_length % config.optim.batch_size == 0,
+        "swav.queue_length",
+        f"{config.swav.queue_length} is not a multiple of the batch size {config.optim.batch_size}",
+        "Keep whole batches in the queue.",
+    )
     require(config.optim.batch_size > 1, "optim.batch_size", "BatchNorm needs at least two images", "Use 2 or more.")
     require(config.optim.epochs > 0, "optim.epochs", "there is nothing to train", "Use at least 1.")
     require(config.swav.temperature > 0, "swav.temperature", "must be positive", "The paper uses 0.1.")

@@ -1,0 +1,61 @@
+"""The console command ``frl``: one module per sub-command, loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+
+from frl import __version__
+from frl.errors import FrlError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: the module whose ``main(arguments)`` runs it, and a line of help."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "doctor": Command("frl.cli.doctor", "say what is installed, what is missing and how to get it"),
+    "synthesize": Command("frl.cli.synthesize", "draw synthetic faces with ground truth, as VGGFace2 folders"),
+    "write": Command("writers.to_beton", "turn folders of faces into a .beton"),
+    "verify": Command("frl.cli.verify", "check a .beton, with --deep every image in it"),
+    "preview": Command("frl.cli.preview", "a picture of images and the crops the network will see"),
+    "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton; under torchrun on many GPUs"),
+    "export": Command("frl.cli.export", "turn a checkpoint into weights for torchvision or the published snippet"),
+    "evaluate": Command("frl.cli.evaluate", "measure weights: face verification, k-NN identity"),
+}
+
+
+def usage() -> str:
+    """The help of the command itself."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join([f"frl {__version__}: face representations without labels", "", "usage: frl COMMAND [OPTIONS]", "",
+                      *lines, "", "frl COMMAND --help lists the options of a command."])  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one sub-command; errors of our own become one line on stderr and exit status 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        print(f"frl: no command {name!r}. Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(COMMANDS[name].module).main(arguments[1:]) or 0
+    except FrlError as error:
+        print(f"frl {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"frl {name}: interrupted", file=sys.stderr)
+        return 130

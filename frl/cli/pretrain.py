@@ -1,0 +1,92 @@
+"""``frl pretrain [PRESET] --data faces.beton --out runs/x [OPTIONS]``."""
+
+from __future__ import annotations
+
+import torch
+import tyro
+from torch import nn
+
+from frl import evaluate
+from frl.config import RunConfig, validate
+from frl.distributed import World, world
+from frl.presets import PRESETS
+from frl.swav import build_objective
+from frl.train import Probe, train, uses_bf16
+from pipelines.loader import WholeImages, make_loader
+
+
+def main(arguments: list[str]) -> None:
+    """Parse a preset and its overrides, then train."""
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else "vggface2"
+    listing = "\n".join(f"{key}: {preset.summary}" for key, preset in PRESETS.items())
+    if name not in PRESETS:
+        raise SystemExit(f"frl pretrain: no preset {name!r}. Presets:\n{listing}")
+    config = tyro.cli(
+        RunConfig,
+        args=[a for i, a in enumerate(arguments) if not (i == 0 and a == name)],
+        default=PRESETS[name].config,
+        prog=f"frl pretrain {name}",
+        description=f"Pre-train on a .beton.\n\nPresets (first argument; default vggface2):\n{listing}",
+    )
+    run(config)
+
+
+def run(config: RunConfig) -> None:
+    """Build the parts of a run on this process's device and train.
+
+    Raises:
+        FrlError: whatever is wrong, in a line.
+    """
+    validate(config)
+    with world(config.device) as place:
+        if place.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            torch.set_float32_matmul_precision("high")
+        loader = make_loader(
+            config.data,
+            config.augment,
+            batch_size=config.optim.batch_size,
+            seed=config.seed,
+            device=place.device,
+            dtype=torch.bfloat16 if uses_bf16(config.precision, place.device) else torch.float32,
+            rank=place.rank,
+            world=place.size,
+        )
+        objective = build_objective(config, len(loader), place)
+        if place.is_main:
+            print(_summary(config, loader.samples, len(loader), place))
+        train(config, loader, objective, world=place, probe=_knn_probe(config, place))
+
+
+def _knn_probe(config: RunConfig, place: World) -> Probe | None:
+    knn = config.knn
+    if knn.data is None:
+        return None
+    images = WholeImages(
+        knn.data,
+        size=knn.size,
+        batch_size=min(config.optim.batch_size, 256),
+        device=place.device,
+        augment=config.augment,
+        limit=knn.limit,
+    )
+
+    def probe(backbone: nn.Module) -> dict[str, float]:
+        features, labels = evaluate.extract_features(backbone, images)
+        return {"knn_top1": evaluate.knn_accuracy(features, labels, neighbours=knn.neighbours)}
+
+    return probe
+
+
+def _summary(config: RunConfig, samples: int, steps: int, place: World) -> str:
+    crops = " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops)
+    precision = "bf16" if uses_bf16(config.precision, place.device) else "fp32"
+    device = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "CPU"
+    rows = {
+        "data": f"{config.data.data}: {samples:,} images, {steps:,} steps an epoch, engine {config.data.engine}",
+        "model": f"{config.model.arch}, {config.model.prototypes} prototypes, crops {crops}",
+        "recipe": f"{config.optim.epochs} epochs, batch {config.optim.batch_size}, peak lr {config.optim.lr:g}",
+        "device": f"{place.size} x {device}, {precision}",
+        "output": f"{config.out}",
+    }
+    return "\n".join(f"{key:>7}  {value}" for key, value in rows.items())

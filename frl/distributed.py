@@ -1,0 +1,92 @@
+"""The process group as torchrun describes it; a single process is a world of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from frl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the ranks of a run.
+
+    Attributes:
+        rank: index of this process over all machines.
+        size: number of processes over all machines.
+        local_rank: index of this process on its machine.
+        local_size: number of processes on this machine.
+        device: the device this process trains on.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes logs and checkpoints."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait until every rank is here (the process group's time limit applies)."""
+        if self.size > 1:
+            dist.barrier()
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Average ``values`` over the ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+
+def pick_device(wanted: str, local_rank: int) -> torch.device:
+    """The device for ``auto``, ``cuda`` or ``cpu``.
+
+    Raises:
+        ConfigError: if ``cuda`` is wanted and this process has no GPU of its own.
+    """
+    gpus = torch.cuda.device_count()
+    if wanted == "cpu" or (wanted == "auto" and gpus == 0):
+        return torch.device("cpu")
+    if gpus <= local_rank:
+        raise ConfigError("--device", f"process {local_rank} of this machine has no GPU of its own ({gpus} found)",
+                          "Start fewer processes, or use --device cpu.")  # fmt: skip
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> Iterator[World]:
+    """Join the process group that torchrun's environment describes, and leave it at the end.
+
+    NCCL carries GPU tensors, gloo CPU tensors. A collective that waits longer than ``timeout`` fails, it does not hang.
+    """
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    place = World(
+        rank=int(os.environ.get("RANK", 0)),
+        size=size,
+        local_rank=local_rank,
+        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        device=pick_device(device, local_rank),
+    )
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
+    if size == 1:
+        yield place
+        return
+    dist.init_process_group("nccl" if place.device.type == "cuda" else "gloo", timeout=timeout)
+    try:
+        yield place
+    finally:
+        dist.destroy_process_group()

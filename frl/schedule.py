@@ -1,0 +1,36 @@
+"""Learning-rate schedules as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+from frl.config import OptimConfig
+
+
+def warmup_cosine(step: int, *, total: int, warmup: int, start: float, peak: float, final: float) -> float:
+    """Linear from ``start`` at step 0 to ``peak`` at the last warm-up step, then a half cosine to ``final``.
+
+    The end points are exact: ``peak`` is reached at step ``warmup - 1`` and again at ``warmup``, where the
+    cosine begins; the last step, ``total - 1``, has ``final``. This is the schedule of SwAV, which the paper adopts.
+
+    Args:
+        step: from 0.
+        total: steps of the run.
+        warmup: steps of the linear part; may be 0.
+    """
+    if step < warmup:
+        return start + (peak - start) * step / max(warmup - 1, 1) if warmup > 1 else peak
+    progress = min((step - warmup) / max(total - 1 - warmup, 1), 1.0)
+    return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * progress))
+
+
+def learning_rate(step: int, steps_per_epoch: int, optim: OptimConfig) -> float:
+    """The learning rate of ``step`` under a run's configuration."""
+    return warmup_cosine(
+        step,
+        total=steps_per_epoch * optim.epochs,
+        warmup=round(steps_per_epoch * optim.warmup_epochs),
+        start=optim.start_lr,
+        peak=optim.lr,
+        final=optim.final_lr,
+    )

@@ -1,0 +1,180 @@
+"""SwAV: swapped prediction of cluster assignments between the crops of an image (Caron et al., 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from frl.config import RunConfig, SwAVConfig
+from frl.distributed import World
+from frl.model import FaceNet
+from frl.sinkhorn import sinkhorn
+
+
+def swapped_prediction_loss(assignments: torch.Tensor, scores: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Cross-entropy between each assignment and the predictions from all *other* crops (eq. 2, multi-crop eq. 6).
+
+    With rows of the assignments summing to one, the cross-entropy is ``logsumexp(s/T) - <q, s>/T``: the
+    log-softmax over the prototypes is never materialised.
+
+    Args:
+        assignments: ``(A, B, K)`` of the first A crops; constants.
+        scores: ``(V, B, K)`` of all V crops, the first A in the same order.
+        temperature: of the softmax.
+
+    Returns:
+        Scalar: mean over samples and over the A * (V - 1) pairs.
+    """
+    crops, assigned = len(scores), len(assignments)
+    logits = scores / temperature
+    agreement = torch.einsum("abk,vbk->avb", assignments, logits)
+    cross_entropy = (logits.logsumexp(-1).unsqueeze(0) - agreement).mean(-1)
+    other = 1 - torch.eye(assigned, crops, device=scores.device)
+    return (cross_entropy * other).sum() / (assigned * (crops - 1))
+
+
+class SwAV(nn.Module):
+    """The objective: from the views of a batch to the loss and what is worth logging.
+
+    Args:
+        net: the network to train.
+        config: temperature, Sinkhorn and queue.
+        crop_counts: crops per image of each resolution; assignments are made on the first resolution's.
+        local_queue: queue length on this rank (the configured length divided by the world size); 0: no queue.
+        queue_from_step: first step at which a full queue takes part in the assignment.
+        freeze_steps: steps during which the prototypes do not learn.
+        encode: how the backbone is called for each resolution; compiled callables go here.
+    """
+
+    def __init__(
+        self,
+        net: FaceNet,
+        config: SwAVConfig,
+        *,
+        crop_counts: Sequence[int],
+        local_queue: int = 0,
+        queue_from_step: int = 0,
+        freeze_steps: int = 0,
+        encode: Sequence[Callable[[torch.Tensor], torch.Tensor]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.config = config
+        self.crop_counts = tuple(crop_counts)
+        self.queue_from_step = queue_from_step
+        self.freeze_steps = freeze_steps
+        self.encode: list[Callable[[torch.Tensor], torch.Tensor]] = list(
+            encode or [net.backbone] * len(self.crop_counts)
+        )
+        self.step = 0
+        width = net.prototypes.in_features
+        self.register_buffer("queue", torch.zeros(self.crop_counts[0], local_queue, width), persistent=False)
+        self.queue: torch.Tensor
+        self.queue_filled = 0
+        self.batch = 0
+
+    def forward(self, views: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Loss of one batch.
+
+        Args:
+            views: one ``(count * B, 3, size, size)`` tensor per resolution, crop-major.
+
+        Returns:
+            ``loss`` (scalar, with gradient) and, detached: ``spread`` (scalar: standard deviation of the unit features
+            over the batch times the square root of their width; 1 when isotropic, 0 when collapsed) and ``usage``
+            ``(K,)``: the assigned mass of each prototype, summing to 1.
+        """
+        pooled = torch.cat([encode(view) for encode, view in zip(self.encode, views, strict=True)])
+        features = self.net.project(pooled)
+        scores = self.net.score(features)
+        crops = sum(self.crop_counts)
+        features = features.view(crops, -1, features.shape[-1])
+        scores = scores.view(crops, features.shape[1], -1)
+        assigned = features[: self.crop_counts[0]].detach()
+        assignments = self.assign(assigned, scores[: self.crop_counts[0]].detach())
+        loss = swapped_prediction_loss(assignments, scores, self.config.temperature)
+        return {
+            "loss": loss,
+            "spread": (assigned[0].var(0).mean() * assigned.shape[-1]).sqrt(),
+            "usage": assignments.mean((0, 1)),
+        }
+
+    @torch.no_grad()
+    def assign(self, features: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Assignments ``(A, B, K)`` of the batch, balanced together with the queue once that is full and due."""
+        batch = scores.shape[1]
+        if self.queue_filled and self.queue_filled >= self.queue.shape[1] and self.step >= self.queue_from_step:
+            scores = torch.cat(
+                [scores, self.net.score(self.queue.flatten(0, 1)).view(*self.queue.shape[:2], -1)], dim=1
+            )
+        assignments = sinkhorn(scores, self.config.epsilon, self.config.sinkhorn_iterations)[:, :batch]
+        if self.queue.shape[1]:
+            self.queue.copy_(torch.cat([features, self.queue], dim=1)[:, : self.queue.shape[1]])
+            self.queue_filled = min(self.queue_filled + batch, self.queue.shape[1])
+            self.batch = batch
+        return assignments
+
+    def before_step(self, step: int) -> None:
+        """Between backward and the optimiser's step: keep the prototypes still while they are frozen."""
+        if step < self.freeze_steps:
+            self.net.prototypes.weight.grad = None
+
+    def after_step(self, step: int) -> None:
+        """After the optimiser's step: back to unit prototypes."""
+        self.net.normalise_prototypes()
+        self.step = step + 1
+
+    def load_progress(self, step: int, queue: torch.Tensor, rank: int, world_size: int) -> None:
+        """Go on from ``step`` with this rank's share of a queue that ``gather_queue`` returned."""
+        self.step = step
+        if not queue.numel():
+            return
+        mine = queue.chunk(world_size, dim=2)[rank]
+        self.batch = mine.shape[2]
+        self.queue_filled = mine.shape[1] * mine.shape[2]
+        self.queue[:, : self.queue_filled] = mine.flatten(1, 2)
+
+    def gather_queue(self, world_size: int) -> torch.Tensor:
+        """The filled part of the queue over all ranks, ``(A, steps, batch, D)``, newest step first. A collective call.
+
+        The steps stay whole, so that another number of ranks can share them out anew.
+        """
+        local = self.queue[:, : self.queue_filled]
+        if not local.numel():
+            return local.new_zeros(0)
+        local = local.unflatten(1, (-1, self.batch)).contiguous()
+        if world_size == 1:
+            return local.clone()
+        parts = [torch.empty_like(local) for _ in range(world_size)]
+        dist.all_gather(parts, local)
+        return torch.cat(parts, dim=2)
+
+
+def build_objective(config: RunConfig, steps_per_epoch: int, world: World) -> SwAV:
+    """The network and its objective on this rank's device; every rank starts from the same weights."""
+    torch.manual_seed(config.seed)
+    net = FaceNet(config.model).to(memory_format=torch.channels_last)
+    freeze = config.swav.freeze_prototypes_steps
+    return SwAV(
+        net,
+        config.swav,
+        crop_counts=[spec.count for spec in config.augment.crops],
+        local_queue=config.swav.queue_length // world.size,
+        queue_from_step=config.swav.queue_from_epoch * steps_per_epoch,
+        freeze_steps=steps_per_epoch if freeze < 0 else freeze,
+        encode=_encoders(net.backbone, config, world.device),
+    ).to(world.device)
+
+
+def _encoders(
+    backbone: nn.Module, config: RunConfig, device: torch.device
+) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    compiled = config.compile == "on" or (config.compile == "auto" and device.type == "cuda")
+    if not compiled:
+        return [backbone] * len(config.augment.crops)
+    # DDP's graph splitting overlaps communication inside one graph; here each crop size is a graph of its own.
+    torch._dynamo.config.optimize_ddp = False
+    return [torch.compile(backbone, dynamic=False) for _ in config.augment.crops]

@@ -1,0 +1,322 @@
+"""The training loop: batches in, checkpoints and logs out. Resumes exactly, in mid-epoch, on any number of ranks."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from frl import checkpoint
+from frl.batch import Batch, Loader
+from frl.config import RunConfig, as_dict
+from frl.distributed import World
+from frl.errors import CheckpointError, TrainingError
+from frl.files import atomic_write
+from frl.health import CollapseAlarm, Vitals
+from frl.logbook import Logbook
+from frl.optimiser import LarcSGD
+from frl.schedule import learning_rate
+from frl.swav import SwAV
+
+Probe = Callable[[nn.Module], dict[str, float]]
+
+
+def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, probe: Probe | None = None) -> None:
+    """Train ``objective`` on the batches of ``loader`` until ``config`` says enough.
+
+    Args:
+        config: of the run; already validated.
+        loader: batches of this rank.
+        objective: on ``world.device``.
+        world: this process among the ranks.
+        probe: called with the backbone every ``config.knn.every_epochs`` epochs on the main rank; returns scores.
+
+    Raises:
+        TrainingError: on a non-finite loss, or a collapse if the alarm is to stop the run.
+        CheckpointError: if a checkpoint cannot be written, or belongs to another run.
+    """
+    steps_per_epoch = len(loader)
+    last_step = steps_per_epoch * config.optim.epochs
+    if config.max_steps >= 0:
+        last_step = min(last_step, config.max_steps)
+    optimiser = LarcSGD(
+        objective.parameters(),
+        lr=config.optim.start_lr,
+        momentum=config.optim.momentum,
+        weight_decay=config.optim.weight_decay,
+        trust=config.optim.trust,
+    )
+    run = Run(config, loader, objective, optimiser, world)
+    step = run.resume()
+    model = _distribute(objective, world)
+    autocast = _autocast(config.precision, world.device)
+
+    with (
+        Logbook(config.out, total_steps=last_step, first_step=step, enabled=world.is_main) as logbook,
+        _termination() as termination,
+    ):
+        meter = Meter(config, objective, world, logbook, steps_per_epoch)
+        while step < last_step:
+            epoch, start = divmod(step, steps_per_epoch)
+            for batch in meter.timed(loader.epoch(epoch, start)):
+                if step == run.first_step:
+                    logbook.crops(step, batch.views, config.augment)
+                rate = learning_rate(step, steps_per_epoch, config.optim)
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                optimiser.zero_grad(set_to_none=True)
+                with autocast():
+                    outputs = model(batch.views)
+                outputs["loss"].backward()
+                objective.before_step(step)
+                optimiser.step()
+                objective.after_step(step)
+                step += 1
+                meter.add(outputs)
+
+                epoch_ends = step % steps_per_epoch == 0
+                saving = epoch_ends or step == last_step or step % config.checkpoint_every_steps == 0
+                if saving or step % config.log_every_steps == 0:
+                    stopping = meter.flush(step, rate, termination.requested, before_stop=run.save)
+                    if saving or stopping:
+                        run.save(step)
+                    if stopping:
+                        logbook.say(f"stopped on request after step {step}; the same command goes on from there")
+                        return
+                if epoch_ends and probe is not None and _is_due(step // steps_per_epoch, step == last_step, config):
+                    if world.is_main:
+                        logbook.scalars(step, probe(objective.net.backbone), epoch=epoch)
+                    world.barrier()
+                if step >= last_step:
+                    break
+
+
+class Run:
+    """The state that outlives the process: weights, momentum, queue and position."""
+
+    def __init__(self, config: RunConfig, loader: Loader, objective: SwAV, optimiser: LarcSGD, world: World) -> None:
+        self.config = config
+        self.objective = objective
+        self.optimiser = optimiser
+        self.world = world
+        self.folder = config.out / "checkpoints"
+        self.first_step = 0
+        self.data = {
+            "fingerprint": getattr(loader, "dataset_fingerprint", ""),
+            "samples": getattr(loader, "samples", 0),
+        }
+
+    def resume(self) -> int:
+        """Load the newest checkpoint, if there is one and the configuration wants it; the step to go on from.
+
+        Raises:
+            CheckpointError: if the folder holds another run.
+        """
+        state = checkpoint.load_newest(self.folder) if self.config.resume else None
+        if not self.config.resume and checkpoint.saved(self.folder):
+            raise CheckpointError(self.folder, "holds the checkpoints of an earlier run", "Choose another --out.")
+        if state is None:
+            if self.world.is_main:
+                self._write_config()
+            return 0
+        self._check_same_run(state)
+        self.objective.net.load_state_dict(state["model"], strict=True)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.objective.load_progress(state["step"], state["queue"], self.world.rank, self.world.size)
+        self.first_step = state["step"]
+        return self.first_step
+
+    def save(self, step: int) -> None:
+        """Write the checkpoint of ``step``; a collective call."""
+        queue = self.objective.gather_queue(self.world.size)
+        if self.world.is_main:
+            state = {
+                "step": step,
+                "model": self.objective.net.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "queue": queue,
+                "config": as_dict(self.config),
+                "data": self.data,
+                "torch": torch.__version__,
+            }
+            checkpoint.save(checkpoint.path_of(self.folder, step), state)
+            checkpoint.prune(self.folder, self.config.keep_checkpoints)
+        self.world.barrier()
+
+    def _write_config(self) -> None:
+        with atomic_write(self.config.out / "config.json") as stream:
+            stream.write(json.dumps(as_dict(self.config), indent=2).encode())
+
+    def _check_same_run(self, state: dict[str, Any]) -> None:
+        ours = {**_flat(self._defining(as_dict(self.config))), **_flat({"data": self.data})}
+        theirs = {**_flat(self._defining(state["config"])), **_flat({"data": state["data"]})}
+        differences = [
+            f"{key}: {theirs.get(key)} -> {ours.get(key)}"
+            for key in sorted(ours.keys() | theirs.keys())
+            if ours.get(key) != theirs.get(key)
+        ]
+        if differences:
+            raise CheckpointError(
+                self.folder,
+                "belongs to a run that differs in " + "; ".join(differences),
+                "Restore these options to go on with it, or choose another --out.",
+            )
+
+    @staticmethod
+    def _defining(config: dict[str, Any]) -> dict[str, Any]:
+        """The part of a configuration that fixes every weight of the run, whatever the machine."""
+        return {key: config[key] for key in ("seed", "augment", "model", "swav", "optim")}
+
+
+class Meter:
+    """Sums what the steps report on the device; the host waits for it only in ``flush``."""
+
+    def __init__(
+        self, config: RunConfig, objective: SwAV, world: World, logbook: Logbook, steps_per_epoch: int
+    ) -> None:
+        self.config = config
+        self.world = world
+        self.logbook = logbook
+        self.steps_per_epoch = steps_per_epoch
+        prototypes = config.model.prototypes
+        self.alarm = CollapseAlarm(prototypes, config.health, objective.freeze_steps)
+        # One vector, so that one reduction carries everything: loss, spread, stop request, prototype masses.
+        self.sums = torch.zeros(3 + prototypes, device=world.device)
+        self._restart()
+
+    def _restart(self) -> None:
+        self.sums.zero_()
+        self.steps = 0
+        self.waited = 0.0
+        self.since = time.perf_counter()
+
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Pass the batches on and measure how long each was waited for."""
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, outputs: dict[str, torch.Tensor]) -> None:
+        """Count one step; no synchronisation."""
+        self.sums[0] += outputs["loss"].detach()
+        self.sums[1] += outputs["spread"]
+        self.sums[3:] += outputs["usage"]
+        self.steps += 1
+        self.logbook.advance()
+
+    def flush(self, step: int, rate: float, stop_requested: bool, before_stop: Callable[[int], None]) -> bool:
+        """Log the interval that ends with ``step``; whether any rank was asked to stop. A collective call.
+
+        Raises:
+            TrainingError: on a non-finite loss, or a collapse if the alarm is to stop the run (saved before).
+        """
+        self.sums[2] = float(stop_requested) * self.steps
+        means = (self.world.mean(self.sums) / self.steps).cpu()
+        seconds = time.perf_counter() - self.since
+        usage = means[3:]
+        vitals = Vitals(
+            loss=means[0].item(),
+            spread=means[1].item(),
+            prototypes_used=(usage * len(usage) > 0.1).float().mean().item(),
+        )
+        values = {
+            "loss": vitals.loss,
+            "lr": rate,
+            "prototypes_used": vitals.prototypes_used,
+            "spread": vitals.spread,
+            "images_per_s": self.config.optim.batch_size * self.steps / seconds,
+            "data_wait": self.waited / seconds,
+        }
+        self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch)
+        self.logbook.usage(step, usage)
+        self._judge(step, vitals, before_stop)
+        self._restart()
+        return means[2].item() > 0
+
+    def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[int], None]) -> None:
+        if not vitals.loss < float("inf"):
+            raise TrainingError(
+                f"step {step}",
+                f"the loss is {vitals.loss}",
+                "The newest checkpoint is from before it. Lower --optim.lr or use --precision fp32, then run again.",
+            )
+        alarm = self.alarm.observe(step, vitals)
+        if alarm is None:
+            return
+        if self.config.health.action == "stop":
+            before_stop(step)
+            raise TrainingError(f"step {step}: collapse", alarm, "Or let it run with --health.action warn.")
+        self.logbook.say(f"warning: step {step}: collapse: {alarm}")
+
+
+class Termination:
+    """Whether the process was asked to end."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+@contextmanager
+def _termination() -> Iterator[Termination]:
+    """Turn the first SIGTERM into a request; a second one ends the process at once."""
+    termination = Termination()
+
+    def request(signum: int, frame: object) -> None:
+        termination.requested = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    try:
+        before = signal.signal(signal.SIGTERM, request)
+    except ValueError:  # only the main thread may handle signals; elsewhere nobody asks
+        yield termination
+        return
+    try:
+        yield termination
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _distribute(objective: SwAV, world: World) -> nn.Module:
+    if world.size == 1 or not dist.is_initialized():
+        return objective
+    # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved.
+    return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Whether the network computes in bf16 under ``precision`` (auto, bf16, fp32) on ``device``."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16"
+
+
+def _autocast(precision: str, device: torch.device) -> Callable[[], Any]:
+    if uses_bf16(precision, device):
+        return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext
+
+
+def _is_due(epochs_done: int, is_last: bool, config: RunConfig) -> bool:
+    return is_last or epochs_done % config.knn.every_epochs == 0
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
