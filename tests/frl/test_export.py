@@ -1,0 +1,217 @@
+"""Exports load where they should, bit for bit; what does not fit is refused by name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+
+from frl import checkpoint as checkpoints
+from frl.config import ModelConfig, RunConfig, as_dict
+from frl.errors import CheckpointError, ConfigError
+from frl.export import ARCHITECTURES, backbone_state, export, infer_arch, load_backbone
+from frl.model import FaceNet, build_backbone
+
+CLASSIFIER = {"fc.weight", "fc.bias"}
+
+
+@pytest.fixture(scope="module")
+def trained() -> FaceNet:
+    """A network whose every weight and statistic differs from its initial value, in the trainer's memory format."""
+    torch.manual_seed(5)
+    model = ModelConfig(arch="resnet18", hidden_dim=16, feature_dim=8, prototypes=12)
+    net = FaceNet(model).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+        net.train().backbone(torch.randn(4, 3, 64, 64))
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def saved(trained: FaceNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "step-000000001.pt"
+    checkpoints.save(path, {"model": trained.state_dict(), "step": 1, "config": as_dict(RunConfig())})
+    return path
+
+
+def outputs(backbone: torch.nn.Module) -> torch.Tensor:
+    """Pooled features of fixed random images, contiguous weights and input so that the arithmetic is the same."""
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    backbone.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        return backbone.to(memory_format=torch.contiguous_format).eval()(images)
+
+
+@pytest.fixture(scope="module")
+def expected(trained: FaceNet) -> torch.Tensor:
+    backbone, _ = build_backbone("resnet18")
+    backbone.load_state_dict(trained.backbone.state_dict())
+    return outputs(backbone)
+
+
+def test_torchvision_export_lacks_only_the_classifier(saved: Path, tmp_path: Path, expected: torch.Tensor) -> None:
+    path = export(saved, tmp_path / "deep" / "backbone.pt", "torchvision")
+    state = torch.load(path, weights_only=True)
+    network = torchvision.models.resnet18(weights=None)
+    result = network.load_state_dict(state, strict=False)
+    assert set(result.missing_keys) == CLASSIFIER
+    assert result.unexpected_keys == []
+    assert torch.equal(outputs(network), expected)
+
+
+def test_frl_export_loads_as_the_authors_publish_it(saved: Path, tmp_path: Path, expected: torch.Tensor) -> None:
+    path = export(saved, tmp_path / "released.pth", "frl")
+    # The steps of the model zoo: take 'state_dict', cut the prefix off wherever it stands, load leniently.
+    released = torch.load(path, map_location=torch.device("cpu"), weights_only=True)["state_dict"]
+    network = torchvision.models.resnet18(weights=None)
+    result = network.load_state_dict({k.replace("module.base_net.", ""): v for k, v in released.items()}, strict=False)
+    assert set(result.missing_keys) == CLASSIFIER
+    assert result.unexpected_keys == []
+    assert torch.equal(outputs(network), expected)
+
+
+@pytest.mark.parametrize("format", ["torchvision", "frl"])
+def test_exported_tensors_are_portable(saved: Path, tmp_path: Path, format: Any) -> None:
+    content = torch.load(export(saved, tmp_path / "x.pt", format), weights_only=True)
+    for name, tensor in content.get("state_dict", content).items():
+        assert type(tensor) is torch.Tensor and not tensor.requires_grad
+        assert tensor.is_contiguous(), name
+        assert tensor.dtype == (torch.int64 if name.endswith("num_batches_tracked") else torch.float32), name
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes, name
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+
+
+def layouts(net: FaceNet) -> dict[str, dict[str, Any]]:
+    """The same backbone as each of the projects writes it, with their other tensors around it."""
+    backbone = dict(net.backbone.state_dict())
+    others = {"projection_net.net.0.weight": torch.zeros(4, 4), "prototypes.weight": torch.zeros(12, 8)}
+    heads = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+
+    def prefixed(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {prefix + name: tensor for name, tensor in state.items()}
+
+    return {
+        "ours": {"format": "frl-checkpoint", "version": 1, "step": 3, "model": dict(net.state_dict())},
+        "torchvision": backbone | heads,
+        "torchvision without fc": backbone,
+        "torchvision under DDP": prefixed("module.", backbone | others),
+        "released": {
+            "epoch": 400,
+            "state_dict": prefixed("module.base_net.", backbone) | prefixed("module.", others),
+            "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+        },
+        "released without DDP": {"state_dict": prefixed("base_net.", backbone) | others},
+        "released MoCo": {
+            "state_dict": prefixed("module.encoder_q.", backbone | heads)
+            | prefixed("module.encoder_k.", {k: torch.zeros_like(v) for k, v in backbone.items()})
+        },
+        "half precision": {name: t.half() if t.is_floating_point() else t for name, t in backbone.items()},
+        "without counters": {name: t for name, t in backbone.items() if not name.endswith("num_batches_tracked")},
+    }
+
+
+@pytest.mark.parametrize("layout", layouts(FaceNet(ModelConfig(arch="resnet18"))))
+def test_every_layout_gives_the_same_backbone(
+    layout: str, trained: FaceNet, tmp_path: Path, expected: torch.Tensor
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(layouts(trained)[layout], path)
+    backbone, arch = load_backbone(path)
+    assert arch == "resnet18"
+    assert not backbone.training
+    tolerance = 0.05 if layout == "half precision" else 0.0
+    torch.testing.assert_close(outputs(backbone), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_export_round_trip_keeps_every_bit(saved: Path, tmp_path: Path, trained: FaceNet) -> None:
+    released = export(saved, tmp_path / "released.pth", "frl")
+    again = torch.load(export(released, tmp_path / "plain.pt", "torchvision"), weights_only=True)
+    assert again.keys() == trained.backbone.state_dict().keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in trained.backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_architecture_is_told_by_shapes(arch: str) -> None:
+    with torch.device("meta"):
+        backbone, _ = build_backbone(arch)
+    assert infer_arch(backbone.state_dict()) == arch
+
+
+def test_missing_weights_are_named(trained: FaceNet, tmp_path: Path) -> None:
+    state = dict(trained.backbone.state_dict())
+    del state["layer3.1.bn2.running_var"], state["conv1.weight"]
+    torch.save(state, tmp_path / "short.pt")
+    with pytest.raises(CheckpointError, match=r"short\.pt.*resnet18.*conv1\.weight, layer3\.1\.bn2\.running_var"):
+        load_backbone(tmp_path / "short.pt")
+    with pytest.raises(CheckpointError, match="conv1.weight"):
+        export(tmp_path / "short.pt", tmp_path / "out.pt", "torchvision")
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_another_architecture_is_refused(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"resnet50: layer1\.0\.conv3\.weight"):
+        load_backbone(saved, arch="resnet50")
+    with pytest.raises(CheckpointError, match=r"does not fit resnet18: layer1\.2"):
+        load_backbone(_resnet34(tmp_path), arch="resnet18")
+    with pytest.raises(ConfigError, match="vgg16 is unknown"):
+        load_backbone(saved, arch="vgg16")
+
+
+def _resnet34(folder: Path) -> Path:
+    backbone, _ = build_backbone("resnet34")
+    torch.save(backbone.state_dict(), folder / "resnet34.pt")
+    return folder / "resnet34.pt"
+
+
+def test_weights_that_fit_nothing_are_refused(trained: FaceNet, tmp_path: Path) -> None:
+    torch.save(trained.backbone.state_dict() | {"conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match="fit none"):
+        load_backbone(tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize("content", [{}, {"weights": torch.zeros(3)}, {"state_dict": [1, 2]}, {"model": "resnet"}])
+def test_a_file_without_a_resnet_is_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no ResNet"):
+        backbone_state(content)
+    torch.save(content, tmp_path / "empty.pt")
+    with pytest.raises(CheckpointError, match=r"empty\.pt"):
+        load_backbone(tmp_path / "empty.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "text"])
+def test_a_file_that_is_no_dictionary_is_refused(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "list.pt")
+    with pytest.raises(CheckpointError, match=r"list\.pt"):
+        load_backbone(tmp_path / "list.pt")
+
+
+class Malicious:
+    """Runs a shell command when unpickled."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.witness}",)
+
+
+@pytest.mark.parametrize("container", ["zip", "bare pickle"])
+def test_a_pickle_with_code_is_refused_and_does_not_run(container: str, tmp_path: Path) -> None:
+    witness, path = tmp_path / "witness", tmp_path / "evil.pth"
+    content = {"state_dict": {"module.base_net.conv1.weight": Malicious(witness)}}
+    if container == "zip":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    for attempt in (lambda: load_backbone(path), lambda: export(path, tmp_path / "out.pt", "frl")):
+        with pytest.raises(CheckpointError, match=r"evil\.pth"):
+            attempt()
+    assert not witness.exists()
+    torch.load(path, weights_only=False) if container == "zip" else pickle.loads(path.read_bytes())
+    assert witness.exists()  # the trap was armed
