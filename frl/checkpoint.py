@@ -30,7 +30,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     try:
         with atomic_write(path) as stream:
             torch.save({"format": FORMAT, "version": VERSION, **state}, stream)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch's container turns a full disk into a RuntimeError
         raise CheckpointError(path, f"cannot be written ({error})", "Free space or choose another folder.") from error
 
 

@@ -15,7 +15,7 @@ def logsumexp_over_ranks(x: torch.Tensor, dim: int) -> torch.Tensor:
     if not (dist.is_initialized() and dist.get_world_size() > 1):
         return partial
     gathered = partial.new_empty((dist.get_world_size(), *partial.shape))
-    dist.all_gather_into_tensor(gathered, partial.contiguous())
+    dist.all_gather(list(gathered.unbind()), partial.contiguous())
     return gathered.logsumexp(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -145,7 +146,7 @@ class Run:
                 "queue": queue,
                 "config": as_dict(self.config),
                 "data": self.data,
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
             }
             checkpoint.save(checkpoint.path_of(self.folder, step), state)
             checkpoint.prune(self.folder, self.config.keep_checkpoints)
@@ -239,6 +240,12 @@ class Meter:
             "images_per_s": self.config.optim.batch_size * self.steps / seconds,
             "data_wait": self.waited / seconds,
         }
+        if not math.isfinite(vitals.loss):
+            raise TrainingError(
+                f"step {step}",
+                f"the loss is {vitals.loss}",
+                "The newest checkpoint is from before it. Lower --optim.lr or use --precision fp32, then run again.",
+            )
         self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch)
         self.logbook.usage(step, usage)
         self._judge(step, vitals, before_stop)
@@ -246,12 +253,6 @@ class Meter:
         return means[2].item() > 0
 
     def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[int], None]) -> None:
-        if not vitals.loss < float("inf"):
-            raise TrainingError(
-                f"step {step}",
-                f"the loss is {vitals.loss}",
-                "The newest checkpoint is from before it. Lower --optim.lr or use --precision fp32, then run again.",
-            )
         alarm = self.alarm.observe(step, vitals)
         if alarm is None:
             return

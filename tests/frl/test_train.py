@@ -1,0 +1,156 @@
+"""The loop: exact resume after SIGKILL (T2), SIGTERM, the collapse alarm (T8), and what a run leaves behind."""
+
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests_support import run_ranks
+from tiny_run import CONFIG, run, watchful
+
+from frl import checkpoint
+from frl.errors import CheckpointError, TrainingError
+from frl.logbook import read_metrics
+
+SCRIPT = Path(__file__).parents[1] / "tiny_run.py"
+LAST_STEP = 15
+
+
+def final_state(out: Path) -> dict:
+    return checkpoint.load(checkpoint.path_of(out / "checkpoints", LAST_STEP))
+
+
+def assert_same_state(one: dict, other: dict) -> None:
+    assert one["step"] == other["step"]
+    for name, tensor in one["model"].items():
+        assert torch.equal(tensor, other["model"][name]), name
+    assert torch.equal(one["queue"], other["queue"])
+    for index, state in one["optimiser"]["state"].items():
+        assert torch.equal(state["momentum_buffer"], other["optimiser"]["state"][index]["momentum_buffer"])
+
+
+def newest(out: Path) -> Path | None:
+    return max(checkpoint.saved(out / "checkpoints"), default=None)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    subprocess.run([sys.executable, SCRIPT, out], check=True, timeout=100)
+    return out
+
+
+def test_a_run_leaves_metrics_configuration_and_checkpoints(uninterrupted):
+    lines = read_metrics(uninterrupted / "metrics.jsonl")
+    assert [line["step"] for line in lines] == sorted({*range(3, 16, 3), *range(2, 16, 2), *range(5, 16, 5)})
+    assert all(math.isfinite(line["loss"]) and 0 <= line["data_wait"] <= 1 for line in lines)
+    assert lines[0]["epoch"] == 0 and lines[-1]["epoch"] == 2
+    assert (uninterrupted / "config.json").exists()
+    assert list((uninterrupted / "tensorboard").iterdir())
+    assert [path.name for path in checkpoint.saved(uninterrupted / "checkpoints")] == [
+        f"step-{step:09d}.pt" for step in (12, 14, 15)
+    ]
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_random_steps_it_ends_bitwise_equal(uninterrupted, tmp_path):
+    """Fault T2: SIGKILL again and again at random moments; the run goes on from its newest checkpoint each time."""
+    moments = random.Random(0)
+    for _ in range(10):
+        before = newest(tmp_path)
+        process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, "0.02"], stderr=subprocess.DEVNULL)
+        wait_until(lambda: newest(tmp_path) != before or process.poll() is not None)  # noqa: B023
+        time.sleep(moments.uniform(0, 0.1))
+        process.kill()
+        process.wait(10)
+    subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, timeout=100, stderr=subprocess.DEVNULL)
+    assert_same_state(final_state(uninterrupted), final_state(tmp_path))
+    steps = [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")]
+    assert steps == sorted(set(steps)), "no step is logged twice"
+
+
+def test_sigterm_saves_and_the_next_run_goes_on_exactly(uninterrupted, tmp_path):
+    process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, "0.2"], stderr=subprocess.DEVNULL)
+    wait_until(lambda: newest(tmp_path) is not None)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] < LAST_STEP
+    subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, timeout=100, stderr=subprocess.DEVNULL)
+    assert_same_state(final_state(uninterrupted), final_state(tmp_path))
+
+
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_identical_images_raise_the_alarm(tmp_path, capsys, action):
+    """Fault T8."""
+    config = replace(watchful(CONFIG, action), out=tmp_path)
+    if action == "stop":
+        with pytest.raises(TrainingError, match="collapse"):
+            run(config, identical=True)
+        assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] < LAST_STEP
+    else:
+        run(config, identical=True)
+        assert "collapse" in capsys.readouterr().out
+
+
+def test_different_images_do_not(tmp_path, capsys):
+    run(replace(watchful(CONFIG, "warn"), out=tmp_path, health=replace(CONFIG.health, patience_steps=6, max_loss=2.0)))
+    assert "collapse" not in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
+    config = replace(CONFIG, out=tmp_path, optim=replace(CONFIG.optim, start_lr=1e30, lr=1e30, trust=0.0))
+    with pytest.raises(TrainingError, match="the loss is (nan|inf)"):
+        run(config)
+    newest = checkpoint.load_newest(tmp_path / "checkpoints")
+    assert newest is None or newest["step"] < 3
+
+
+@pytest.mark.parametrize("change", ["seed", "optim"])
+def test_another_configuration_is_refused_with_the_difference(uninterrupted, change):
+    changed = replace(CONFIG, seed=1) if change == "seed" else replace(CONFIG, optim=replace(CONFIG.optim, lr=0.25))
+    with pytest.raises(CheckpointError, match="seed: 0 -> 1" if change == "seed" else "optim.lr: 0.5 -> 0.25"):
+        run(replace(changed, out=uninterrupted))
+
+
+def test_without_resume_an_old_run_is_not_overwritten(uninterrupted):
+    with pytest.raises(CheckpointError, match="earlier run"):
+        run(replace(CONFIG, out=uninterrupted, resume=False))
+
+
+def test_max_steps_stops_early_and_on_the_same_schedule(uninterrupted, tmp_path):
+    run(replace(CONFIG, out=tmp_path, max_steps=7))
+    assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] == 7
+    run(replace(CONFIG, out=tmp_path))
+    ours, theirs = (read_metrics(out / "metrics.jsonl")[-1] for out in (tmp_path, uninterrupted))
+    assert ours["lr"] == theirs["lr"]
+
+
+def two_ranks(rank: int, world: int, out: str, max_steps: int) -> None:
+    import torch.distributed as dist
+
+    dist.destroy_process_group()  # the run joins its own
+    run(replace(CONFIG, out=Path(out), max_steps=max_steps))
+    dist.init_process_group("gloo")
+
+
+@pytest.mark.timeout(240)
+def test_two_ranks_train_and_one_goes_on(tmp_path):
+    """Fault T3's mechanics: a run of two ranks, queue and all, is resumed by one."""
+    run_ranks(two_ranks, 2, str(tmp_path), 7)
+    assert checkpoint.load_newest(tmp_path / "checkpoints")["queue"].shape == (2, 2, 8, 16)
+    run(replace(CONFIG, out=tmp_path))
+    assert final_state(tmp_path)["step"] == LAST_STEP
