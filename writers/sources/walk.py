@@ -1,0 +1,49 @@
+"""Find the image files below a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from frl.errors import SourceError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is in ``folder``, by name, without hidden entries.
+
+    Raises:
+        SourceError: if the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as listing:
+            return sorted((e for e in listing if not e.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise SourceError(folder, f"cannot be listed ({error.strerror})", "Check path and permissions.") from error
+
+
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry claims by its suffix to be an image; a link that leads nowhere counts, to be noticed later."""
+    return entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.is_dir()
+
+
+def image_paths(folder: str | Path) -> Iterator[str]:
+    """Paths of the images below ``folder``, relative to it, at any depth, in sorted order, links followed.
+
+    Raises:
+        SourceError: if a folder cannot be listed, or a link leads back to one that contains it.
+    """
+    yield from _walk(str(folder), prefix="", ancestors=())
+
+
+def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[str]:
+    place = os.path.realpath(folder)
+    if place in ancestors:
+        raise SourceError(folder, "a link leads back to a folder that contains it", "Remove the link.")
+    for entry in entries(folder):
+        if entry.is_dir():
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, place))
+        elif is_image(entry):
+            yield prefix + entry.name
