@@ -1,0 +1,6 @@
+"""ffcv's ``.beton``, version 2: an own reader, validator and streaming writer, without ffcv."""
+
+from frl.beton.reader import Beton
+from frl.beton.writer import BetonWriter
+
+__all__ = ["Beton", "BetonWriter"]

@@ -1,0 +1,183 @@
+"""The files beside a ``.beton``: a manifest, one line per sample, and one line per rejected image.
+
+``faces.beton.json``         what the file holds and how it was made, with digests of the file and of the next
+``faces.beton.samples.tsv``  crc32 of the encoded image (hex), label, source name; in sample order
+``faces.beton.rejects.tsv``  source name, reason
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from frl.errors import BetonError
+
+FORMAT = "frl-beton"
+FORMAT_VERSION = 1
+HASH_BLOCK = 1 << 20
+
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
+
+
+def manifest_path(beton: Path) -> Path:
+    """Where the manifest of a ``.beton`` lies."""
+    return beton.with_name(beton.name + ".json")
+
+
+def samples_path(beton: Path) -> Path:
+    """Where the lines about the samples of a ``.beton`` lie."""
+    return beton.with_name(beton.name + ".samples.tsv")
+
+
+def rejects_path(beton: Path) -> Path:
+    """Where the lines about the images that were left out lie."""
+    return beton.with_name(beton.name + ".rejects.tsv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a ``.beton`` holds and how it was made.
+
+    Attributes:
+        samples: number of samples.
+        bytes: size of the ``.beton``.
+        fingerprint: SHA-256 of its header, fields, metadata and allocation table (see ``fingerprint``).
+        samples_sha256: SHA-256 of the lines about the samples, which hold the checksum of each image.
+        rejected: number of images left out.
+        identities: name of each label, if the writer knew them.
+        settings: sources, size, quality, seed and the like, as the writer gave them.
+        writer: version of the software.
+    """
+
+    samples: int
+    bytes: int
+    fingerprint: str
+    samples_sha256: str
+    rejected: int
+    identities: tuple[str, ...] | None
+    settings: dict[str, Any]
+    writer: str
+
+    def to_json(self) -> str:
+        """The text of the manifest file."""
+        content = {"format": FORMAT, "version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        return json.dumps(content, indent=1, ensure_ascii=True) + "\n"
+
+    @classmethod
+    def load(cls, beton: Path) -> Manifest | None:
+        """The manifest beside ``beton``, or None where there is none.
+
+        Raises:
+            BetonError: the manifest cannot be read or is not one.
+        """
+        path = manifest_path(beton)
+        try:
+            content = json.loads(path.read_bytes())
+            if content.pop("format") != FORMAT or content.pop("version") != FORMAT_VERSION:
+                raise ValueError("another format or version")
+            if content["identities"] is not None:
+                content["identities"] = tuple(content["identities"])
+            return cls(**content)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise BetonError(
+                path, f"is not a readable manifest ({error})", "Restore it, or delete it to do without its checks."
+            ) from error
+
+
+def fingerprint(file: int, regions: list[tuple[int, int]]) -> str:
+    """SHA-256, in hex, of some regions of an open file.
+
+    Args:
+        file: descriptor of the file.
+        regions: offset of the first byte and of the one after the last, region by region.
+    """
+    digest = hashlib.sha256()
+    for start, stop in regions:
+        for offset in range(start, stop, HASH_BLOCK):
+            digest.update(os.pread(file, min(HASH_BLOCK, stop - offset), offset))
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleLine:
+    """What the sidecar says of one sample.
+
+    Attributes:
+        crc32: checksum of the encoded image.
+        label: index of the identity, -1 where unknown.
+        name: where the image came from.
+    """
+
+    crc32: int
+    label: int
+    name: str
+
+    def encode(self) -> bytes:
+        """The line, with its end."""
+        return tsv_line(f"{self.crc32:08x}", str(self.label), self.name)
+
+    @classmethod
+    def decode(cls, line: bytes) -> SampleLine:
+        """The inverse of ``encode``.
+
+        Raises:
+            ValueError: the line is not of this form.
+        """
+        crc32, label, name = line.rstrip(b"\n").split(b"\t")
+        plain = re.sub(r"\\[\\tnr]", lambda m: _UNESCAPES[m[0]], name.decode("utf-8", "surrogateescape"))
+        return cls(crc32=int(crc32, 16), label=int(label), name=plain)
+
+
+def tsv_line(*cells: str) -> bytes:
+    """One line of tab-separated cells, whatever characters (or undecodable bytes of file names) they hold."""
+    escaped = (re.sub(r"[\\\t\n\r]", lambda m: _ESCAPES[m[0]], cell) for cell in cells)
+    return "\t".join(escaped).encode("utf-8", "surrogateescape") + b"\n"
+
+
+class SampleLines:
+    """Random access to the lines about the samples, holding one offset per block of lines in memory."""
+
+    BLOCK = 1024
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def _offsets(self) -> list[int]:
+        offsets, offset = [0], 0
+        with open(self._path, "rb") as file:
+            while block := list(islice(file, self.BLOCK)):
+                offset += sum(map(len, block))
+                offsets.append(offset)
+        return offsets
+
+    def __getitem__(self, index: int) -> SampleLine:
+        """The line of one sample.
+
+        Raises:
+            OSError, ValueError, IndexError: there is no such file, line or form.
+        """
+        block, skip = divmod(index, self.BLOCK)
+        with open(self._path, "rb") as file:
+            file.seek(self._offsets[block])
+            line = next(islice(file, skip, None), None)
+        if line is None:
+            raise IndexError(index)
+        return SampleLine.decode(line)
+
+    def __iter__(self) -> Iterator[SampleLine]:
+        """All lines in order; raises like ``__getitem__``."""
+        with open(self._path, "rb") as file:
+            yield from map(SampleLine.decode, file)

@@ -1,0 +1,89 @@
+"""Files that appear under their names complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+
+class PartialFile:
+    """A file that grows under a temporary name, hidden beside its final one, until it is published.
+
+    The temporary name of a path is always the same, and a lock that dies with its process guards it: a later run
+    takes over what a killed one left, and two runs cannot write one file. Raises OSError like any file.
+
+    Raises:
+        BlockingIOError: another process is writing this file.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.path = final.with_name(f".{final.name}.partial")
+        self.size = 0
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._lock()
+            os.ftruncate(self._file, 0)
+        except BaseException:
+            self._close()
+            raise
+
+    def _lock(self) -> None:
+        # A record lock, unlike flock, does not live on in forked workers that outlive a killed parent.
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.path.samestat(os.fstat(self._file), os.stat(self.path))
+        except (PermissionError, FileNotFoundError):
+            ours = False
+        # The other writer may have published the file between our opening and our locking it.
+        if not ours:
+            raise BlockingIOError("another process is writing it")
+
+    def fileno(self) -> int:
+        """The open descriptor."""
+        return self._file
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Write at the end."""
+        self.write_at(data, self.size)
+
+    def write_at(self, data: bytes | memoryview, offset: int) -> None:
+        """Write all of ``data`` at ``offset``; a gap before it reads as zeros."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            written = os.pwrite(self._file, rest, offset)
+            rest, offset = rest[written:], offset + written
+        self.size = max(self.size, offset)
+
+    def sync(self) -> None:
+        """Wait until the disk has the content."""
+        os.fsync(self._file)
+
+    def publish(self) -> None:
+        """Give the file its final name, replacing what is there; follow with ``sync_folder``."""
+        os.rename(self.path, self.final)
+        self._close()
+
+    def discard(self) -> None:
+        """Remove the temporary file, whatever state it is in; nothing happens to a published one."""
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._file), os.stat(self.path)):
+                os.unlink(self.path)
+        self._close()
+
+    def _close(self) -> None:
+        # The number of a closed descriptor may soon be another file's, so it is forgotten.
+        file, self._file = self._file, -1
+        with contextlib.suppress(OSError):
+            os.close(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

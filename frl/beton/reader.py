@@ -1,0 +1,146 @@
+"""Reading a ``.beton``: validated on opening, mapped into memory, never copied."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from frl.beton.layout import Field, FieldType
+from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, samples_path
+from frl.beton.validation import FETCH_AGAIN, Contents, check_data, parse
+from frl.errors import BetonError
+
+
+class Beton:
+    """An open ``.beton`` of ours or of stock ffcv: encoded images, their sizes and their labels.
+
+    The images are those of the field called ``image``, or of the first image field; the labels those of the integer
+    field called ``label``, or of the only one. Pickling keeps the path: the copy opens the file again.
+
+    Attributes:
+        path: the file.
+        page_size: bytes per page.
+        fields: the columns of the file.
+        heights, widths: (N,) uint16, pixels.
+        modes: (N,) uint8, 0 for JPEG and 1 for raw RGB.
+        pointers, nbytes: (N,) uint64, offset and size of each encoded image in the file.
+        labels: (N,) int64, -1 where unknown.
+        data: (size,) uint8, the bytes of the whole file, mapped and read-only.
+        manifest: what the writer noted beside the file, or None.
+        fingerprint: SHA-256 of everything but the encoded images, for telling two data sets apart.
+
+    Raises:
+        BetonError: the file cannot be opened, is truncated or damaged, or disagrees with its manifest.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            # A pipe would block on opening, so look before.
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                raise BetonError(self.path, "is not a regular file", "Give the path of a .beton.")
+            with open(self.path, "rb") as file:
+                self.data = _map(file.fileno())
+                contents = parse(self.path, self.data)
+                regions = [(0, contents.data_start), (contents.table_start, self.data.size)]
+                self.fingerprint = fingerprint(file.fileno(), regions)
+        except OSError as error:
+            raise BetonError(self.path, f"cannot be opened ({error.strerror})", "Check the path.") from error
+        self._load_columns(contents)
+        self.manifest = Manifest.load(self.path)
+        self._check_manifest()
+        self._lines = SampleLines(samples_path(self.path))
+
+    def _check_manifest(self) -> None:
+        if self.manifest is not None and self.manifest.fingerprint != self.fingerprint:
+            raise BetonError(
+                self.path,
+                f"its header, metadata or allocation table differ from {manifest_path(self.path).name}",
+                f"{FETCH_AGAIN}; if another program replaced it on purpose, delete the manifest.",
+            )
+
+    def _load_columns(self, contents: Contents) -> None:
+        sizes = check_data(contents)
+        image = _choose(contents.fields, FieldType.IMAGE, "image", only=False)
+        label = _choose(contents.fields, FieldType.INT, "label", only=True)
+        if image is None:
+            raise BetonError(self.path, "has no image field", "Write it again with ffcv's RGBImageField.")
+        records = contents.records[f"f{image}"]
+        self.fields = contents.fields
+        self.page_size = contents.page_size
+        self.heights = np.ascontiguousarray(records["height"])
+        self.widths = np.ascontiguousarray(records["width"])
+        self.modes = np.ascontiguousarray(records["mode"])
+        self.pointers = np.ascontiguousarray(records["data_ptr"])
+        self.nbytes = sizes[contents.fields[image].name]
+        if label is None:
+            self.labels = np.full(len(records), -1, np.int64)
+        else:
+            self.labels = np.ascontiguousarray(contents.records[f"f{label}"])
+
+    def __len__(self) -> int:
+        return len(self.pointers)
+
+    @property
+    def max_side(self) -> int:
+        """The largest height or width, in pixels."""
+        return int(max(self.heights.max(), self.widths.max()))
+
+    def encoded(self, index: int) -> np.ndarray:
+        """The (nbytes,) uint8 of one encoded image, a read-only view into the mapped file.
+
+        Raises:
+            IndexError: there is no such sample.
+            ValueError: the file was closed.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path} has no sample {index}: it holds {len(self)}")
+        if self.data.size == 0:
+            raise ValueError(f"{self.path} is closed")
+        start = int(self.pointers[index])
+        return self.data[start : start + int(self.nbytes[index])]
+
+    def name(self, index: int) -> str:
+        """The sample as people should see it: with its source where the file beside the ``.beton`` knows it."""
+        try:
+            return f"sample {index} ({self._lines[index].name})"
+        except (OSError, ValueError, IndexError):
+            # A name decorates other messages: where the sidecar is missing or broken, the number must do.
+            return f"sample {index}"
+
+    def close(self) -> None:
+        """Let go of the mapping, which ends with the last view into it."""
+        self.data = np.empty(0, np.uint8)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[Beton], tuple[Path]]:
+        return type(self), (self.path,)
+
+
+def _map(file: int) -> np.ndarray:
+    """The bytes of a file; the array keeps the mapping alive."""
+    size = os.fstat(file).st_size
+    # The system refuses to map nothing; parse() says what an empty file lacks.
+    return np.frombuffer(mmap.mmap(file, size, access=mmap.ACCESS_READ) if size else b"", np.uint8)
+
+
+def _choose(fields: tuple[Field, ...], kind: FieldType, name: str, only: bool) -> int | None:
+    """Index of the field of this kind with the preferred name, else of the first, or (``only``) of the single one."""
+    found = [i for i, field in enumerate(fields) if field.type_id == kind]
+    named = [i for i in found if fields[i].name == name]
+    if named:
+        return named[0]
+    return found[0] if found and (len(found) == 1 or not only) else None
