@@ -1,0 +1,165 @@
+"""``frl evaluate verification|knn --weights WEIGHTS ...``: measure a frozen backbone beside its baselines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from torch import nn
+
+from frl.config import AugmentConfig
+from frl.distributed import pick_device
+from frl.errors import ConfigError
+from frl.evaluate import (
+    KnnResult,
+    RawPixels,
+    VerificationResult,
+    extract_features,
+    leave_one_out,
+    untrained,
+    verification,
+)
+from frl.export import load_backbone
+from frl.files import atomic_write
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """What is measured, and how it sees the images."""
+
+    weights: Path | None = None
+    """A checkpoint or an export of frl, a torchvision state dict, or a released checkpoint; none: baselines alone."""
+    arch: str | None = None
+    """Architecture; none: told by the shapes of the weights (without weights: resnet50)."""
+    baselines: bool = True
+    """Measure the same network untrained, and raw pixels, too."""
+    seed: int = 0
+    """Draws the untrained network."""
+    size: int = 224
+    """Side of the images shown to the network; use about the size of the larger training crops."""
+    batch_size: int = 64
+    """Images in a batch."""
+    mean: tuple[float, float, float] = AugmentConfig().mean
+    """Subtracted from RGB in [0, 1], as in training."""
+    std: tuple[float, float, float] = AugmentConfig().std
+    """Divides RGB after the mean is subtracted, as in training."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+    out: Path | None = None
+    """Also write the figures to this file, as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification(Networks):
+    """Same person or not: accuracy on LFW-style pairs, the threshold chosen on the other folds."""
+
+    images: Path
+    """Folder of NAME/NAME_0001.jpg and so on."""
+    pairs: Path
+    """List of pairs in the format of LFW's pairs.txt."""
+    flip: bool = False
+    """Add the feature of the mirrored image to that of the image."""
+    centre: bool = False
+    """Subtract the mean feature of the other folds' images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knn(Networks):
+    """Whose face it is: leave-one-out accuracy of weighted nearest neighbours on a labelled .beton."""
+
+    data: Path
+    """A labelled .beton."""
+    neighbours: int = 20
+    """Neighbours that vote."""
+    temperature: float = 0.07
+    """Of the weights of their votes: the smaller, the more the nearest count."""
+    limit: int = 20000
+    """Images used at most."""
+
+
+def main(arguments: list[str]) -> None:
+    """Parse the task and its options, measure, and print a table."""
+    task = tyro.extras.subcommand_cli_from_dict(
+        {"verification": Verification, "knn": Knn},
+        args=arguments,
+        prog="frl evaluate",
+        description="Measure weights: face verification, or identity by nearest neighbours.",
+    )
+    run(task)
+
+
+def run(task: Verification | Knn) -> dict[str, VerificationResult] | dict[str, KnnResult]:
+    """Measure every network of ``task``, print a row for each, and return the results by name.
+
+    Raises:
+        FrlError: whatever is wrong with the weights, the data or the options.
+    """
+    results = _verify(task) if isinstance(task, Verification) else _knn(task)
+    if task.out is not None:
+        with atomic_write(task.out) as stream:
+            stream.write(json.dumps({name: dataclasses.asdict(r) for name, r in results.items()}, indent=2).encode())
+    return results
+
+
+def _verify(task: Verification) -> dict[str, VerificationResult]:
+    device = pick_device(task.device, local_rank=0)
+    results = {}
+    for name, network in _networks(task).items():
+        results[name] = result = verification(
+            network.to(device),
+            images=task.images,
+            pairs=task.pairs,
+            size=task.size,
+            augment=_normalisation(task),
+            batch_size=task.batch_size,
+            device=device,
+            flip=task.flip,
+            centre=task.centre,
+        )
+        print(
+            f"{name:<32} {result.accuracy:6.2%} +- {result.standard_error:.2%}   ROC AUC {result.auc:.4f}", flush=True
+        )
+    return results
+
+
+def _knn(task: Knn) -> dict[str, KnnResult]:
+    from pipelines.loader import WholeImages  # takes seconds, which verification does not need to spend
+
+    device = pick_device(task.device, local_rank=0)
+    images = WholeImages(
+        task.data,
+        size=task.size,
+        batch_size=task.batch_size,
+        device=device,
+        augment=_normalisation(task),
+        limit=task.limit,
+    )
+    results = {}
+    for name, network in _networks(task).items():
+        vectors, labels = extract_features(network.to(device), images)
+        results[name] = result = leave_one_out(
+            vectors, labels, neighbours=task.neighbours, temperature=task.temperature
+        )
+        print(f"{name:<32} {result.accuracy:6.2%} of {result.queries:,} images, {result.identities:,} identities")
+    return results
+
+
+def _normalisation(task: Networks) -> AugmentConfig:
+    return AugmentConfig(mean=task.mean, std=task.std)
+
+
+def _networks(task: Networks) -> dict[str, nn.Module]:
+    arch = task.arch or "resnet50"
+    networks: dict[str, nn.Module] = {}
+    if task.weights is not None:
+        backbone, arch = load_backbone(task.weights, task.arch)
+        networks[f"{task.weights.name} ({arch})"] = backbone
+    if task.baselines:
+        networks |= {f"untrained ({arch})": untrained(arch, task.seed), "raw pixels": RawPixels()}
+    if not networks:
+        raise ConfigError("--weights", "nothing to measure", "Give weights, or leave the baselines in.")
+    return networks

@@ -1,0 +1,76 @@
+"""Image files as batches for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from frl.batch import Batch
+from frl.config import AugmentConfig
+from frl.errors import SourceError
+
+DECODERS = 4
+
+
+def load_image(path: Path, size: int) -> np.ndarray:
+    """The central square of an image, upright, RGB, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8.
+
+    Raises:
+        SourceError: if the file is missing, broken, or not an 8-bit image; it names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise SourceError(path, f"pixels of mode {image.mode}, not 8 bits a channel", "Convert it first.")
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError as error:
+        raise SourceError(path, "no such image", "Check the folder of images.") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SourceError(path, f"cannot be decoded ({error})", "Replace the file.") from error
+    side = min(upright.size)
+    left, top = (upright.width - side) / 2, (upright.height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def normalised(images: torch.Tensor, augment: AugmentConfig) -> torch.Tensor:
+    """``(B, size, size, 3)`` uint8 to ``(B, 3, size, size)`` float32 with the training's mean and deviation."""
+    mean = torch.tensor(augment.mean, device=images.device)
+    std = torch.tensor(augment.std, device=images.device)
+    return ((images / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+def image_batches(
+    paths: Sequence[Path],
+    *,
+    size: int,
+    augment: AugmentConfig,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:
+    """Batches of one view, ``(B, 3, size, size)``, channels-last, in the order of ``paths``; the last may be smaller.
+
+    Args:
+        paths: image files; ``Batch.samples`` are indices into them. Labels are unknown (-1).
+        size: side of the view, in pixels.
+        augment: gives the mean and the standard deviation.
+        batch_size: images in a batch.
+        device: where the batch is delivered.
+
+    Raises:
+        SourceError: on the first file that cannot be read.
+    """
+    with ThreadPoolExecutor(DECODERS) as decoders:
+        for start in range(0, len(paths), batch_size):
+            stop = min(start + batch_size, len(paths))
+            images = np.stack(list(decoders.map(load_image, paths[start:stop], [size] * (stop - start))))
+            yield Batch(
+                views=[normalised(torch.from_numpy(images).to(device), augment)],
+                samples=torch.arange(start, stop, device=device),
+                labels=torch.full((stop - start,), -1, device=device),
+            )
