@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from writers.jpeg import JpegChecker
 from writers.sources.source import Box
 
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 """What is decoded, whatever the file's suffix says; Pillow would also run programs for some others."""
 
 BAGGAGE_BYTES = 1 << 20
@@ -91,6 +91,8 @@ class Reject(Exception):
 class FaceCropper:
     """Makes samples of encoded images; one a thread.
 
+    Pillow's own limit of pixels is lifted in this process: that of the specification takes its place.
+
     Raises:
         WriteError: if libturbojpeg is not installed.
     """
@@ -98,6 +100,7 @@ class FaceCropper:
     def __init__(self, spec: CropSpec) -> None:
         self._spec = spec
         self._jpegs = JpegChecker()
+        Image.MAX_IMAGE_PIXELS = None
 
     def __call__(self, data: bytes, box: Box | None = None) -> Face:
         """Make the sample of an encoded image.

@@ -1,0 +1,153 @@
+"""Sources list what is there, in an order of their own, and say what they cannot use."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from frl.errors import SourceError
+from writers.sources import Box, Candidate, Folder, VGGFace2, open_source, open_sources
+
+
+def plant(root: Path, *paths: str) -> Path:
+    """Make files that hold their own path."""
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(path)
+    return root
+
+
+def names(source: Folder | VGGFace2) -> list[str]:
+    return [candidate.name for candidate in source.candidates()]
+
+
+def test_a_folder_lists_images_at_any_depth_in_order_and_nothing_else(tmp_path: Path) -> None:
+    plant(tmp_path, "b.JPG", "a/2.png", "a/1.webp", "a/deep/er/x.tiff", "z.bmp", "c.jpeg", "d.tif")
+    plant(tmp_path, "notes.txt", "boxes.csv", ".hidden.jpg", ".cache/y.jpg", "jpg", "page.jpg.html")
+    source = open_source(str(tmp_path))
+    assert isinstance(source, Folder)
+    assert names(source) == ["a/1.webp", "a/2.png", "a/deep/er/x.tiff", "b.JPG", "c.jpeg", "d.tif", "z.bmp"]
+    assert all(candidate.identity is None and candidate.box is None for candidate in source.candidates())
+
+
+@pytest.mark.parametrize("kind", ["folder", "flickr"])
+def test_the_kind_may_be_said(tmp_path: Path, kind: str) -> None:
+    plant(tmp_path, "part1/x.jpg", "part2/y.jpg")
+    assert isinstance(open_source(str(tmp_path)), VGGFace2)
+    assert isinstance(open_source(f"{kind}:{tmp_path}"), Folder)
+
+
+def test_identity_folders_in_the_root(tmp_path: Path) -> None:
+    plant(
+        tmp_path, "n000002/0001_01.jpg", "n000001/0002_01.jpg", "n000001/0001_01.jpg", "n000001/clip/7.png", "list.csv"
+    )
+    source = open_source(str(tmp_path))
+    assert [(c.name, c.identity) for c in source.candidates()] == [
+        ("n000001/0001_01.jpg", "n000001"),
+        ("n000001/0002_01.jpg", "n000001"),
+        ("n000001/clip/7.png", "n000001"),
+        ("n000002/0001_01.jpg", "n000002"),
+    ]
+
+
+def test_identity_folders_in_splits(tmp_path: Path) -> None:
+    plant(tmp_path, "train/n2/a.jpg", "test/n1/b.jpg", "bb_landmark/readme.txt", "samples/loose.jpg")
+    source = open_source(str(tmp_path))
+    assert [(c.name, c.identity) for c in source.candidates()] == [("test/n1/b.jpg", "n1"), ("train/n2/a.jpg", "n2")]
+
+
+@pytest.mark.parametrize("folder", ["", "bb_landmark/"])
+def test_vggface2_boxes_are_found_beside_the_images(tmp_path: Path, folder: str) -> None:
+    plant(tmp_path, "train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg", "test/n000001/0001_01.jpg")
+    plant(tmp_path, f"{folder}loose_bb_train.csv", f"{folder}loose_bb_test.csv")
+    (tmp_path / f"{folder}loose_bb_train.csv").write_text('NAME_ID,X,Y,W,H\n"n000002/0001_01",161,-3,224,324\n')
+    (tmp_path / f"{folder}loose_bb_test.csv").write_text('NAME_ID,X,Y,W,H\n"n000001/0001_01",1,2,3.5,4\n')
+    boxes = {c.name: c.box for c in VGGFace2(str(tmp_path)).candidates()}
+    assert boxes == {
+        "train/n000002/0001_01.jpg": Box(161, -3, 224, 324),
+        "train/n000002/0002_01.jpg": None,
+        "test/n000001/0001_01.jpg": Box(1, 2, 3.5, 4),
+    }
+
+
+def test_boxes_of_an_own_table(tmp_path: Path) -> None:
+    plant(tmp_path / "faces", "part/1.jpg", "2.png")
+    table = tmp_path / "own.csv"
+    table.write_text("NAME_ID,X,Y,W,H\npart/1,1,2,3,4\n")
+    boxes = {c.name: c.box for c in open_source(f"flickr:{tmp_path / 'faces'}", table).candidates()}
+    assert boxes == {"part/1.jpg": Box(1, 2, 3, 4), "2.png": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("", "columns"),
+        ("NAME,X,Y\n", "columns"),
+        ("NAME_ID,X,Y,W,H\na/1,1,2,3\n", "line 2"),
+        ("NAME_ID,X,Y,W,H\na/1,1,2,3,4\na/2,1,2,x,4\n", "line 3"),
+        ("NAME_ID,X,Y,W,H\na/1,1,2,0,4\n", "positive"),
+        ("NAME_ID,X,Y,W,H\na/1,nan,2,3,4\n", "no box"),
+    ],
+)
+def test_a_broken_table_is_refused(tmp_path: Path, content: str, cause: str) -> None:
+    table = tmp_path / "boxes.csv"
+    table.write_text(content)
+    with pytest.raises(SourceError, match=cause) as caught:
+        list(Folder(str(tmp_path), table).candidates())
+    assert str(table) in str(caught.value)
+
+
+def test_reading_gives_the_bytes_even_after_pickling(tmp_path: Path) -> None:
+    plant(tmp_path, "train/n1/a.jpg")
+    source = pickle.loads(pickle.dumps(VGGFace2(str(tmp_path))))
+    (candidate,) = source.candidates()
+    assert source.read(pickle.loads(pickle.dumps(candidate))) == b"train/n1/a.jpg"
+
+
+def test_sources_get_names_of_their_own(tmp_path: Path) -> None:
+    for place in ("one/faces", "two/faces", "other"):
+        plant(tmp_path / place, "x.jpg")
+    sources = open_sources([str(tmp_path / "one/faces"), str(tmp_path / "other")])
+    assert list(sources) == ["faces", "other"]
+    sources = open_sources([str(tmp_path / "one/faces"), str(tmp_path / "two/faces")])
+    assert list(sources) == ["one/faces", "two/faces"]
+
+
+@pytest.mark.timeout(20)
+def test_what_is_not_there_cannot_be_listed_or_turns_in_circles_is_refused(tmp_path: Path) -> None:
+    folder = plant(tmp_path / "faces", "x.jpg")
+    with pytest.raises(SourceError, match="is not there"):
+        open_source(str(tmp_path / "nowhere"))
+    with pytest.raises(SourceError, match="vggface2, folder, flickr"):
+        open_source(f"hdf6:{folder}")
+    with pytest.raises(SourceError, match="Not a directory"):
+        open_source(str(folder / "x.jpg"))
+    with pytest.raises(SourceError, match="twice"):
+        open_sources([str(folder), f"folder:{folder}"])
+    (folder / "round").symlink_to(folder)
+    with pytest.raises(SourceError, match="leads back"):
+        names(Folder(str(folder)))
+
+
+def test_links_are_followed_and_dead_ones_stay_to_be_noticed(tmp_path: Path) -> None:
+    plant(tmp_path / "elsewhere", "x.jpg")
+    folder = plant(tmp_path / "faces", "a.jpg")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "dead.jpg").symlink_to(tmp_path / "gone.jpg")
+    source = Folder(str(folder))
+    assert names(source) == ["a.jpg", "dead.jpg", "linked/x.jpg"]
+    with pytest.raises(FileNotFoundError):
+        source.read(Candidate("dead.jpg"))
+
+
+def test_real_faces_are_recognised(real_faces: Path) -> None:
+    sources = open_sources([str(real_faces / "lfw_color150"), str(real_faces / "ytf_frames192")])
+    counts = {
+        name: (sum(1 for _ in source.candidates()), len({c.identity for c in source.candidates()}))
+        for name, source in sources.items()
+    }
+    assert counts == {"lfw_color150": (3811, 2086), "ytf_frames192": (2198, 180)}
+    assert isinstance(open_source(str(real_faces / "utkface200")), Folder)
