@@ -33,9 +33,9 @@ def load_image(path: Path, size: int) -> np.ndarray:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise SourceError(path, f"cannot be decoded ({error})", "Replace the file.") from error
     side = min(upright.size)
-    left, top = (upright.width - side) / 2, (upright.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    left, top = (upright.width - side) // 2, (upright.height - side) // 2
+    square = upright.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def normalised(images: torch.Tensor, augment: AugmentConfig) -> torch.Tensor:
