@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import tyro
 from tqdm import tqdm
@@ -31,7 +31,7 @@ from writers.workers import WorkerPool
 class WriteConfig:
     """What to write, and where to."""
 
-    sources: tyro.conf.Positional[tuple[str, ...]]
+    sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
     """Folders of images. Folders of identities are recognised (VGGFace2's layout, train/ and test/ or the root);
     vggface2:DIR, folder:DIR or flickr:DIR says which it is."""
     out: Path
@@ -141,30 +141,23 @@ def write(config: WriteConfig) -> Summary:
     validate(config)
     start = time.monotonic()
     sources = open_sources(config.sources, config.boxes)
-    items = shuffled(list_items(sources), config.seed)[: config.limit]
-    if not items:
-        raise SourceError(
-            " ".join(config.sources), "no image found", "Give folders of .jpg, .png, .webp, .bmp or .tif."
-        )
-    identities = sorted({item.identity for item in items if item.identity is not None})
-    label_of = {identity: label for label, identity in enumerate(identities)}
-    summary = Summary(out=config.out, identities=len(identities), boxes=sum(i.candidate.box is not None for i in items))
+    items = choose(sources, config)
+    labels = label_identities(items)
+    summary = Summary(out=config.out, identities=len(labels), boxes=sum(i.candidate.box is not None for i in items))
+    file = BetonWriter(
+        config.out, capacity=len(items), labels=list(labels), settings=settings(config), overwrite=config.overwrite
+    )
     preparation = Preparation(sources=sources, spec=crop_spec(config))
-    with (
-        BetonWriter(
-            config.out, capacity=len(items), labels=identities, settings=settings(config), overwrite=config.overwrite
-        ) as writer,
-        WorkerPool(preparation, count=config.workers, name=lambda item: item.name) as pool,
-    ):
-        progress = tqdm(pool.map(items), total=len(items), unit="img", disable=None)
-        for item, outcome in zip(items, progress, strict=True):
+    with file, WorkerPool(preparation, count=config.workers, name=lambda item: item.name) as pool:
+        outcomes = tqdm(pool.map(items), total=len(items), unit="img", disable=None)
+        for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, Reject):
+                file.reject(item.name, str(outcome))
                 summary.rejected += 1
-                writer.reject(item.name, str(outcome))
-                refuse_excess(summary, config, item, outcome)
+                refuse_excess(summary.rejected, config.max_rejects, item, outcome)
             else:
-                label = -1 if item.identity is None else label_of[item.identity]
-                writer.append(outcome.data, outcome.height, outcome.width, label, item.name)
+                label = -1 if item.identity is None else labels[item.identity]
+                file.append(outcome.data, outcome.height, outcome.width, label, item.name)
                 summary.passed += outcome.untouched
                 summary.encoded += not outcome.untouched
     summary.nbytes = config.out.stat().st_size
@@ -192,18 +185,32 @@ def validate(config: WriteConfig) -> None:
     require(config.max_megapixels > 0, "max-megapixels", "it is not positive", "Use e.g. 100.")
 
 
-def list_items(sources: dict[str, Source]) -> list[Item]:
-    """Every candidate of every source."""
-    return [Item(name, candidate) for name, source in sources.items() for candidate in source.candidates()]
+def choose(sources: dict[str, Source], config: WriteConfig) -> list[Item]:
+    """The items to write, in the order of the file.
 
+    They are sorted by a hash of the seed and their name, so their order depends on no generator, nor on other items.
 
-def shuffled(items: list[Item], seed: int) -> list[Item]:
-    """Items by a hash of the seed and their name: their order depends on no generator, and not on other items."""
+    Raises:
+        SourceError: if a source cannot be listed, or there is no image.
+    """
 
     def key(item: Item) -> bytes:
-        return hashlib.blake2b(os.fsencode(f"{seed}/{item.source}/{item.candidate.name}"), digest_size=8).digest()
+        return hashlib.blake2b(
+            os.fsencode(f"{config.seed}/{item.source}/{item.candidate.name}"), digest_size=8
+        ).digest()
 
-    return sorted(items, key=key)
+    items = [Item(name, candidate) for name, source in sources.items() for candidate in source.candidates()]
+    if not items:
+        where = " ".join(config.sources) or "SOURCE"
+        raise SourceError(where, "no image found", "Give folders of .jpg, .png, .webp, .bmp or .tif.")
+    items.sort(key=key)
+    return items[: config.limit]
+
+
+def label_identities(items: list[Item]) -> dict[str, int]:
+    """The label of each identity, counted in sorted order."""
+    identities = {item.identity for item in items if item.identity is not None}
+    return {identity: label for label, identity in enumerate(sorted(identities))}
 
 
 def crop_spec(config: WriteConfig) -> CropSpec:
@@ -224,18 +231,15 @@ def settings(config: WriteConfig) -> dict[str, object]:
     return kept
 
 
-def refuse_excess(summary: Summary, config: WriteConfig, item: Item, reject: Reject) -> None:
-    """Stop when the user will not have so many rejects.
+def refuse_excess(rejected: int, allowed: int | None, item: Item, reject: Reject) -> None:
+    """Stop when more images were rejected than the user allows.
 
     Raises:
         WriteError: naming the last.
     """
-    if config.max_rejects is not None and summary.rejected > config.max_rejects:
-        raise WriteError(
-            item.name,
-            f"{reject}; that is reject {summary.rejected:,}, and --max-rejects is {config.max_rejects:,}",
-            "Mend or remove such images, or raise the limit",
-        )
+    if allowed is not None and rejected > allowed:
+        cause = f"{reject}; rejects: {rejected:,}, --max-rejects: {allowed:,}"
+        raise WriteError(item.name, cause, "Mend or remove such images, or raise the limit.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,147 @@
+"""Workers give results in order, and whatever becomes of them or of their parent, nothing hangs or stays behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from worker_tasks import start_dying, start_failing, start_never, start_squares
+
+from frl.errors import SourceError, WriteError
+from writers.workers import AHEAD, CHUNK, WorkerPool
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def name(task: int) -> str:
+    return f"image-{task}"
+
+
+def worker_pids() -> list[int]:
+    return [process.pid or 0 for process in multiprocessing.active_children()]
+
+
+def assert_gone(pids: list[int], within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, f"still running: {pids}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("tasks", [0, 1, CHUNK, 5 * CHUNK + 3])
+def test_results_come_in_the_order_of_the_tasks(count: int, tasks: int) -> None:
+    with WorkerPool(start_squares, count=count) as pool:
+        pids = worker_pids()
+        assert len(pids) == count
+        assert list(pool.map(range(tasks))) == [task * task for task in range(tasks)]
+    assert_gone(pids)
+
+
+def test_work_in_flight_is_bounded() -> None:
+    """Chunks are only begun near the oldest result that has not been taken."""
+
+    class Watched(list[int]):
+        furthest = 0
+
+        def __getitem__(self, key):  # type: ignore[no-untyped-def]
+            self.furthest = max(self.furthest, key.stop if isinstance(key, slice) else key)
+            return super().__getitem__(key)
+
+    tasks = Watched(range(100 * CHUNK))
+    with WorkerPool(start_squares, count=2) as pool:
+        for taken, _ in enumerate(pool.map(tasks)):
+            assert tasks.furthest <= taken // CHUNK * CHUNK + AHEAD * 2 * CHUNK
+    assert tasks.furthest == len(tasks)
+
+
+def test_an_exception_names_its_task_and_ends_the_workers() -> None:
+    with pytest.raises(WriteError, match=r"image-40: ZeroDivisionError: nothing left"):  # noqa: SIM117
+        with WorkerPool(partial(start_failing, 40, ZeroDivisionError("nothing left")), count=2, name=name) as pool:
+            pids = worker_pids()
+            list(pool.map(range(200)))
+    assert_gone(pids)
+
+
+def test_an_error_of_ours_arrives_as_it_is() -> None:
+    error = SourceError("faces.tar", "is truncated", "Fetch it again.")
+    with pytest.raises(SourceError, match="faces.tar: is truncated. Fetch it again."):  # noqa: SIM117
+        with WorkerPool(partial(start_failing, 3, error), count=1, name=name) as pool:
+            list(pool.map(range(200)))
+
+
+def test_a_worker_that_cannot_start_says_why() -> None:
+    with pytest.raises(SourceError, match="libfaces"), WorkerPool(start_never, count=2, name=name) as pool:
+        list(pool.map(range(200)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_dead_worker_is_noticed_and_its_task_named(number: signal.Signals) -> None:
+    before = set(os.listdir("/dev/shm"))
+    start = time.monotonic()
+    with pytest.raises(WriteError, match=f"image-70: its worker process was killed by {number.name}"):  # noqa: SIM117
+        with WorkerPool(partial(start_dying, 70, number), count=2, name=name) as pool:
+            pids = worker_pids()
+            list(pool.map(range(10_000)))
+    assert time.monotonic() - start < 10
+    assert_gone(pids)
+    assert set(os.listdir("/dev/shm")) <= before
+
+
+def test_an_idle_worker_killed_between_two_maps_is_noticed() -> None:
+    with pytest.raises(WriteError, match="killed by SIGKILL"), WorkerPool(start_squares, count=2, name=name) as pool:
+        assert list(pool.map(range(100)))
+        os.kill(worker_pids()[0], signal.SIGKILL)
+        list(pool.map(range(1000)))
+
+
+def test_a_worker_that_stands_still_is_given_up() -> None:
+    with pytest.raises(WriteError, match=r"image-20.* no worker has finished anything for 5 s"):  # noqa: SIM117
+        with WorkerPool(partial(start_dying, 20, signal.SIGSTOP), count=1, name=name, patience_s=5) as pool:
+            pids = worker_pids()
+            list(pool.map(range(100)))
+    assert_gone(pids)
+
+
+def test_an_exception_of_the_caller_ends_the_workers() -> None:
+    with pytest.raises(RuntimeError, match="disk full"), WorkerPool(start_squares, count=2) as pool:
+        pids = worker_pids()
+        for result in pool.map(range(10_000)):
+            if result > 100:
+                raise RuntimeError("disk full")
+    assert_gone(pids)
+
+
+PARENT = """
+import multiprocessing, sys
+sys.path.insert(0, {folder!r})
+from worker_tasks import start_squares
+from writers.workers import WorkerPool
+
+if __name__ == "__main__":
+    with WorkerPool(start_squares, count=2) as pool:
+        for result in pool.map(range(10**6)):
+            if result == 100:
+                print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+"""
+
+
+def test_workers_of_a_killed_parent_end_by_themselves(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(folder=str(Path(__file__).parents[1])))
+    before = set(os.listdir("/dev/shm"))
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.kill()
+        parent.wait()
+        assert_gone(pids)
+    assert set(os.listdir("/dev/shm")) <= before
