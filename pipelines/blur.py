@@ -38,7 +38,7 @@ def batch_blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def blur_each(images: Tensor, sigma: NDArray[np.float32], threads: Threads) -> None:
-    """``batch_blur`` on the host, in place: OpenCV on the images that have a sigma."""
+    """``batch_blur`` on the host, in place: OpenCV on those of the contiguous images that have a sigma."""
     planes = images.numpy()
 
     def blur(n: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.beton import Beton
+from frl.beton.layout import ImageMode
 from frl.errors import LoaderError
 from pipelines.assemble import OnBroken, Undecodable, assemble
 from pipelines.decoded import DecodedBatch, Request
@@ -23,7 +24,6 @@ from pipelines.jpeg import frame_size
 from pipelines.prefetch import prefetch
 from pipelines.threads import Threads
 
-JPEG_MODE = 0
 INSTALL = "Run bash scripts/setup.sh (it builds ffcv 1.0.2), or use --data.engine torch."
 
 
@@ -74,7 +74,7 @@ class FFCVImages:
         """
         height, width = int(self.beton.heights[sample]), int(self.beton.widths[sample])
         encoded = self.beton.encoded(sample)
-        if self.beton.modes[sample] != JPEG_MODE:
+        if self.beton.modes[sample] != ImageMode.JPG:
             canvas[:height, :width] = encoded[: height * width * 3].reshape(height, width, 3)
         elif width == canvas.shape[1]:
             self.decode_jpeg(encoded, height, width, canvas)

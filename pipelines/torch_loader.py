@@ -16,11 +16,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from frl.beton import Beton
+from frl.beton.layout import ImageMode
 from frl.errors import LoaderError
 from pipelines.assemble import OnBroken, Undecodable, assemble
 from pipelines.decoded import DecodedBatch, Request
 
-JPEG_MODE = 0
 TIMEOUT = 300  # seconds that a worker may take for one batch
 
 
@@ -88,7 +88,7 @@ class StepDataset(Dataset):
         """
         height, width = int(self.beton.heights[sample]), int(self.beton.widths[sample])
         encoded = self.beton.encoded(sample)
-        if self.beton.modes[sample] == JPEG_MODE:
+        if self.beton.modes[sample] == ImageMode.JPG:
             canvas[:height, :width] = decode_jpeg(encoded, height, width)
         else:
             canvas[:height, :width] = encoded[: height * width * 3].reshape(height, width, 3)

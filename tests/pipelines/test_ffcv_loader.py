@@ -1,0 +1,286 @@
+"""The FFCV engine: right pixels, own buffers, and an error or a count for everything that is broken."""
+
+import gc
+import importlib.util
+import io
+import itertools
+import logging
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from frl.beton import Beton
+from frl.errors import LoaderError
+from pipelines import ffcv_loader
+from pipelines.decoded import Request
+from pipelines.ffcv_loader import FFCVImages
+from pipelines.jpeg import frame_size
+
+if importlib.util.find_spec("ffcv") is None:
+    pytest.skip("ffcv is not installed", allow_module_level=True)
+
+
+def requests(n: int, batch: int) -> list[Request]:
+    order = np.arange(n)
+    return [Request(samples=order[i : i + batch], share=slice(0, batch)) for i in range(0, n - batch + 1, batch)]
+
+
+def step(*samples: int) -> Request:
+    return Request(samples=np.array(samples), share=slice(0, len(samples)))
+
+
+@pytest.fixture
+def engine_of():
+    """Open engines over files; closed when the test ends."""
+    opened = []
+
+    def make(path, **options) -> FFCVImages:
+        options = {"workers": 2} | options
+        opened.append(FFCVImages(Beton(path), **options))
+        return opened[-1]
+
+    yield make
+    for engine in opened:
+        engine.close()
+
+
+class TestPixels:
+    def test_images_of_any_size_fill_their_canvas(self, engine_of, write_beton):
+        sizes = [(64, 64), (64, 40), (33, 64), (17, 23), (1, 1)]
+        engine = engine_of(write_beton(sizes))
+        batch = engine.decode(step(4, 2, 0, 1, 3))
+        assert batch.images.shape == (5, 64, 64, 3)
+        assert batch.sizes.tolist() == [list(sizes[i]) for i in (4, 2, 0, 1, 3)]
+        assert batch.samples.tolist() == [4, 2, 0, 1, 3]
+        assert batch.labels.tolist() == [1, 2, 0, 1, 0]
+        for image, sample, (height, width) in zip(batch.images.numpy(), batch.samples, batch.sizes, strict=True):
+            with Image.open(io.BytesIO(engine.beton.encoded(int(sample)).tobytes())) as reference:
+                difference = np.abs(image[:height, :width].astype(int) - np.asarray(reference).astype(int))
+            assert difference.mean() < 1 and difference.max() <= 12
+            assert not image[height:].any() and not image[:, width:].any()
+
+    def test_pixels_equal_stock_ffcv(self, engine_of, tiny_beton):
+        from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
+        from ffcv.loader import Loader, OrderOption
+
+        stock = Loader(
+            str(tiny_beton),
+            batch_size=23,
+            num_workers=1,
+            order=OrderOption.SEQUENTIAL,
+            pipelines={"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]},
+        )
+        images, labels = next(iter(stock))
+        ours = engine_of(tiny_beton).decode(step(*range(23)))
+        np.testing.assert_array_equal(ours.images.numpy(), images)
+        np.testing.assert_array_equal(ours.labels, labels[:, 0])
+
+    def test_raw_images_of_stock_ffcv_are_copied(self, engine_of, tmp_path):
+        from ffcv.fields import IntField, RGBImageField
+        from ffcv.writer import DatasetWriter
+
+        pictures = np.random.default_rng(0).integers(0, 256, (6, 20, 32, 3), dtype=np.uint8)
+        path = tmp_path / "raw.beton"
+        fields = {"image": RGBImageField(write_mode="raw"), "label": IntField()}
+        DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(list(zip(pictures, range(6), strict=True)))
+        batch = engine_of(path).decode(step(*range(6)))
+        np.testing.assert_array_equal(batch.images.numpy()[:, :20], pictures)
+        assert not batch.images.numpy()[:, 20:].any()
+
+    def test_grey_jpegs_become_rgb(self, engine_of, write_beton, as_jpeg):
+        grey = np.tile(np.arange(48, dtype=np.uint8) * 5, (48, 1))
+        image = engine_of(write_beton([(48, 48)], {0: as_jpeg(grey)})).decode(step(0)).images[0]
+        assert torch.equal(image[..., 0], image[..., 2])
+        assert (image[..., 1].int() - torch.from_numpy(grey.astype(int))).abs().max() <= 4
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_any_number_of_threads_gives_the_same_batches(self, engine_of, tiny_beton, workers):
+        expected = engine_of(tiny_beton).decode(step(*range(23))).images
+        batches = list(engine_of(tiny_beton, workers=workers).batches(requests(23, 4)))
+        assert len(batches) == 5
+        assert torch.equal(torch.cat([batch.images for batch in batches]), expected[:20])
+
+
+ZEROS = bytes(900)
+
+
+class TestBroken:
+    """R5: never a black or stale image."""
+
+    @pytest.mark.timeout(10)
+    def test_raises_naming_the_sample(self, engine_of, broken_beton):
+        engine = engine_of(broken_beton)
+        batches = engine.batches(requests(12, 4))
+        assert next(batches).samples.tolist() == [0, 1, 2, 3]
+        with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\).*JPEG.*verify --deep"):
+            next(batches)
+
+    def test_replaces_and_counts(self, engine_of, broken_beton, caplog):
+        engine = engine_of(broken_beton, on_broken="replace")
+        with caplog.at_level(logging.WARNING):
+            batches = list(engine.batches(requests(12, 4)))
+        assert [batch.broken for batch in batches] == [0, 1, 0]
+        assert batches[1].samples.tolist() == [4, 6, 6, 7]
+        assert batches[1].labels.tolist() == [1, 0, 0, 1]
+        assert torch.equal(batches[1].images[1], batches[1].images[2])
+        assert "sample 5 (face_005.jpg)" in caplog.text and "replaced by sample 6" in caplog.text
+
+    def test_the_replacement_does_not_depend_on_the_number_of_ranks(self, engine_of, write_beton):
+        engine = engine_of(write_beton([(48, 48)] * 8, {3: ZEROS, 4: ZEROS, 7: ZEROS}), on_broken="replace")
+        whole = engine.decode(step(*range(8)))
+        assert whole.samples.tolist() == [0, 1, 2, 5, 5, 5, 6, 0]
+        for world in (2, 4):
+            shares = [slice(r * 8 // world, (r + 1) * 8 // world) for r in range(world)]
+            parts = [engine.decode(Request(samples=np.arange(8), share=share)) for share in shares]
+            assert np.concatenate([part.samples for part in parts]).tolist() == whole.samples.tolist()
+            assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+            assert sum(part.broken for part in parts) == 3
+
+    def test_a_step_without_a_good_sample_is_refused(self, engine_of, write_beton):
+        engine = engine_of(write_beton([(48, 48)] * 3, dict.fromkeys(range(3), ZEROS)), on_broken="replace")
+        with pytest.raises(LoaderError, match="no sample of a whole step decodes"):
+            engine.decode(step(0, 1, 2))
+
+    def test_missing_ffcv_names_the_remedy(self, tiny_beton, monkeypatch):
+        monkeypatch.setattr(ffcv_loader.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(LoaderError, match="ffcv: it is not installed. Run bash scripts/setup.sh"):
+            FFCVImages(Beton(tiny_beton), workers=1)
+
+
+class TestThreads:
+    @pytest.mark.timeout(10)
+    def test_an_exception_in_a_thread_reaches_the_caller(self, engine_of, tiny_beton, monkeypatch):
+        """R6: stock ffcv blocks for ever here."""
+        engine = engine_of(tiny_beton)
+        encoded = engine.beton.encoded
+
+        def failing(sample):
+            if sample == 9:
+                raise OSError("the disk is on fire")
+            return encoded(sample)
+
+        monkeypatch.setattr(engine.beton, "encoded", failing)
+        with pytest.raises(LoaderError, match=r"sample 9 .*OSError: the disk is on fire"):
+            list(engine.batches(requests(23, 4)))
+
+    @pytest.mark.timeout(10)
+    def test_an_exception_in_the_requests_reaches_the_caller(self, engine_of, tiny_beton):
+        def failing():
+            yield step(0, 1)
+            raise KeyError("no such epoch")
+
+        batches = engine_of(tiny_beton).batches(failing())
+        next(batches)
+        with pytest.raises(KeyError, match="no such epoch"):
+            next(batches)
+
+    def test_kept_batches_keep_their_values(self, engine_of, tiny_beton):
+        """R7: stock ffcv overwrites them."""
+        engine = engine_of(tiny_beton, ahead=2)
+        kept, copies = [], []
+        for batch in itertools.islice(engine.batches(requests(23, 2) * 2), 20):
+            kept.append(batch)
+            copies.append(batch.images.clone())
+        gc.collect()
+        assert all(torch.equal(batch.images, copy) for batch, copy in zip(kept, copies, strict=True))
+        assert len({batch.images.data_ptr() for batch in kept}) == 20
+
+    @pytest.mark.timeout(30)
+    @pytest.mark.parametrize("ending", ["close", "garbage collection", "exception"])
+    def test_a_consumer_that_stops_early_ends_the_thread(self, engine_of, tiny_beton, ending):
+        engine = engine_of(tiny_beton)
+        before = prefetch_threads()
+        batches = engine.batches(requests(23, 1) * 1000)
+        next(batches)
+        assert prefetch_threads() == before + 1
+        if ending == "close":
+            batches.close()
+        elif ending == "garbage collection":
+            del batches
+            gc.collect()
+        else:
+            with pytest.raises(ZeroDivisionError):
+                batches.throw(ZeroDivisionError)
+        deadline = time.monotonic() + 10
+        while prefetch_threads() > before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert prefetch_threads() == before
+        assert len(list(engine.batches(requests(23, 4)))) == 5
+
+    def test_decodes_no_further_ahead_than_told(self, engine_of, tiny_beton):
+        taken = []
+
+        def counted():
+            for request in requests(23, 1):
+                taken.append(request)
+                yield request
+
+        batches = engine_of(tiny_beton, ahead=2).batches(counted())
+        next(batches)
+        time.sleep(0.5)
+        assert len(taken) <= 1 + 2 + 1  # handed over, waiting, in the thread's hands
+        batches.close()
+
+    @pytest.mark.timeout(60)
+    def test_200_epochs_leave_nothing_behind(self, engine_of, tiny_beton):
+        """R8: threads and file descriptors flat, memory growth under 5 %."""
+        engine = engine_of(tiny_beton)
+
+        def epochs(n: int) -> tuple[int, int, int]:
+            for _ in range(n):
+                for _ in engine.batches(requests(23, 8)):
+                    pass
+            gc.collect()
+            return threading.active_count(), len(os.listdir("/proc/self/fd")), resident_bytes()
+
+        threads, files, memory = epochs(20)
+        threads_after, files_after, memory_after = epochs(200)
+        assert threads_after == threads
+        assert files_after == files
+        assert memory_after < 1.05 * memory
+
+
+class TestFrameSize:
+    def test_reads_what_pil_reads(self, as_jpeg):
+        for height, width in [(1, 1), (37, 511), (300, 16)]:
+            encoded = as_jpeg(np.zeros((height, width, 3), np.uint8))
+            assert frame_size(memoryview(encoded)) == (height, width)
+
+    @pytest.mark.parametrize("option", [{"progressive": True}, {"icc_profile": bytes(70000)}, {"comment": b"\xff\xc0"}])
+    def test_skips_other_segments(self, option, tmp_path):
+        Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", **option)
+        assert frame_size(memoryview((tmp_path / "a.jpg").read_bytes())) == (20, 30)
+
+    @pytest.mark.parametrize(
+        "damaged",
+        [b"", b"\xff", b"\xff\xd8", bytes(100), b"\xff\xd8\xff\xd9", b"\xff\xd8" + bytes(50), b"\xff\xd8\xff\xff\xff"],
+    )
+    def test_refuses_what_is_no_jpeg(self, damaged):
+        with pytest.raises(ValueError, match="JPEG"):
+            frame_size(memoryview(damaged))
+
+    def test_ends_on_every_mutation(self, as_jpeg):
+        good = as_jpeg(np.zeros((20, 30, 3), np.uint8))
+        rng = np.random.default_rng(0)
+        for _ in range(500):
+            mutated = bytearray(good)
+            mutated[rng.integers(len(good))] = rng.integers(256)
+            try:
+                height, width = frame_size(memoryview(bytes(mutated)))
+            except ValueError:
+                continue
+            assert 0 <= height < 65536 and 0 <= width < 65536
+
+
+def prefetch_threads() -> int:
+    return sum(thread.name == "frl-prefetch" for thread in threading.enumerate())
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
