@@ -79,6 +79,8 @@ class Knn(Networks):
     """Of the weights of their votes: the smaller, the more the nearest count."""
     limit: int = 20000
     """Images used at most."""
+    engine: Literal["ffcv", "torch"] = "ffcv"
+    """What decodes the images: ffcv's native decoder on threads, or PIL in worker processes."""
 
 
 def main(arguments: list[str]) -> None:
@@ -137,6 +139,7 @@ def _knn(task: Knn) -> dict[str, KnnResult]:
         device=device,
         augment=_normalisation(task),
         limit=task.limit,
+        engine=task.engine,
     )
     results = {}
     for name, network in _networks(task).items():

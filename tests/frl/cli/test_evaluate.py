@@ -1,0 +1,115 @@
+"""``frl evaluate`` from files to figures."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from frl.beton import BetonWriter
+from frl.cli.evaluate import Knn, Verification, main, run
+from frl.errors import BetonError, ConfigError
+from frl.evaluate import untrained
+
+PEOPLE = ("Ann", "Bob", "Cy")
+
+
+def face(person: int, number: int) -> bytes:
+    """A JPEG whose bright third tells the person; the number changes the brightness a little."""
+    pixels = np.full((24, 24, 3), 20, np.uint8)
+    pixels[:, 8 * person : 8 * person + 8] = 255 - 3 * number
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="JPEG", quality=95)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.save(untrained("resnet18", seed=7).state_dict(), tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for person, name in enumerate(PEOPLE):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in (1, 2):
+            (tmp_path / "images" / name / f"{name}_{number:04d}.jpg").write_bytes(face(person, number))
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    lines = ["2\t1", "Ann\t1\t2", "Ann\t1\tBob\t1", "Bob\t1\t2", "Cy\t2\tBob\t1"]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path / "pairs.txt"
+
+
+@pytest.fixture
+def beton(tmp_path: Path) -> Path:
+    path = tmp_path / "faces.beton"
+    with BetonWriter(path, capacity=9, labels=list(PEOPLE), settings={}) as writer:
+        for number in range(3):
+            for person, name in enumerate(PEOPLE):
+                writer.append(face(person, number), 24, 24, person, f"{name}/{number}.jpg")
+    return path
+
+
+def test_verification_prints_and_saves_every_network(
+    weights: Path, images: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures" / "verification.json"
+    main(f"verification --weights {weights} --images {images} --pairs {pairs} --size 32 --out {out}".split())
+    names = ["weights.pt (resnet18)", "untrained (resnet18)", "raw pixels"]
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("  ")[0] for row in rows] == names
+    figures = json.loads(out.read_text())
+    assert list(figures) == names
+    assert figures["raw pixels"]["accuracy"] == 1.0 and "100.00%" in rows[2]
+    assert figures["weights.pt (resnet18)"]["thresholds"] != figures["untrained (resnet18)"]["thresholds"]
+
+
+def test_the_same_seed_gives_the_untrained_network(weights: Path, images: Path, pairs: Path) -> None:
+    task = Verification(weights=weights, images=images, pairs=pairs, size=32, seed=7, device="cpu")
+    results = list(run(task).values())
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("engine", ["ffcv", "torch"])
+def test_knn_on_a_beton(engine: str, beton: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ffcv" if engine == "ffcv" else "torch")
+    main(f"knn --data {beton} --weights {weights} --size 32 --neighbours 2 --batch-size 4 --engine {engine}".split())
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 3
+    assert rows[-1].split() == ["raw", "pixels", "100.00%", "of", "9", "images,", "3", "identities"]
+
+
+def test_normalisation_and_limit_reach_the_images(beton: Path) -> None:
+    # A huge mean drowns the images: all are alike, and the first of equals votes.
+    task = Knn(data=beton, size=32, neighbours=1, arch="resnet18", device="cpu", engine="torch", limit=6)
+    assert run(task)["raw pixels"].images == 6
+    blinded = Knn(
+        data=beton, size=32, neighbours=1, arch="resnet18", device="cpu", engine="torch", mean=(1e9, 1e9, 1e9)
+    )
+    assert run(blinded)["raw pixels"].accuracy < 1
+
+
+def test_nothing_to_measure_is_refused(images: Path, pairs: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing to measure"):
+        run(Verification(images=images, pairs=pairs, baselines=False))
+
+
+def test_a_missing_beton_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BetonError, match=r"absent\.beton"):
+        run(Knn(data=tmp_path / "absent.beton", arch="resnet18"))
+
+
+def test_unknown_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["knn", "--data", "x.beton", "--neighbors", "3"])
+    assert caught.value.code != 0
