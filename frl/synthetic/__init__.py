@@ -1,0 +1,18 @@
+"""Synthetic faces with ground truth: parametric heads, drawn by our own code, deterministic from a seed."""
+
+from frl.synthetic.folder import write_folder
+from frl.synthetic.identity import Identity, draw_identity
+from frl.synthetic.render import Face, draw_face, make_model, render
+from frl.synthetic.scene import Scene, draw_scene
+
+__all__ = [
+    "Face",
+    "Identity",
+    "Scene",
+    "draw_face",
+    "draw_identity",
+    "draw_scene",
+    "make_model",
+    "render",
+    "write_folder",
+]

@@ -1,0 +1,108 @@
+"""A folder of synthetic faces in the layout of VGGFace2, with the truth beside it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from frl.errors import WriteError
+from frl.synthetic.identity import draw_identity
+from frl.synthetic.render import Face, make_model, render
+from frl.synthetic.scene import Scene, draw_scene
+
+TRUTH = "truth.jsonl"
+Truths = list[dict[str, Any]]
+"""The lines of the truth that belong to one identity."""
+QUALITY = (75, 96)
+"""Range of the JPEG quality."""
+
+
+def write_folder(
+    out: Path, identities: int, images_per_identity: int, size: int = 128, seed: int = 0, workers: int = 0
+) -> None:
+    """Draw faces into ``out/train/n000001/0001_01.jpg`` and so on, and their truth into ``out/truth.jsonl``.
+
+    The bytes depend on the numbers and the seed, not on ``workers`` (0: one for each core). A line of the truth is an
+    object with ``path`` (relative to ``out``), ``identity`` (from 1, as in the folder's name), ``landmarks`` (68 pairs
+    of x and y in pixels, order of 300-W), ``visible`` (68 booleans), ``yaw``, ``pitch`` and ``roll`` (degrees) and
+    ``expression`` (intensities by name). The folder appears under its name when it is complete.
+
+    Raises:
+        WriteError: ``out`` exists and is not an empty folder, a number makes no sense, or a worker died.
+    """
+    _check(out, identities=identities, images_per_identity=images_per_identity, size=size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+        # Named within the private folder, so that it gets the permissions of any other new folder.
+        draft = Path(temporary) / out.name
+        (draft / "train").mkdir(parents=True)
+        task = partial(_write_identity, draft, images=images_per_identity, size=size, seed=seed)
+        with (draft / TRUTH).open("w", encoding="utf-8") as file:
+            for lines in _map(task, identities, workers or os.cpu_count() or 1):
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+        draft.rename(out)
+
+
+def _check(out: Path, **numbers: int) -> None:
+    for name, number in numbers.items():
+        least = 32 if name == "size" else 1
+        if number < least:
+            raise WriteError(out, f"{name} is {number}", f"Ask for at least {least}.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise WriteError(out, "exists and is not an empty folder", "Name another folder, or empty this one.")
+
+
+def _map(task: Callable[[int], Truths], count: int, workers: int) -> Iterator[Truths]:
+    workers = min(workers, count)
+    if workers == 1:
+        yield from map(task, range(count))
+        return
+    # Forked children of a process with threads (torch, OpenCV) may deadlock: start them afresh.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(task, range(count))
+        except BrokenProcessPool as error:
+            raise WriteError("a worker", "died while drawing faces", "Free memory, or ask for workers=1.") from error
+
+
+def _write_identity(out: Path, index: int, images: int, size: int, seed: int) -> Truths:
+    cv2.setNumThreads(1)
+    name = f"n{index + 1:06d}"
+    folder = out / "train" / name
+    folder.mkdir()
+    model = make_model(draw_identity(seed, index), size)
+    truth = []
+    for image in range(images):
+        scene = draw_scene(seed, index, image)
+        face = render(model, scene)
+        path = folder / f"{image + 1:04d}_01.jpg"
+        path.write_bytes(_jpeg(face.image, scene.noise_seed))
+        truth.append({"path": path.relative_to(out).as_posix(), "identity": index + 1, **_truth(face, scene)})
+    return truth
+
+
+def _jpeg(image: np.ndarray, noise_seed: int) -> bytes:
+    quality = int(np.random.default_rng([noise_seed, 3]).integers(*QUALITY))
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encoded.tobytes()
+
+
+def _truth(face: Face, scene: Scene) -> dict[str, Any]:
+    return {
+        "landmarks": [[round(float(x), 3), round(float(y), 3)] for x, y in face.landmarks],
+        "visible": face.visible.tolist(),
+        **asdict(scene.pose),
+        "expression": asdict(scene.expression),
+    }
