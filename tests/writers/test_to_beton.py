@@ -1,0 +1,363 @@
+"""The command: every image is written or accounted for, the same way every time, and a crash leaves no half file."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import damaged, encode, picture, png_of_zeros
+from PIL import Image
+
+from frl.beton import Beton, verify
+from writers.to_beton import main
+
+COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "writers" / "to_beton.py")]
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def plant(root: Path, images: dict[str, bytes]) -> Path:
+    for path, data in images.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return root
+
+
+def crowd(root: Path, identities: int, images: int, side: int = 32) -> Path:
+    """Identity folders of different JPEGs."""
+    faces = {
+        f"n{i:06}/{j:04}_01.jpg": encode(picture(side + i, side + i), quality=60 + j % 30)
+        for i in range(identities)
+        for j in range(images)
+    }
+    return plant(root, faces)
+
+
+def run(*arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
+
+
+def lines(path: Path) -> list[list[str]]:
+    return [line.split("\t") for line in path.read_text().splitlines()]
+
+
+def names(beton: Path) -> list[str]:
+    return [line[2] for line in lines(Path(f"{beton}.samples.tsv"))]
+
+
+def assert_nothing_written(out: Path) -> None:
+    """Neither the file nor anything temporary."""
+    assert list(out.parent.glob(f"*{out.name}*")) == []
+
+
+def test_every_image_is_found_again_with_its_bytes_and_its_label(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = crowd(tmp_path / "people", identities=5, images=8)
+    out = tmp_path / "faces.beton"
+    assert main([str(folder), "--out", str(out), "--workers", "2"]) == 0
+    assert "read 40 = written 40 + rejected 0" in capsys.readouterr().out
+    identities = json.loads(Path(f"{out}.json").read_text())["identities"]
+    assert identities == [f"people/n{i:06}" for i in range(5)]
+    with Beton(out) as beton:
+        assert len(beton) == 40
+        for i, name in enumerate(names(out)):
+            original = tmp_path / name
+            assert beton.encoded(i).tobytes() == original.read_bytes()
+            assert identities[beton.labels[i]] == f"people/{original.parent.name}"
+            assert (beton.widths[i], beton.heights[i]) == Image.open(original).size
+    assert sorted(names(out)) == sorted(str(path.relative_to(tmp_path)) for path in folder.glob("*/*.jpg"))
+    assert verify(out, deep=True).ok
+
+
+BAD = {"empty": "empty file", "html": "not an image", "half": "damaged JPEG", "no end marker": "damaged JPEG"}
+
+
+def test_bad_images_are_listed_and_the_others_written(tmp_path: Path) -> None:
+    folder = crowd(tmp_path / "people", identities=14, images=14)
+    plant(folder, {f"n000003/bad {kind}.jpg": damaged(kind) for kind in BAD})
+    out = tmp_path / "faces.beton"
+    finished = run(folder, "--out", out)
+    assert finished.returncode == 0, finished.stderr
+    assert "read 200 = written 196 + rejected 4" in finished.stdout
+    rejects = dict(lines(Path(f"{out}.rejects.tsv")))
+    assert rejects.keys() == {f"people/n000003/bad {kind}.jpg" for kind in BAD}
+    for kind, reason in BAD.items():
+        assert reason in rejects[f"people/n000003/bad {kind}.jpg"]
+    with Beton(out) as beton:
+        assert len(beton) == 196
+    assert verify(out, deep=True).ok
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(0, 1), (3, 1), (4, 0)])
+def test_rejects_may_be_limited(tmp_path: Path, capsys: pytest.CaptureFixture[str], allowed: int, status: int) -> None:
+    folder = plant(crowd(tmp_path / "people", 2, 4), {f"n000001/{kind}.jpg": damaged(kind) for kind in BAD})
+    out = tmp_path / "out" / "faces.beton"
+    out.parent.mkdir()
+    assert main([str(folder), "--out", str(out), "--max-rejects", str(allowed), "--workers", "1"]) == status
+    if status:
+        assert f"--max-rejects: {allowed}" in capsys.readouterr().err
+        assert_nothing_written(out)
+
+
+def test_when_all_are_bad_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = plant(tmp_path / "bad", {"a.jpg": b"<html>", "b.jpg": b""})
+    out = tmp_path / "out" / "faces.beton"
+    out.parent.mkdir()
+    assert main([str(folder), "--out", str(out), "--workers", "1"]) == 1
+    assert "rejected" in capsys.readouterr().err
+    assert_nothing_written(out)
+
+
+def test_an_image_that_cannot_be_read_ends_the_command(tmp_path: Path) -> None:
+    folder = crowd(tmp_path / "people", identities=4, images=10)
+    (folder / "n000002" / "0099_01.jpg").symlink_to(tmp_path / "gone.jpg")
+    out = tmp_path / "out" / "faces.beton"
+    out.parent.mkdir()
+    shared_memory = set(os.listdir("/dev/shm"))
+    start = time.monotonic()
+    finished = run(folder, "--out", out, timeout=10)
+    assert time.monotonic() - start < 10
+    assert finished.returncode == 1
+    assert "people/n000002/0099_01.jpg: FileNotFoundError" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+    assert_nothing_written(out)
+    assert set(os.listdir("/dev/shm")) <= shared_memory
+
+
+def heavy_crowd(root: Path, images: int) -> Path:
+    """Images that take long to shrink; one file under many names."""
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)
+    plant(root, {"n000000/0.png": encode(Image.fromarray(noise), "PNG", compress_level=1)})
+    for j in range(1, images):
+        os.link(root / "n000000" / "0.png", root / "n000000" / f"{j}.png")
+    return root
+
+
+def children(pid: int) -> list[int]:
+    """Workers of a running command, once they serve: the tracker of multiprocessing is none."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            found.append(int(child))
+    return found
+
+
+def assert_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, f"still running: {pids}"
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_ends_the_command(tmp_path: Path) -> None:
+    folder = heavy_crowd(tmp_path / "people", images=1000)
+    out = tmp_path / "out" / "faces.beton"
+    out.parent.mkdir()
+    shared_memory = set(os.listdir("/dev/shm"))
+    arguments = [*COMMAND, str(folder), "--out", str(out), "--workers", "2"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as command:
+        partial = out.with_name(f".{out.name}.partial")
+        while not (partial.exists() and partial.stat().st_size):  # until the first images are written
+            assert command.poll() is None
+            time.sleep(0.01)
+        workers = children(command.pid)
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        _, stderr = command.communicate(timeout=10)
+    assert command.returncode == 1
+    assert "people/n000000/" in stderr and "its worker process was killed by SIGKILL" in stderr
+    assert_gone(workers)
+    assert_nothing_written(out)
+    assert set(os.listdir("/dev/shm")) <= shared_memory
+
+
+def test_a_command_killed_at_any_moment_leaves_a_whole_file_or_none(tmp_path: Path) -> None:
+    folder = crowd(tmp_path / "people", identities=6, images=10)
+    out = tmp_path / "out" / "faces.beton"
+    out.parent.mkdir()
+    arguments = [*COMMAND, str(folder), "--out", str(out), "--workers", "2", "--overwrite"]
+    start = time.monotonic()
+    subprocess.run(arguments, check=True, capture_output=True)
+    whole = time.monotonic() - start
+    out.unlink()
+    moments = random.Random(0)
+    for attempt in range(20):
+        command = subprocess.Popen(
+            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(whole * moments.uniform(0.1, 1.1))
+        workers = children(command.pid) if command.poll() is None else []
+        if attempt % 2:
+            os.killpg(command.pid, signal.SIGKILL)
+        else:
+            command.kill()
+        command.wait()
+        assert_gone(workers)
+        assert not out.exists() or verify(out, deep=True).ok
+    subprocess.run(arguments, check=True, capture_output=True)
+    assert verify(out, deep=True).ok
+    assert {path.name for path in out.parent.iterdir()} == {
+        out.name,
+        *(f"{out.name}.{kind}" for kind in ("json", "samples.tsv", "rejects.tsv")),
+    }
+
+
+def test_a_bomb_is_listed_and_the_others_written(tmp_path: Path) -> None:
+    folder = plant(
+        tmp_path / "found", {"bomb.png": png_of_zeros(12_000, 8), "face.png": encode(picture(40, 40), "PNG")}
+    )
+    out = tmp_path / "faces.beton"
+    finished = run(folder, "--out", out)
+    assert finished.returncode == 0 and "read 2 = written 1 + rejected 1" in finished.stdout
+    assert lines(Path(f"{out}.rejects.tsv")) == [["found/bomb.png", "12000 x 12000 pixels, more than 100 megapixels"]]
+
+
+def test_the_file_depends_on_the_seed_and_not_on_the_workers(tmp_path: Path) -> None:
+    folder = crowd(tmp_path / "people", identities=9, images=9, side=250)  # some pass through, some are shrunk
+    outs = {}
+    for seed, workers in ((0, 1), (0, 3), (1, 2)):
+        out = tmp_path / f"{seed}-{workers}.beton"
+        assert main([str(folder), "--out", str(out), "--seed", str(seed), "--workers", str(workers)]) == 0
+        outs[seed, workers] = out
+    assert outs[0, 1].read_bytes() == outs[0, 3].read_bytes()
+    assert names(outs[0, 1]) == names(outs[0, 3])
+    assert sorted(names(outs[0, 1])) == sorted(names(outs[1, 2]))
+    assert names(outs[0, 1]) != names(outs[1, 2])
+    with Beton(outs[0, 1]) as beton:  # shuffled: the labels are in no order
+        assert (np.diff(beton.labels) < 0).sum() > 20
+
+
+def test_a_limit_draws_from_all_and_another_image_moves_no_other(tmp_path: Path) -> None:
+    folder = crowd(tmp_path / "people", identities=10, images=10)
+    whole, part, more = (tmp_path / f"{name}.beton" for name in ("whole", "part", "more"))
+    assert main([str(folder), "--out", str(whole), "--workers", "1"]) == 0
+    assert main([str(folder), "--out", str(part), "--workers", "1", "--limit", "30"]) == 0
+    assert names(part) == names(whole)[:30]
+    assert len({name.split("/")[1] for name in names(part)}) > 5
+    plant(folder, {"n000003/new.jpg": encode(picture(32, 32))})
+    assert main([str(folder), "--out", str(more), "--workers", "1"]) == 0
+    assert [name for name in names(more) if name != "people/n000003/new.jpg"] == names(whole)
+
+
+def test_people_of_two_sources_do_not_merge_and_flat_folders_have_none(tmp_path: Path) -> None:
+    face = encode(picture(32, 32))
+    one = plant(tmp_path / "one", {"Ann/1.jpg": face, "Bob/1.jpg": face})
+    two = plant(tmp_path / "two", {"Ann/1.jpg": face})
+    flat = plant(tmp_path / "flat", {"a/1.jpg": face, "2.jpg": face})
+    out = tmp_path / "faces.beton"
+    assert main([str(one), str(two), f"flickr:{flat}", "--out", str(out), "--workers", "1"]) == 0
+    assert json.loads(Path(f"{out}.json").read_text())["identities"] == ["one/Ann", "one/Bob", "two/Ann"]
+    labels = {name: int(label) for _, label, name in lines(Path(f"{out}.samples.tsv"))}
+    assert labels == {
+        "one/Ann/1.jpg": 0,
+        "one/Bob/1.jpg": 1,
+        "two/Ann/1.jpg": 2,
+        "flat/a/1.jpg": -1,
+        "flat/2.jpg": -1,
+    }
+    with Beton(out) as beton:
+        assert [labels[name] for name in names(out)] == beton.labels.tolist()
+
+
+def test_boxes_cut_the_faces_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The box is a red square on white: with no margin, nothing but red is left."""
+    scene = np.full((300, 400, 3), 255, np.uint8)
+    scene[100:220, 60:180] = (255, 0, 0)
+    photo = encode(Image.fromarray(scene), subsampling=0, quality=100)
+    folder = plant(tmp_path / "vgg", {"train/n000002/0001_01.jpg": photo})
+    (folder / "loose_bb_train.csv").write_text('NAME_ID,X,Y,W,H\n"n000002/0001_01",60,100,120,120\n')
+    out = tmp_path / "faces.beton"
+    assert main([str(folder), "--out", str(out), "--margin", "0", "--workers", "1"]) == 0
+    assert "with a face box 1" in capsys.readouterr().out
+    assert main([str(folder), "--out", str(tmp_path / "wide.beton"), "--margin", "1", "--workers", "1"]) == 0
+    with Beton(out) as beton, Beton(tmp_path / "wide.beton") as wide:
+        (tmp_path / "face.jpg").write_bytes(beton.encoded(0).tobytes())
+        assert beton.max_side == 120 and wide.max_side == 240
+    face = np.asarray(Image.open(tmp_path / "face.jpg")).astype(int)
+    assert np.abs(face[4:-4, 4:-4] - (255, 0, 0)).max() < 12
+
+
+def test_a_file_that_exists_is_kept_unless_it_may_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = crowd(tmp_path / "people", identities=2, images=3)
+    out = tmp_path / "faces.beton"
+    out.write_text("precious")
+    assert main([str(folder), "--out", str(out), "--workers", "1"]) == 1
+    assert "exists" in capsys.readouterr().err and out.read_text() == "precious"
+    assert main([str(folder), "--out", str(out), "--workers", "1", "--overwrite"]) == 0
+    assert verify(out, deep=True).ok
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--size", "0"], "--size"),
+        (["--quality", "101"], "--quality"),
+        (["--margin", "-0.1"], "--margin"),
+        (["--limit", "0"], "--limit"),
+        (["--workers", "-1"], "--workers"),
+        (["--max-rejects", "-1"], "--max-rejects"),
+        (["--max-megapixels", "0"], "--max-megapixels"),
+        (["--boxes", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], complaint: str
+) -> None:
+    folder = crowd(tmp_path / "people", identities=1, images=1)
+    assert main([str(folder), "--out", str(tmp_path / "out.beton"), *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and complaint in error
+    assert_nothing_written(tmp_path / "out.beton")
+
+
+@pytest.mark.parametrize("sources", [[], ["empty"]])
+def test_no_image_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sources: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plant(tmp_path / "empty", {"readme.txt": b"nothing here", "list.csv": b"1,2"})
+    assert main([*sources, "--out", "faces.beton"]) == 1
+    assert "no image found" in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_are_escaped_in_the_sidecars(tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    folder.mkdir()
+    with open(os.fsencode(folder) + b"/caf\xe9\t1.jpg", "wb") as stream:
+        stream.write(encode(picture(16, 16)))
+    out = tmp_path / "faces.beton"
+    assert main([str(folder), "--out", str(out), "--workers", "1"]) == 0
+    with Beton(out) as beton:
+        assert "caf\\xe9" in beton.name(0)
+    assert verify(out, deep=True).ok
+
+
+def test_an_unknown_flag_is_refused_and_the_help_names_the_options(tmp_path: Path) -> None:
+    assert run(tmp_path, "--out", tmp_path / "x.beton", "--sise", "3").returncode == 2
+    shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=30, cwd=tmp_path)
+    assert shown.returncode == 0 and "--max-rejects" in shown.stdout and "SOURCE" in shown.stdout
+
+
+def test_real_faces(tmp_path: Path, real_faces: Path) -> None:
+    out = tmp_path / "faces.beton"
+    sources = [
+        str(real_faces / "lfw_color150"),
+        str(real_faces / "ytf_frames192"),
+        f"flickr:{real_faces / 'utkface200'}",
+    ]
+    assert main([*sources, "--out", str(out), "--limit", "100"]) == 0
+    assert verify(out, deep=True).ok
+    with Beton(out) as beton:
+        assert len(beton) == 100
+        for i, name in enumerate(names(out)):
+            original = (real_faces / name).read_bytes()
+            assert beton.encoded(i).tobytes() == original  # all of them are square JPEGs of at most 200 pixels
+            assert (beton.labels[i] == -1) == name.startswith("utkface200")
