@@ -35,7 +35,7 @@ class PartialFile:
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             ours = os.path.samestat(os.fstat(self._file), os.stat(self.path))
-        except (PermissionError, FileNotFoundError):
+        except (BlockingIOError, PermissionError, FileNotFoundError):
             ours = False
         # The other writer may have published the file between our opening and our locking it.
         if not ours:

@@ -181,7 +181,7 @@ class BetonWriter:
             cause = f"could not be written ({error.strerror or error})"
             full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
             remedy = "Free space or write to another disk." if full else "Check the folder and its permissions."
-            raise WriteError(self.path, cause, f"{remedy} Nothing was left behind.") from error
+            raise WriteError(self.path, cause, f"{remedy} The temporary files were removed.") from error
 
     @staticmethod
     def _partial(stack: contextlib.ExitStack, final: Path) -> PartialFile:
