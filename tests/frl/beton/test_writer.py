@@ -85,7 +85,7 @@ def test_stock_ffcvs_loader_delivers_what_we_write(ffcv: ModuleType, tmp_path: P
     from ffcv.loader import Loader, OrderOption
 
     samples = [draw_sample(i, 32, 32, i * 7 - 1) for i in range(6)]
-    # Images of a page and a third of one put every sample on a page of its own, and leave the last page short.
+    # At three quarters of a page each, every sample gets a page of its own, and the last page stays short.
     padding = b"\0" * (3 << 19)
     path = tmp_path / "ours.beton"
     with BetonWriter(path, capacity=9, page_size=1 << 21) as writer:
