@@ -18,7 +18,7 @@ from pipelines.plan import Plan
 from pipelines.resample import batch_resample, resample_each
 from pipelines.threads import Threads
 
-CACHED_PIXELS = 1 << 17
+CACHED_PIXELS = 1 << 18  # crops of this many pixels together, 3 MiB as float32, go through the host way at a time
 
 
 class Normalise(nn.Module):

@@ -61,7 +61,7 @@ class TestPixels:
         for image, sample, (height, width) in zip(batch.images.numpy(), batch.samples, batch.sizes, strict=True):
             with Image.open(io.BytesIO(engine.beton.encoded(int(sample)).tobytes())) as reference:
                 difference = np.abs(image[:height, :width].astype(int) - np.asarray(reference).astype(int))
-            assert difference.mean() < 1 and difference.max() <= 12
+            assert difference.mean() < 2 and difference.max() <= 10  # the fast DCT, see test_torch_loader.py
             assert not image[height:].any() and not image[:, width:].any()
 
     def test_pixels_equal_stock_ffcv(self, engine_of, tiny_beton):

@@ -1,0 +1,170 @@
+"""Training batches are a pure function of (seed, epoch, step): of nothing else."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.functional as TF
+from PIL import Image
+
+from frl.batch import Batch
+from frl.config import AugmentConfig, CropSpec, DataConfig
+from frl.errors import BetonError, ConfigError
+from pipelines.loader import MultiCropLoader, WholeImages, make_loader
+
+ENGINES = [
+    pytest.param("ffcv", marks=pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")),
+    "torch",
+]
+RECIPE = AugmentConfig(
+    crops=(CropSpec(size=24, count=2, scale=(0.14, 1.0)), CropSpec(size=16, count=2, scale=(0.05, 0.14)))
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def loader_of(write_beton):
+    """Open loaders over 26 pictures of two sizes; closed when the test ends."""
+    path = write_beton([(48, 48), (40, 31)] * 13)
+    opened = []
+
+    def make(*, data: dict | None = None, **options) -> MultiCropLoader:
+        config = DataConfig(**({"data": path, "engine": "torch", "workers": 1} | (data or {})))
+        options = {"batch_size": 8, "seed": 3, "device": CPU} | options
+        opened.append(make_loader(config, options.pop("augment", RECIPE), **options))
+        return opened[-1]
+
+    yield make
+    for loader in opened:
+        loader.close()
+
+
+def by_sample(batches: Iterator[Batch]) -> dict[int, list[bytes]]:
+    """Every view of every sample, as bytes."""
+    found = {}
+    for batch in batches:
+        n = len(batch.samples)
+        for i, sample in enumerate(batch.samples.tolist()):
+            found[sample] = [crop.numpy().tobytes() for view in batch.views for crop in view[i::n]]
+    return found
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+class TestEngines:
+    def test_batches(self, loader_of, engine):
+        loader = loader_of(data={"engine": engine})
+        batches = list(loader.epoch(0))
+        assert len(batches) == len(loader) == 3
+        assert loader.samples == 26 and loader.broken == 0
+        assert loader.dataset_fingerprint == loader.beton.fingerprint
+        for batch in batches:
+            assert [tuple(view.shape) for view in batch.views] == [(16, 3, 24, 24), (16, 3, 16, 16)]
+            assert batch.samples.dtype == batch.labels.dtype == torch.int64
+            assert batch.labels.tolist() == [sample % 3 for sample in batch.samples.tolist()]
+        samples = torch.cat([batch.samples for batch in batches]).tolist()
+        assert len(set(samples)) == 24
+
+    @pytest.mark.filterwarnings("ignore:This DataLoader will create")
+    def test_crops_depend_on_neither_batch_size_nor_workers(self, loader_of, engine):
+        one = by_sample(loader_of(data={"engine": engine, "workers": 1}, batch_size=4).epoch(2))
+        other = by_sample(loader_of(data={"engine": engine, "workers": 3}, batch_size=12).epoch(2))
+        assert len(one) == len(other) == 24
+        assert all(one[sample] == other[sample] for sample in one.keys() & other.keys())
+
+    @pytest.mark.parametrize("world", [2, 4])
+    def test_ranks_share_the_steps_of_a_single_process(self, loader_of, engine, world):
+        data = {"engine": engine}
+        ranks = [loader_of(data=data, rank=rank, world=world).epoch(1) for rank in range(world)]
+        for whole, *parts in zip(loader_of(data=data).epoch(1), *ranks, strict=True):
+            assert torch.equal(torch.cat([part.samples for part in parts]), whole.samples)
+            together = {}
+            for part in parts:
+                together |= by_sample(iter([part]))
+            assert together == by_sample(iter([whole]))
+
+    @pytest.mark.parametrize("start", [0, 1, 2, 3])
+    def test_resuming_mid_epoch_gives_the_same_bits(self, loader_of, engine, start):
+        whole = list(loader_of(data={"engine": engine}).epoch(5))[start:]
+        resumed = list(loader_of(data={"engine": engine}).epoch(5, start))
+        assert len(resumed) == 3 - start
+        for a, b in zip(whole, resumed, strict=True):
+            assert torch.equal(a.samples, b.samples)
+            assert all(torch.equal(x, y) for x, y in zip(a.views, b.views, strict=True))
+
+    def test_replaced_samples_are_counted(self, broken_beton, engine):
+        data = DataConfig(data=broken_beton, engine=engine, workers=1, on_broken="replace")
+        loader = make_loader(data, RECIPE, batch_size=4, seed=0, device=CPU)
+        for epoch in range(2):
+            assert all(5 not in batch.samples for batch in loader.epoch(epoch))
+        assert loader.broken == 2
+        loader.close()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")
+def test_engines_agree(loader_of):
+    """The same samples and crops, and pixels within the DCTs' difference, about one level on average."""
+    plain = dataclasses.replace(RECIPE, jitter_p=0)
+    for a, b in zip(*(loader_of(data={"engine": e}, augment=plain).epoch(0) for e in ("ffcv", "torch")), strict=True):
+        assert torch.equal(a.samples, b.samples)
+        for x, y in zip(a.views, b.views, strict=True):
+            assert ((x - y).abs() * min(RECIPE.std) * 255).mean() < 1.3
+
+
+def test_seeds_and_epochs_differ(loader_of):
+    first = next(loader_of().epoch(0))
+    for other in (next(loader_of().epoch(1)), next(loader_of(seed=4).epoch(0))):
+        assert not torch.equal(first.samples, other.samples)
+        assert not torch.equal(first.views[0], other.views[0])
+
+
+def test_views_have_the_wanted_type(loader_of):
+    assert all(view.dtype == torch.bfloat16 for view in next(loader_of(dtype=torch.bfloat16).epoch(0)).views)
+
+
+class TestBadInput:
+    def test_more_images_a_step_than_there_are(self, loader_of):
+        with pytest.raises(ConfigError, match="--optim.batch-size.* 27 .*26.*Use at most 26"):
+            loader_of(batch_size=27)
+
+    def test_a_step_that_ranks_cannot_share(self, loader_of):
+        with pytest.raises(ConfigError, match="8 images cannot be shared equally by 3 processes. Use a multiple of 3"):
+            loader_of(world=3)
+
+    def test_a_missing_file(self, loader_of, tmp_path):
+        with pytest.raises(BetonError, match="nowhere.beton"):
+            loader_of(data={"data": tmp_path / "nowhere.beton"})
+
+
+class TestWholeImages:
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_every_image_in_file_order(self, write_beton, engine):
+        path = write_beton([(48, 48), (40, 31)] * 5)
+        whole = WholeImages(path, size=20, batch_size=4, device=CPU, augment=RECIPE, engine=engine)
+        assert len(whole) == 3
+        batches = list(whole)
+        assert [len(batch.samples) for batch in batches] == [4, 4, 2]
+        assert torch.cat([batch.samples for batch in batches]).tolist() == list(range(10))
+        assert torch.cat([batch.labels for batch in batches]).tolist() == [i % 3 for i in range(10)]
+        assert all(len(batch.views) == 1 for batch in batches)
+        again = list(whole)
+        assert torch.equal(again[2].views[0], batches[2].views[0])
+        whole.close()
+
+    def test_pixels_are_the_resized_image(self, write_beton):
+        path = write_beton([(48, 48), (40, 31)])
+        whole = WholeImages(path, size=20, batch_size=4, device=CPU, augment=RECIPE, engine="torch")
+        view = next(iter(whole)).views[0]
+        for sample, ours in enumerate(view):
+            jpeg = path.with_suffix(".jpg")
+            jpeg.write_bytes(whole.beton.encoded(sample).tobytes())
+            expected = TF.normalize(TF.to_tensor(TF.resize(Image.open(jpeg), [20, 20])), RECIPE.mean, RECIPE.std)
+            assert ((ours - expected).abs() * min(RECIPE.std) * 255).max() < 1.1
+
+    def test_limit(self, tiny_beton):
+        whole = WholeImages(tiny_beton, size=20, batch_size=4, device=CPU, augment=RECIPE, limit=6, engine="torch")
+        assert len(whole) == 2
+        assert torch.cat([batch.samples for batch in whole]).tolist() == list(range(6))
+        assert np.isfinite(next(iter(whole)).views[0].numpy()).all()

@@ -1,0 +1,36 @@
+"""The contact sheet shows each original beside its crops."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from frl.beton import Beton
+from frl.config import AugmentConfig, CropSpec
+from pipelines.order import permutation
+from pipelines.preview import GAP, HEADER, contact_sheet
+
+RECIPE = AugmentConfig(
+    crops=(CropSpec(size=32, count=2, scale=(0.14, 1)), CropSpec(size=16, count=1, scale=(0.05, 0.14)))
+)
+
+
+def test_a_row_per_sample(tiny_beton):
+    sheet = contact_sheet(tiny_beton, RECIPE, seed=1, count=3)
+    assert sheet.dtype == np.uint8
+    assert sheet.shape == (HEADER + 3 * (48 + GAP), GAP + (48 + GAP) + 2 * (32 + GAP) + 16 + GAP, 3)
+    assert (sheet[:HEADER] < 128).any()  # captions
+    first = int(permutation(23, 1, 0)[0])
+    expected = np.asarray(Image.open(io.BytesIO(Beton(tiny_beton).encoded(first).tobytes())))
+    np.testing.assert_array_equal(sheet[HEADER : HEADER + 48, GAP : GAP + 48], expected)
+
+
+def test_the_crops_follow_the_seed(tiny_beton):
+    sheets = [contact_sheet(tiny_beton, RECIPE, seed=seed, count=2) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(sheets[0], sheets[1])
+    assert (sheets[0] != sheets[2]).any()
+
+
+def test_small_files_and_sizes_that_differ(write_beton):
+    path = write_beton([(48, 30), (20, 48)])
+    assert contact_sheet(path, RECIPE, count=8).shape[0] == HEADER + 2 * GAP + 48 + 32
