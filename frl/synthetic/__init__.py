@@ -1,8 +1,8 @@
 """Synthetic faces with ground truth: parametric heads, drawn by our own code, deterministic from a seed."""
 
+from frl.synthetic.drawing import Face, draw_face, make_model, render
 from frl.synthetic.folder import write_folder
 from frl.synthetic.identity import Identity, draw_identity
-from frl.synthetic.render import Face, draw_face, make_model, render
 from frl.synthetic.scene import Scene, draw_scene
 
 __all__ = [

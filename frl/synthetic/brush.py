@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from frl.synthetic.head import grid_position
+from frl.synthetic.head import EXTENT, grid_position
 
 SUBPIXEL = 4
 """Binary digits behind the point in the coordinates handed to OpenCV."""
@@ -67,17 +68,21 @@ def disc(centre: np.ndarray, radius: float, stretch: float = 1.0) -> np.ndarray:
 def stencil(outline: np.ndarray, side: int, softness: float = 0.0) -> Stencil:
     """The inside of an outline (N, 2) of the plane on a canvas of ``side``, blurred by ``softness`` (of the plane)."""
     where = grid_position(outline, side)
-    sigma = float(grid_position(np.array([softness]), side)[0] - (side - 1) / 2)
-    margin = 2 + int(np.ceil(2.5 * sigma))
-    low = np.clip(np.floor(where.min(axis=0)).astype(int) - margin, 0, side - 1)
-    high = np.clip(np.ceil(where.max(axis=0)).astype(int) + margin + 1, low + 1, side)
-    mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-    corners = np.round((where - low) * (1 << SUBPIXEL)).astype(np.int32)
-    cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, SUBPIXEL)
+    sigma = softness / EXTENT * (side - 1) / 2
+    margin = 2 + math.ceil(2.5 * sigma)
+    (left, top), (right, bottom) = where.min(axis=0).tolist(), where.max(axis=0).tolist()
+    columns, rows = _span(left, right, margin, side), _span(top, bottom, margin, side)
+    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+    corners = (where - [columns.start, rows.start]) * (1 << SUBPIXEL) + 0.5
+    cv2.fillPoly(mask, [corners.astype(np.int32)], 255, cv2.LINE_AA, SUBPIXEL)
     if sigma > 0.3:
         mask = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    window = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
-    return Stencil(window=window, coverage=mask.astype(np.float32) / 255)
+    return Stencil(window=(rows, columns), coverage=mask * np.float32(1 / 255))
+
+
+def _span(low: float, high: float, margin: int, side: int) -> slice:
+    start = min(max(math.floor(low) - margin, 0), side - 1)
+    return slice(start, min(max(math.ceil(high) + margin + 1, start + 1), side))
 
 
 def fill(canvas: np.ndarray, shape: Stencil, colour: np.ndarray, opacity: float = 1.0) -> None:

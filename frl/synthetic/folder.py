@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from frl.errors import WriteError
+from frl.synthetic.drawing import Face, make_model, render
 from frl.synthetic.identity import draw_identity
-from frl.synthetic.render import Face, make_model, render
 from frl.synthetic.scene import Scene, draw_scene
 
 TRUTH = "truth.jsonl"

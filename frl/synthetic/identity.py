@@ -163,7 +163,7 @@ def draw_identity(seed: int, index: int) -> Identity:
         lines=age,
         mole=(float(rng.uniform(-0.55, 0.55)), float(rng.uniform(0.1, 0.85))) if rng.random() < 0.3 else None,
         head_width=about(1.0, 0.055),
-        jaw_width=about(0.86 if man else 0.77, 0.07),
+        jaw_width=about(0.88 if man else 0.81, 0.055),
         squareness=about(2.35 if man else 2.15, 0.14),
         chin=about(1.04 if man else 0.99, 0.055),
         cheeks=about(0.035, 0.02),

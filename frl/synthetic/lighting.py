@@ -20,7 +20,7 @@ def irradiance(
     """
     lamp = np.maximum((normals @ towards.astype(np.float32) + WRAP) / (1 + WRAP), 0) * openness
     sky = light.ambient * (0.75 + 0.25 * (normals @ up.astype(np.float32))) * openness
-    return lamp[..., None] * light.colour().astype(np.float32) + sky[..., None] * SKY
+    return np.stack([lamp, sky], axis=-1) @ np.stack([light.colour(), SKY]).astype(np.float32)
 
 
 def sheen(normals: np.ndarray, towards: np.ndarray, eye: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ def draw_scene(seed: int, identity: int, image: int) -> Scene:
         pose=_pose(rng),
         expression=_expression(rng),
         light=Light(
-            azimuth=float(rng.uniform(-70, 70)),
+            azimuth=float(rng.uniform(-60, 60)),
             elevation=float(rng.uniform(5, 60)),
             strength=float(rng.uniform(0.5, 1.1)),
             ambient=float(rng.uniform(0.2, 0.6)),
@@ -140,7 +140,7 @@ def draw_scene(seed: int, identity: int, image: int) -> Scene:
             colours=(_any_colour(rng), _any_colour(rng)),
             angle=float(rng.uniform(0, 360)),
             blobs=int(rng.integers(0, 9)),
-            grain=float(rng.uniform(0, 0.12)),
+            grain=float(rng.uniform(0, 0.08)),
         ),
         clothes=_any_colour(rng),
         glasses=_frame_colour(rng) if rng.random() < 0.12 else None,
@@ -149,7 +149,7 @@ def draw_scene(seed: int, identity: int, image: int) -> Scene:
 
 
 def _pose(rng: np.random.Generator) -> Pose:
-    yaw, pitch, roll = (float(np.clip(rng.normal(0, spread), -2.2 * spread, 2.2 * spread)) for spread in (18, 8, 7))
+    yaw, pitch, roll = (float(np.clip(rng.normal(0, spread), -2.2 * spread, 2.2 * spread)) for spread in (15, 7, 6))
     return Pose(yaw=yaw, pitch=pitch, roll=roll)
 
 
@@ -161,15 +161,15 @@ def _expression(rng: np.random.Generator) -> Expression:
 
 
 def _camera(rng: np.random.Generator) -> Camera:
-    red, green, blue = np.exp(rng.normal(0, (0.16, 0.06, 0.2))).tolist()
+    red, green, blue = np.exp(rng.uniform(-1, 1, 3) * (0.22, 0.08, 0.28)).tolist()
     return Camera(
-        scale=float(0.4 * np.exp(rng.uniform(-0.2, 0.2))),
-        centre=(float(0.5 + rng.uniform(-0.07, 0.07)), float(0.49 + rng.uniform(-0.07, 0.07))),
-        exposure=float(np.exp(rng.normal(0, 0.35))),
+        scale=float(0.4 * np.exp(rng.uniform(-0.13, 0.13))),
+        centre=(float(0.5 + rng.uniform(-0.05, 0.05)), float(0.49 + rng.uniform(-0.05, 0.05))),
+        exposure=float(np.exp(rng.uniform(-0.5, 0.5))),
         gains=(red, green, blue),
-        contrast=float(rng.uniform(0.75, 1.2)),
+        contrast=float(rng.uniform(0.8, 1.2)),
         blur=float(np.clip(rng.normal(0, 0.005), 0, 0.01)),
-        noise=float(rng.uniform(0, 0.03)),
+        noise=float(rng.uniform(0, 0.02)),
     )
 
 

@@ -11,7 +11,7 @@ from frl.synthetic.brush import Stencil, curve, disc, fill, ribbon, spread, sten
 from frl.synthetic.hair import beard_cover, hair_cover, strand_pattern
 from frl.synthetic.head import grid_position
 from frl.synthetic.identity import Beard, Hair, Identity
-from frl.synthetic.layout import BROWS, EYES, INNER_LIPS, OUTER_LIPS, place_landmarks
+from frl.synthetic.layout import BROWS, EYES, INNER_LIPS, OUTER_LIPS
 from frl.synthetic.scene import Expression
 
 
@@ -41,10 +41,9 @@ def make_coat(identity: Identity, side: int) -> Coat:
     return Coat(skin=skin, hair=hair * cover, bare=1 - cover)
 
 
-def paint(identity: Identity, expression: Expression, coat: Coat) -> np.ndarray:
-    """The head's colours (side, side, 3) sRGB float32 with features in their places for the expression."""
+def paint(identity: Identity, expression: Expression, marks: np.ndarray, coat: Coat) -> np.ndarray:
+    """The head's colours (side, side, 3) sRGB float32 with features at the landmarks ``marks`` (68, 2)."""
     canvas = coat.skin.copy()
-    marks = place_landmarks(identity, expression)
     _folds(identity, expression, marks, canvas)
     _nostrils(marks, canvas)
     _mouth(identity, expression, marks, canvas)

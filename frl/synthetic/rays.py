@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from frl.synthetic.head import EXTENT
+from frl.synthetic.head import sample
 from frl.synthetic.view import View
 
 REACH = 1.4
@@ -39,24 +39,29 @@ class Trace:
 
 def trace(radius: np.ndarray, view: View) -> Trace:
     """Meet the surface of a radius (RELIEF, RELIEF) float32 with a picture's rays, coarsely and then finely."""
-    low = np.clip(np.floor(view.centre - REACH * view.scale), 0, view.side - COARSE).astype(int)
-    high = np.clip(np.ceil(view.centre + REACH * view.scale), low + COARSE, view.side).astype(int)
-    width, height = high - low
-    corner = view.rays(low)
-    x, y = (corner[k] + np.arange(high[k] - low[k], dtype=np.float32) / view.scale for k in (0, 1))
-    coarse = tuple(cv2.resize(line[None].astype(np.float32), (max(1, len(line) // COARSE), 1))[0] for line in (x, y))
-    depth = _search(_Rays(radius, view.rotation, *coarse))
-    depth = cv2.resize(depth, (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
-    rays = _Rays(radius, view.rotation, x, y)
+    samples = np.arange(COARSE // 2, view.side, COARSE)
+    found, near = _search(_Rays(radius, view, samples, samples))
+    columns, rows = _window(near.any(axis=0), view.side), _window(near.any(axis=1), view.side)
+    # Sample k lies in the middle of the pixels from COARSE * k on, as OpenCV's enlargement has it.
+    found = cv2.resize(found, (COARSE * len(samples), COARSE * len(samples)), interpolation=cv2.INTER_LINEAR)
+    depth = np.ascontiguousarray(found[rows, columns], np.float32)
+    rays = _Rays(radius, view, np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop))
     for _ in range(REFINE_STEPS):
-        depth -= PACE * rays.meet(depth)[0]
+        depth = depth - PACE * rays.meet(depth)[0]
     above, u, v = rays.meet(depth)
-    cover = np.clip(1.25 - above * view.scale, 0, 1, dtype=np.float32)
-    return Trace(window=(slice(low[1], high[1]), slice(low[0], high[0])), depth=depth, u=u, v=v, cover=cover)
+    cover = np.clip(1.25 - above * np.float32(view.scale), 0, 1)
+    return Trace(window=(rows, columns), depth=depth, u=u, v=v, cover=cover)
 
 
-def _search(rays: _Rays) -> np.ndarray:
-    """Walk in from outside; where a ray misses the head, stay where it passed nearest."""
+def _window(near: np.ndarray, side: int) -> slice:
+    """The pixels of the samples that are near the head, with a margin; never empty."""
+    where = np.flatnonzero(near)
+    first, last = (int(where[0]), int(where[-1])) if len(where) else (0, 0)
+    return slice(max(0, COARSE * (first - 1)), min(side, COARSE * (last + 2)))
+
+
+def _search(rays: _Rays) -> tuple[np.ndarray, np.ndarray]:
+    """Walk in from outside; returns the depth, where a ray misses that of its nearest place, and whether it is near."""
     depth = np.sqrt(np.maximum(REACH**2 - rays.flat, 0))
     nearest, least = depth, np.full_like(depth, np.inf)
     for _ in range(SEARCH_STEPS):
@@ -65,16 +70,18 @@ def _search(rays: _Rays) -> np.ndarray:
         least = np.where(nearer, np.abs(above), least)
         nearest = np.where(nearer, depth, nearest)
         depth = depth - PACE * above
-    return nearest
+    return nearest, least < 2 * COARSE / rays.scale
 
 
 class _Rays:
-    """The rays of columns x (W,) and rows y (H,), in head units, against a radius."""
+    """The rays of the pixels in columns (W,) and rows (H,) against a radius."""
 
-    def __init__(self, radius: np.ndarray, rotation: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-        turn = rotation.astype(np.float32)
-        x, y = x.astype(np.float32)[None], y.astype(np.float32)[:, None]
+    def __init__(self, radius: np.ndarray, view: View, columns: np.ndarray, rows: np.ndarray) -> None:
+        turn = view.rotation.astype(np.float32)
+        x = ((columns - view.centre[0]) / view.scale).astype(np.float32)[None, :]
+        y = ((rows - view.centre[1]) / view.scale).astype(np.float32)[:, None]
         self.radius = radius
+        self.scale = view.scale
         self.flat = x * x + y * y
         self.across = [x * turn[0, k] + y * turn[1, k] for k in range(3)]
         self.along = turn[2]
@@ -88,9 +95,3 @@ class _Rays:
         u = (self.across[0] + depth * self.along[0]) * factor
         v = (self.across[1] + depth * self.along[1]) * factor
         return distance - sample(self.radius, u, v), u, v
-
-
-def sample(grid: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Bilinear values, at points (H, W) of the design plane, of a square grid over it with any channels."""
-    step, middle = (len(grid) - 1) / (2 * EXTENT), (len(grid) - 1) / 2
-    return cv2.remap(grid, u * step + middle, v * step + middle, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -9,17 +9,19 @@ import numpy as np
 
 from frl.synthetic.brush import spread
 from frl.synthetic.hair import hair_thickness
-from frl.synthetic.head import Surface, sculpt
+from frl.synthetic.head import Surface, sample, sculpt
 from frl.synthetic.identity import Identity
 from frl.synthetic.layout import place_landmarks
 from frl.synthetic.lighting import irradiance, sheen
-from frl.synthetic.scene import Camera, Scene
+from frl.synthetic.rays import Trace, trace
+from frl.synthetic.scene import Camera, Light, Scene
 from frl.synthetic.surroundings import draw_backdrop, draw_body, draw_glasses, draw_loose_hair
 from frl.synthetic.texture import Coat, make_coat, paint
-from frl.synthetic.trace import Trace, sample, trace
 from frl.synthetic.view import View
 
 OVERSAMPLING = 2
+PAINT = 1.75
+"""Side of the paint's canvas over the side of the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Model:
 
 def make_model(identity: Identity, size: int) -> Model:
     """Prepare an identity for pictures of ``size`` pixels."""
-    coat = make_coat(identity, 2 * size)
+    coat = make_coat(identity, round(PAINT * size))
     return Model(identity=identity, size=size, coat=coat, hair=hair_thickness(identity, 1 - coat.bare[..., 0]))
 
 
@@ -60,36 +62,37 @@ def draw_face(identity: Identity, scene: Scene, size: int) -> tuple[np.ndarray, 
 def render(model: Model, scene: Scene) -> Face:
     """Draw one picture."""
     view = View.of(scene, model.size * OVERSAMPLING)
-    surface = sculpt(model.identity, scene.expression, model.hair)
+    marks = place_landmarks(model.identity, scene.expression)
+    surface = sculpt(model.identity, scene.expression, marks, model.hair)
     hits = trace(surface.radius, view)
     picture = draw_backdrop(scene, view.side)
     draw_loose_hair(model.identity, scene, view, picture)
     draw_body(model.identity, scene, view, picture)
-    _draw_head(model, surface, hits, scene, view, picture)
+    colours = paint(model.identity, scene.expression, marks, model.coat)
+    _draw_head(colours, surface, hits, scene.light, view, picture)
     if scene.glasses is not None:
         draw_glasses(scene.glasses, model.identity, surface, view, picture)
     small = cv2.resize(picture, (model.size, model.size), interpolation=cv2.INTER_AREA)
-    landmarks, visible = _truth(model.identity, scene, surface, hits, view)
+    landmarks, visible = _truth(surface.skin_point(marks), hits, view)
     return Face(image=_develop(small, scene.camera, scene.noise_seed), landmarks=landmarks, visible=visible)
 
 
-def _draw_head(model: Model, surface: Surface, hits: Trace, scene: Scene, view: View, picture: np.ndarray) -> None:
-    colours = paint(model.identity, scene.expression, model.coat) ** 2
+def _draw_head(
+    colours: np.ndarray, surface: Surface, hits: Trace, lamp: Light, view: View, picture: np.ndarray
+) -> None:
     side = len(colours)
-    towards = scene.light.direction() @ view.rotation
-    light = irradiance(surface.normals, surface.openness, towards, scene.light, up=-view.rotation[1])
-    gloss = sheen(surface.normals, towards, eye=view.rotation[2]) * scene.light.strength
-    light = cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR)
-    gloss = cv2.resize(gloss, (side, side), interpolation=cv2.INTER_LINEAR)
-    lit = colours * light + spread(gloss)
+    towards = lamp.direction() @ view.rotation
+    light = irradiance(surface.normals, surface.openness, towards, lamp, up=-view.rotation[1])
+    gloss = sheen(surface.normals, towards, eye=view.rotation[2]) * lamp.strength
+    smooth_light = cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR)
+    smooth_gloss = cv2.resize(gloss, (side, side), interpolation=cv2.INTER_LINEAR)
+    lit = colours * colours * smooth_light + spread(smooth_gloss)
     seen = sample(lit, hits.u, hits.v)
     picture[hits.window] += spread(hits.cover) * (seen - picture[hits.window])
 
 
-def _truth(
-    identity: Identity, scene: Scene, surface: Surface, hits: Trace, view: View
-) -> tuple[np.ndarray, np.ndarray]:
-    points = view.project(surface.skin_point(place_landmarks(identity, scene.expression)))
+def _truth(points: np.ndarray, hits: Trace, view: View) -> tuple[np.ndarray, np.ndarray]:
+    points = view.project(points)
     pixel = np.round(points[:, :2]).astype(int) - [hits.window[1].start, hits.window[0].start]
     column, row = np.clip(pixel, 0, [hits.depth.shape[1] - 1, hits.depth.shape[0] - 1]).T
     hidden = (hits.cover[row, column] > 0.5) & (hits.depth[row, column] > points[:, 2] + 0.06)
@@ -107,5 +110,5 @@ def _develop(light: np.ndarray, camera: Camera, noise_seed: int) -> np.ndarray:
     picture = 0.5 + camera.contrast * (picture - 0.5)
     if camera.noise > 0:
         rng = np.random.default_rng([noise_seed, 1])
-        picture = picture + camera.noise * rng.standard_normal((size, size, 1), np.float32)
+        picture = picture + camera.noise * spread(rng.standard_normal((size, size), np.float32))
     return np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
