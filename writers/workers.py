@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -41,7 +41,7 @@ class _Failure:
 class _Worker:
     """One process, its end of the pipe, and the chunks it was given, oldest first."""
 
-    process: SpawnProcess
+    process: ForkServerProcess
     connection: Connection
     current: Any  # ctypes.c_longlong in shared memory: the index of the task at hand
     chunks: list[int]
@@ -51,7 +51,8 @@ class WorkerPool(Generic[Task, Result]):
     """``count`` processes that each call ``start()`` once and then the function it returned for every task.
 
     A context manager: when it ends, for whatever reason, its processes are gone. When this process is killed, they end
-    by themselves. They start afresh (spawn), so ``start``, tasks and results must be picklable.
+    by themselves. They are forked from a server that has only imported the program: ``start``, tasks and results must
+    be picklable.
 
     Args:
         start: makes the function; runs in the worker.
@@ -75,7 +76,7 @@ class WorkerPool(Generic[Task, Result]):
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
         for _ in range(self._count):
             ours, theirs = context.Pipe()
             current = context.RawValue(ctypes.c_longlong, -1)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from pictures import damaged, encode, picture, png_of_zeros
 from PIL import Image
+from processes import assert_gone, descendants
 
 from frl.beton import Beton, verify
 from writers.to_beton import main
@@ -141,20 +142,9 @@ def heavy_crowd(root: Path, images: int) -> Path:
     return root
 
 
-def children(pid: int) -> list[int]:
-    """Workers of a running command, once they serve: the tracker of multiprocessing is none."""
-    found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            found.append(int(child))
-    return found
-
-
-def assert_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline, f"still running: {pids}"
-        time.sleep(0.05)
+def workers_of(pid: int) -> list[int]:
+    """The workers of a running command: forked from a server that is its child."""
+    return [below for child in descendants(pid) for below in descendants(child)]
 
 
 def test_a_killed_worker_ends_the_command(tmp_path: Path) -> None:
@@ -168,7 +158,7 @@ def test_a_killed_worker_ends_the_command(tmp_path: Path) -> None:
         while not (partial.exists() and partial.stat().st_size):  # until the first images are written
             assert command.poll() is None
             time.sleep(0.01)
-        workers = children(command.pid)
+        workers = workers_of(command.pid)
         assert len(workers) == 2
         os.kill(workers[0], signal.SIGKILL)
         _, stderr = command.communicate(timeout=10)
@@ -193,14 +183,14 @@ def test_a_command_killed_at_any_moment_leaves_a_whole_file_or_none(tmp_path: Pa
         command = subprocess.Popen(
             arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        time.sleep(whole * moments.uniform(0.1, 1.1))
-        workers = children(command.pid) if command.poll() is None else []
+        time.sleep(whole * moments.uniform(0.3, 1.05))
+        below = descendants(command.pid)
         if attempt % 2:
             os.killpg(command.pid, signal.SIGKILL)
         else:
             command.kill()
         command.wait()
-        assert_gone(workers)
+        assert_gone(below)
         assert not out.exists() or verify(out, deep=True).ok
     subprocess.run(arguments, check=True, capture_output=True)
     assert verify(out, deep=True).ok

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from processes import assert_gone
 from worker_tasks import start_dying, start_failing, start_never, start_squares
 
 from frl.errors import SourceError, WriteError
@@ -26,13 +27,6 @@ def name(task: int) -> str:
 
 def worker_pids() -> list[int]:
     return [process.pid or 0 for process in multiprocessing.active_children()]
-
-
-def assert_gone(pids: list[int], within_s: float = 5.0) -> None:
-    deadline = time.monotonic() + within_s
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline, f"still running: {pids}"
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -1,0 +1,32 @@
+"""Processes seen from outside, through /proc."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and no zombie, which only waits for init to take notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def assert_gone(pids: Iterable[int], within_s: float = 10.0) -> None:
+    """Wait for processes to end by themselves."""
+    deadline = time.monotonic() + within_s
+    while left := [pid for pid in pids if runs(pid)]:
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below a running one; they may come and go meanwhile."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return children + [below for child in children for below in descendants(child)]
