@@ -29,14 +29,14 @@ class Cut:
 
 ANGLES = (0, 30, 55, 76, 84, 92, 104, 130, 180)
 """Degrees from the top of the head, around the plane's origin."""
-_OPEN = (0.82, 0.86, 1.02, 1.20, 1.40, 1.64, 1.62, 1.64, 1.70)
+_OPEN = (0.82, 0.88, 1.10, 1.26, 1.40, 1.64, 1.62, 1.64, 1.70)
 _FRINGE = (0.50, 0.56, 0.76, 1.14, 1.36, 1.62, 1.62, 1.64, 1.70)
 _DOWN = (0.80, 0.83, 0.93, 1.06, 1.10, 1.14, 1.18, 1.24, 1.60)
 CUTS = {
     Hair.BALD: Cut(hairline=(2.2, 2.0, 1.8, 1.62, 1.6, 1.62, 1.64, 1.64, 1.70), top=0.0, sides=0.01),
     Hair.CROPPED: Cut(hairline=_OPEN, top=0.03, sides=0.015),
     Hair.SHORT: Cut(hairline=_OPEN, top=0.10, sides=0.04),
-    Hair.SWEPT: Cut(hairline=(0.86, 0.90, 1.05, 1.20, 1.40, 1.64, 1.62, 1.64, 1.70), top=0.19, sides=0.05),
+    Hair.SWEPT: Cut(hairline=(0.86, 0.92, 1.12, 1.26, 1.40, 1.64, 1.62, 1.64, 1.70), top=0.19, sides=0.05),
     Hair.FRINGE: Cut(hairline=_FRINGE, top=0.10, sides=0.07),
     Hair.CURLY: Cut(hairline=(0.74, 0.78, 0.95, 1.14, 1.25, 1.32, 1.40, 1.55, 1.65), top=0.26, sides=0.22, curl=1.0),
     Hair.BOB: Cut(hairline=_DOWN, top=0.11, sides=0.16, fall=0.85),

@@ -39,12 +39,12 @@ class Trace:
 
 def trace(radius: np.ndarray, view: View) -> Trace:
     """Meet the surface of a radius (RELIEF, RELIEF) float32 with a picture's rays, coarsely and then finely."""
-    samples = np.arange(COARSE // 2, view.side, COARSE)
+    samples = np.arange((COARSE - 1) / 2, view.side, COARSE)
     found, near = _search(_Rays(radius, view, samples, samples))
-    columns, rows = _window(near.any(axis=0), view.side), _window(near.any(axis=1), view.side)
+    columns, rows = _window(near, 0, view.side), _window(near, 1, view.side)
     # Sample k lies in the middle of the pixels from COARSE * k on, as OpenCV's enlargement has it.
-    found = cv2.resize(found, (COARSE * len(samples), COARSE * len(samples)), interpolation=cv2.INTER_LINEAR)
-    depth = np.ascontiguousarray(found[rows, columns], np.float32)
+    enlarged = cv2.resize(found, (COARSE * len(samples), COARSE * len(samples)), interpolation=cv2.INTER_LINEAR)
+    depth: np.ndarray = enlarged[rows, columns]
     rays = _Rays(radius, view, np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop))
     for _ in range(REFINE_STEPS):
         depth = depth - PACE * rays.meet(depth)[0]
@@ -53,9 +53,9 @@ def trace(radius: np.ndarray, view: View) -> Trace:
     return Trace(window=(rows, columns), depth=depth, u=u, v=v, cover=cover)
 
 
-def _window(near: np.ndarray, side: int) -> slice:
+def _window(near: np.ndarray, axis: int, side: int) -> slice:
     """The pixels of the samples that are near the head, with a margin; never empty."""
-    where = np.flatnonzero(near)
+    where = np.flatnonzero(np.any(near, axis=axis))
     first, last = (int(where[0]), int(where[-1])) if len(where) else (0, 0)
     return slice(max(0, COARSE * (first - 1)), min(side, COARSE * (last + 2)))
 

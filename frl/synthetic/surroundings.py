@@ -32,12 +32,9 @@ def draw_backdrop(scene: Scene, side: int) -> np.ndarray:
     mix = np.clip(across + 0.5, 0, 1)[..., None]
     sketch = (first + (second - first) * mix).astype(np.float32)
     for _ in range(scene.backdrop.blobs):
-        centre, radius, colour = (
-            rng.uniform(0, SKETCH, 2),
-            rng.uniform(2, 8),
-            (0.4 * rng.random() + 0.6 * rng.random(3)) ** 2,
-        )
-        cv2.circle(sketch, np.round(centre).astype(int).tolist(), round(radius), colour.tolist(), -1)
+        centre, radius = np.round(rng.uniform(0, SKETCH, 2)).astype(int), round(rng.uniform(2, 8))
+        colour = (0.4 * rng.random() + 0.6 * rng.random(3)) ** 2
+        cv2.circle(sketch, centre.tolist(), radius, colour.tolist(), -1)
     sketch = cv2.GaussianBlur(sketch, (0, 0), 1.3)
     sketch *= 1 + scene.backdrop.grain * rng.standard_normal((SKETCH, SKETCH, 1), np.float32)
     lit = (scene.light.ambient + 0.6 * scene.light.strength) * np.maximum(sketch, 0)

@@ -178,7 +178,7 @@ def _eye(identity: Identity, expression: Expression, marks: np.ndarray, mirror: 
     fill(canvas, iris, 0.55 * np.asarray(identity.iris))
     fill(canvas, opening.both(stencil(disc(centre + [0, 0.006], 0.058 * size), side, 0.006)), np.asarray(identity.iris))
     fill(canvas, opening.both(stencil(disc(centre, 0.031 * size), side, 0.004)), np.array([0.03, 0.03, 0.03]))
-    fill(canvas, opening.both(stencil(disc(centre + [0.022, -0.022], 0.014), side)), np.ones(3), 0.9)
+    fill(canvas, opening.both(stencil(disc(centre - [0, 0.025], 0.014), side)), np.ones(3), 0.9)
     shadow = ribbon(upper + [0, 0.014], np.full(len(upper), 0.03))
     tint(canvas, opening.both(stencil(shadow, side, 0.008)), 0.55, 0.8)
     lash = 0.012 + 0.012 * np.sin(np.linspace(0, np.pi, len(upper)))
