@@ -6,9 +6,9 @@ import torch
 import tyro
 from torch import nn
 
-from frl import evaluate
 from frl.config import RunConfig, validate
 from frl.distributed import World, world
+from frl.evaluate import extract_features, knn_accuracy
 from frl.presets import PRESETS
 from frl.swav import build_objective
 from frl.train import Probe, train, uses_bf16
@@ -72,8 +72,8 @@ def _knn_probe(config: RunConfig, place: World) -> Probe | None:
     )
 
     def probe(backbone: nn.Module) -> dict[str, float]:
-        features, labels = evaluate.extract_features(backbone, images)
-        return {"knn_top1": evaluate.knn_accuracy(features, labels, neighbours=knn.neighbours)}
+        features, labels = extract_features(backbone, images)
+        return {"knn_top1": knn_accuracy(features, labels, neighbours=knn.neighbours)}
 
     return probe
 

@@ -1,0 +1,62 @@
+"""``frl doctor``: what is here, what is missing, and the command that installs it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+import tyro
+
+from frl import __version__
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Say what is installed, what is missing and how to get it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package, what it is for, and how to install it."""
+
+    package: str
+    purpose: str
+    remedy: str
+
+
+PARTS = (
+    Part("torch", "training", "bash scripts/setup.sh"),
+    Part("torchvision", "the networks", "bash scripts/setup.sh"),
+    Part("opencv-python", "writing .beton files", "bash scripts/setup.sh"),
+    Part("ffcv", "the fast loader (--engine torch works without)", "bash scripts/setup.sh"),
+    Part("tensorboard", "the logs", "bash scripts/setup.sh"),
+    Part("timm", "checks of the optimiser", "pip install timm"),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the findings; exit status 1 if something that training needs is missing."""
+    tyro.cli(DoctorConfig, args=arguments, prog="frl doctor")
+    print(f"frl {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    missing = [part for part in PARTS if not _report(part)]
+    print(_accelerators())
+    return int(any(part.package not in ("timm", "ffcv") for part in missing))
+
+
+def _report(part: Part) -> bool:
+    try:
+        print(f"  {part.package:<14} {importlib.metadata.version(part.package):<14} {part.purpose}")
+    except importlib.metadata.PackageNotFoundError:
+        print(f"  {part.package:<14} {'missing':<14} {part.purpose}: {part.remedy}")
+        return False
+    return True
+
+
+def _accelerators() -> str:
+    if not torch.cuda.is_available():
+        return "no GPU: frl pretrain cpu trains a small network; everything else works as it is"
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return f"GPUs: {', '.join(names)}"

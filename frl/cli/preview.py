@@ -1,0 +1,51 @@
+"""``frl preview faces.beton --out preview.png``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import tyro
+
+from frl.config import AugmentConfig
+from frl.errors import ConfigError
+from pipelines.preview import contact_sheet
+
+
+@dataclass(frozen=True)
+class PreviewConfig:
+    """Picture some images and the crops that pre-training would make of them."""
+
+    data: tyro.conf.Positional[Path]
+    """A .beton file."""
+    out: Path = Path("preview.png")
+    """Picture to write."""
+    count: int = 8
+    """Images shown."""
+    seed: int = 0
+    """Seed of the crops, as in frl pretrain."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+def main(arguments: list[str]) -> None:
+    """Draw the sheet and say where it is."""
+    config = tyro.cli(PreviewConfig, args=arguments, prog="frl preview")
+    sheet = contact_sheet(config.data, config.augment, config.seed, config.count)
+    save_picture(config.out, sheet)
+    print(config.out)
+
+
+def save_picture(path: Path, picture: cv2.typing.MatLike) -> None:
+    """Write an RGB ``(H, W, 3)`` uint8 picture in the format that the name's ending says.
+
+    Raises:
+        ConfigError: if the ending is unknown or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written = cv2.imwrite(str(path), picture[..., ::-1])
+    except cv2.error:
+        written = False
+    if not written:
+        raise ConfigError(path, "the picture cannot be written there", "Name a .png or .jpg in a writable folder.")

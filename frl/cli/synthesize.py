@@ -1,0 +1,35 @@
+"""``frl synthesize OUT``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from frl.synthetic import write_folder
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig:
+    """Draw synthetic faces into identity folders (VGGFace2's layout), with landmarks, pose and expression."""
+
+    out: tyro.conf.Positional[Path]
+    """Folder to make; must be empty or absent."""
+    identities: int = 100
+    """Number of people."""
+    images: int = 20
+    """Images of each."""
+    size: int = 128
+    """Side of an image, in pixels."""
+    seed: int = 0
+    """Same seed, same bytes."""
+    workers: int = 0
+    """Processes; 0: one per core."""
+
+
+def main(arguments: list[str]) -> None:
+    """Draw the folder and say where it is."""
+    config = tyro.cli(SynthesizeConfig, args=arguments, prog="frl synthesize")
+    write_folder(config.out, config.identities, config.images, config.size, config.seed, config.workers)
+    print(f"{config.identities * config.images:,} images of {config.identities:,} identities in {config.out}/train")

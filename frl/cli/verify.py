@@ -1,0 +1,41 @@
+"""``frl verify faces.beton [--deep]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from frl.beton import verify
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Check the structure of .beton files; with --deep every image in them too."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """The files to check."""
+    deep: bool = False
+    """Also compare checksums and decode every image."""
+    workers: int = 0
+    """Threads of a deep check; 0: one per core."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the findings of each file; exit status 1 if any has a fault."""
+    config = tyro.cli(VerifyConfig, args=arguments, prog="frl verify")
+    reports = [verify(path, deep=config.deep, workers=config.workers) for path in config.files]
+    for report in reports:
+        print(
+            f"{report.path}: {'sound' if report.ok else 'FAULTY'}, {report.samples:,} images, {report.nbytes:,} bytes"
+        )
+        for line in report.checked:
+            print(f"  checked: {line}")
+        for line in report.unchecked:
+            print(f"  not checked: {line}")
+        for fault in report.faults:
+            print(f"  fault: {fault}")
+        if report.fault_count > len(report.faults):
+            print(f"  and {report.fault_count - len(report.faults):,} more faults")
+    return int(not all(report.ok for report in reports))
