@@ -28,7 +28,8 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's mean grey."""
-    mean = luma(images).mean(dim=(2, 3), keepdim=True)
+    # Rows first: PyTorch sums one large image alone in another order than several, and bits would depend on the batch.
+    mean = luma(images).mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)
     return (images * factor + mean * (1 - factor)).clamp(0, 1)
 
 

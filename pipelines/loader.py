@@ -130,7 +130,7 @@ def make_loader(
     dtype: torch.dtype = torch.float32,
     rank: int = 0,
     world: int = 1,
-    compile: bool | None = None,
+    compile: bool = True,
 ) -> MultiCropLoader:
     """Open a ``.beton`` for training.
 
@@ -143,7 +143,7 @@ def make_loader(
         dtype: of the views.
         rank: index of this process.
         world: number of processes.
-        compile: compile the augmentation; None: on GPUs.
+        compile: compile the augmentation, on a GPU.
 
     Raises:
         BetonError: if the file is missing or broken.
@@ -173,7 +173,7 @@ def make_loader(
         dtype=dtype,
         rank=rank,
         world=world,
-        compile=device.type == "cuda" if compile is None else compile,
+        compile=compile and device.type == "cuda",
     )
 
 

@@ -13,6 +13,7 @@ from frl.errors import LoaderError
 
 T = TypeVar("T")
 POLL = 0.1  # seconds between two looks at whether the other side is still there
+PATIENCE = 10.0  # seconds for the thread to finish the item at hand; if storage hangs, it is left behind
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def prefetch(source: Iterable[T], depth: int, timeout: float = 300.0) -> Iterato
             del message  # the consumer alone decides how long an item lives
     finally:
         stop.set()
-        thread.join(timeout=timeout)
+        thread.join(timeout=PATIENCE)
 
 
 def _take(ready: queue.Queue[_Item[T] | _End], thread: threading.Thread, timeout: float) -> _Item[T] | _End:

@@ -350,6 +350,19 @@ class TestMultiCrop:
             for whole, some in zip(together, part, strict=True):
                 assert torch.equal(whole.view(-1, 9, *whole.shape[1:])[:, chosen].flatten(0, 1), some)
 
+    def test_bits_do_not_depend_on_the_batch_even_of_large_crops(self):
+        """PyTorch sums one large image with all its threads, and several with one thread each."""
+        recipe = dataclasses.replace(
+            RECIPE, crops=(CropSpec(size=224, count=1, scale=(0.14, 1)),), jitter_p=1, blur_p=0
+        )
+        images, sizes = random_images(12, 64), np.full((12, 2), 64)
+        multicrop = MultiCrop(recipe)
+        together = multicrop(images, draw(recipe, 5, 0, np.arange(12), sizes))[0]
+        for i in range(12):
+            assert torch.equal(
+                multicrop(images[i : i + 1], draw(recipe, 5, 0, np.array([i]), sizes[:1]))[0][0], together[i]
+            )
+
     def test_one_graph_without_breaks(self):
         """What a GPU compiles: the capture fails on a graph break or a synchronisation with the host."""
         images = random_images(4, 64)

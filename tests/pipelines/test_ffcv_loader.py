@@ -240,8 +240,8 @@ class TestThreads:
 
         threads, files, memory = epochs(20)
         threads_after, files_after, memory_after = epochs(200)
-        assert threads_after == threads
-        assert files_after == files
+        assert threads_after <= threads  # fewer, if earlier tests' pools have ended meanwhile
+        assert files_after <= files
         assert memory_after < 1.05 * memory
 
 

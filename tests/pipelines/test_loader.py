@@ -1,8 +1,12 @@
 """Training batches are a pure function of (seed, epoch, step): of nothing else."""
 
 import dataclasses
+import gc
 import importlib.util
+import os
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +126,28 @@ def test_seeds_and_epochs_differ(loader_of):
 
 def test_views_have_the_wanted_type(loader_of):
     assert all(view.dtype == torch.bfloat16 for view in next(loader_of(dtype=torch.bfloat16).epoch(0)).views)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")
+def test_200_epochs_leave_nothing_behind(write_beton):
+    """R8, with the augmentation: threads and file descriptors flat, memory growth under 5 %."""
+    data = DataConfig(data=write_beton([(48, 48)] * 4), workers=2)
+    loader = make_loader(data, RECIPE, batch_size=2, seed=0, device=CPU)
+
+    def epochs(n: int) -> tuple[int, int, int]:
+        for epoch in range(n):
+            list(loader.epoch(epoch))
+        gc.collect()
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        return threading.active_count(), len(os.listdir("/proc/self/fd")), resident
+
+    threads, files, memory = epochs(20)
+    threads_after, files_after, memory_after = epochs(200)
+    loader.close()
+    assert threads_after <= threads  # fewer, if earlier tests' pools have ended meanwhile
+    assert files_after <= files
+    assert memory_after < 1.05 * memory
 
 
 class TestBadInput:
