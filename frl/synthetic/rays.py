@@ -50,6 +50,8 @@ def trace(radius: np.ndarray, view: View) -> Trace:
         depth = depth - PACE * rays.meet(depth)[0]
     above, u, v = rays.meet(depth)
     cover = np.clip(1.25 - above * np.float32(view.scale), 0, 1)
+    # Rays that graze the nose or the hair may still be on their way; the head has no holes that narrow.
+    cover = cv2.morphologyEx(cover, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     return Trace(window=(rows, columns), depth=depth, u=u, v=v, cover=cover)
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from frl.synthetic import Face, Identity, Scene, draw_face, draw_identity, draw_scene, make_model, render
+from frl.synthetic import Face, Identity, Scene, contact_sheet, draw_face, draw_identity, draw_scene, make_model, render
 from frl.synthetic.identity import Beard, Hair
 from frl.synthetic.layout import MIRROR
 from frl.synthetic.scene import Camera, Expression, Pose
@@ -165,3 +165,14 @@ def test_pixels_do_not_give_identity_away() -> None:
     np.fill_diagonal(distance, np.inf)
     accuracy = np.mean(names[distance.argmin(axis=1)] == names)
     assert 2 / 30 < accuracy < 0.35
+
+
+def test_a_contact_sheet_shows_each_face_in_its_place() -> None:
+    model = make_model(PLAIN[0], 64)
+    rows = [[render(model, draw_scene(0, row, column)) for column in range(3)] for row in range(2)]
+    sheet = contact_sheet(rows, marked=[1])
+    assert sheet.shape == (128, 192, 3) and sheet.dtype == np.uint8
+    np.testing.assert_array_equal(sheet[:64, 64:128], rows[0][1].image)
+    column, row = np.round(rows[1][2].landmarks[30]).astype(int)
+    assert tuple(sheet[64 + row, 128 + column]) in {(60, 255, 90), (255, 70, 70)}
+    assert not np.array_equal(sheet[64:, 128:], rows[1][2].image), "dots are drawn into the sheet, not into the face"
