@@ -19,7 +19,7 @@ from frl.synthetic.surroundings import draw_backdrop, draw_body, draw_glasses, d
 from frl.synthetic.texture import Coat, make_coat, paint
 from frl.synthetic.view import View
 
-OVERSAMPLING = 2
+OVERSAMPLING = 1.5
 PAINT = 1.75
 """Side of the paint's canvas over the side of the picture."""
 
@@ -61,7 +61,7 @@ def draw_face(identity: Identity, scene: Scene, size: int) -> tuple[np.ndarray, 
 
 def render(model: Model, scene: Scene) -> Face:
     """Draw one picture."""
-    view = View.of(scene, model.size * OVERSAMPLING)
+    view = View.of(scene, round(OVERSAMPLING * model.size))
     marks = place_landmarks(model.identity, scene.expression)
     surface = sculpt(model.identity, scene.expression, marks, model.hair)
     hits = trace(surface.radius, view)
@@ -73,7 +73,7 @@ def render(model: Model, scene: Scene) -> Face:
     if scene.glasses is not None:
         draw_glasses(scene.glasses, model.identity, surface, view, picture)
     small = cv2.resize(picture, (model.size, model.size), interpolation=cv2.INTER_AREA)
-    landmarks, visible = _truth(surface.skin_point(marks), hits, view)
+    landmarks, visible = _truth(surface.skin_point(marks), hits, view, model.size)
     return Face(image=_develop(small, scene.camera, scene.noise_seed), landmarks=landmarks, visible=visible)
 
 
@@ -91,13 +91,13 @@ def _draw_head(
     picture[hits.window] += spread(hits.cover) * (seen - picture[hits.window])
 
 
-def _truth(points: np.ndarray, hits: Trace, view: View) -> tuple[np.ndarray, np.ndarray]:
+def _truth(points: np.ndarray, hits: Trace, view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
     points = view.project(points)
     pixel = np.round(points[:, :2]).astype(int) - [hits.window[1].start, hits.window[0].start]
     column, row = np.clip(pixel, 0, [hits.depth.shape[1] - 1, hits.depth.shape[0] - 1]).T
     hidden = (hits.cover[row, column] > 0.5) & (hits.depth[row, column] > points[:, 2] + 0.06)
     inside = np.all((points[:, :2] > -0.5) & (points[:, :2] < view.side - 0.5), axis=1)
-    landmarks = (points[:, :2] + 0.5) / OVERSAMPLING - 0.5
+    landmarks = (points[:, :2] + 0.5) * (size / view.side) - 0.5
     return landmarks.astype(np.float32), inside & ~hidden
 
 
