@@ -33,7 +33,7 @@ def assemble(
     Args:
         beton: the data set.
         request: the step and this rank's share of it.
-        decode: writes sample i into its zeroed ``(S, S, 3)`` canvas, or raises ``Undecodable``.
+        decode: writes sample i into the upper left of its ``(S, S, 3)`` canvas, or raises ``Undecodable``.
         on_broken: stop, or take the next sample of the step that decodes, and count.
         for_each: calls a function on every item, perhaps on threads.
         pin: allocate page-locked memory, from which a GPU copies asynchronously.
@@ -42,14 +42,19 @@ def assemble(
         LoaderError: naming the first sample that cannot be decoded, if it is not to be replaced.
     """
     samples, side = request.wanted.copy(), beton.max_side
-    images = torch.zeros((len(samples), side, side, 3), dtype=torch.uint8, pin_memory=pin)
+    images = torch.empty((len(samples), side, side, 3), dtype=torch.uint8, pin_memory=pin)
     canvases = images.numpy()
     refused: dict[int, Undecodable] = {}
+
+    def paint(sample: int, canvas: NDArray[np.uint8]) -> None:
+        decode(sample, canvas)
+        canvas[beton.heights[sample] :] = 0
+        canvas[:, beton.widths[sample] :] = 0
 
     def fill(position: int) -> None:
         sample = int(samples[position])
         try:
-            decode(sample, canvases[position])
+            paint(sample, canvases[position])
         except Undecodable as error:
             refused[position] = error
         except Exception as error:
@@ -60,20 +65,19 @@ def assemble(
     for position in sorted(refused):
         if on_broken == "raise":
             raise _broken(beton, int(samples[position]), refused[position])
-        samples[position] = _replace(beton, request, position, refused[position], decode, canvases[position])
+        samples[position] = _replace(beton, request, position, refused[position], paint, canvases[position])
 
     sizes = np.stack([beton.heights[samples], beton.widths[samples]], axis=1).astype(np.int32)
     return DecodedBatch(images=images, sizes=sizes, samples=samples, labels=beton.labels[samples], broken=len(refused))
 
 
 def _replace(
-    beton: Beton, request: Request, position: int, error: Undecodable, decode: Decode, canvas: NDArray[np.uint8]
+    beton: Beton, request: Request, position: int, error: Undecodable, paint: Decode, canvas: NDArray[np.uint8]
 ) -> int:
     broken = int(request.wanted[position])
     for candidate in request.successors(position):
-        canvas[:] = 0
         try:
-            decode(candidate, canvas)
+            paint(candidate, canvas)
         except Undecodable:
             continue
         log.warning("%s: %s; replaced by %s", beton.name(broken), error, beton.name(candidate))

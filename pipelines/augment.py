@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from frl.config import AugmentConfig, CropSpec
 from frl.errors import ConfigError
 from pipelines.blur import RADIUS, batch_blur, blur_each
 from pipelines.colour import batch_grey, batch_jitter, jitter_in_order, luma
+from pipelines.packed import DevicePlan, pack, unpack
 from pipelines.plan import Plan
 from pipelines.resample import batch_resample, resample_each
 from pipelines.threads import Threads
@@ -96,7 +96,8 @@ class MultiCrop(nn.Module):
         """Jitter, grey, blur and normalise ``(N, 3, size, size)`` crops."""
         crops = batch_jitter(crops, plan.jitter, plan.order, plan.factors)
         crops = batch_grey(crops, plan.grey)
-        crops = batch_blur(crops, plan.blur_sigma)
+        if self.recipe.blur_p > 0:
+            crops = batch_blur(crops, plan.blur_sigma)
         return self.normalise(crops)
 
     def forward_on_host(self, images: Tensor, plan: Plan) -> list[Tensor]:
@@ -155,34 +156,6 @@ class Resize(nn.Module):
         if images.device.type == "cpu":
             flip, rows = np.zeros(len(sizes), dtype=bool), np.arange(len(sizes))
             return self.normalise(resample_each(images, boxes, flip, rows, self.size, self.threads))
-        on_device = torch.from_numpy(boxes).to(images.device).float()
-        return self.normalise(batch_resample(planar(images), on_device, on_device[:, 0] < 0, self.size) / 255)
-
-
-class DevicePlan(NamedTuple):
-    """A ``Plan`` as tensors on the device; the same names, leading axes and meaning."""
-
-    boxes: Tensor
-    flip: Tensor
-    jitter: Tensor
-    order: Tensor
-    factors: Tensor
-    grey: Tensor
-    blur_sigma: Tensor
-
-
-COLUMNS = DevicePlan(boxes=4, flip=1, jitter=1, order=4, factors=4, grey=1, blur_sigma=1)  # type: ignore[arg-type]
-
-
-def pack(plan: Plan) -> np.ndarray:
-    """All parameters in one ``(..., 16)`` float32 array, for one copy to the device; its integers are exact."""
-    lead = plan.flip.shape
-    parts = [getattr(plan, name).reshape(*lead, width) for name, width in COLUMNS._asdict().items()]
-    return np.concatenate([part.astype(np.float32) for part in parts], axis=-1)
-
-
-def unpack(packed: Tensor) -> DevicePlan:
-    """The parameters as views of the packed tensor (flags as bool)."""
-    boxes, flip, jitter, order, factors, grey, sigma = packed.split(list(COLUMNS), dim=-1)
-    flags = [flag[..., 0] > 0.5 for flag in (flip, jitter, grey)]
-    return DevicePlan(boxes, flags[0], flags[1], order, factors, flags[2], sigma[..., 0])
+        packed = torch.from_numpy(boxes).to(images.device).float()
+        upright = torch.zeros(len(sizes), dtype=torch.bool, device=images.device)
+        return self.normalise(batch_resample(planar(images), packed, upright, self.size) / 255)

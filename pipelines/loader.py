@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from frl.batch import Batch
 from frl.beton import Beton
@@ -36,6 +37,12 @@ def open_engine(beton: Beton, data: DataConfig, device: torch.device) -> Engine:
         on_broken=data.on_broken,
         pin=device.type == "cuda",
     )
+
+
+def to_device(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    """Move a small array without waiting for the device: only page-locked memory is copied asynchronously."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def default_workers() -> int:
@@ -104,8 +111,8 @@ class MultiCropLoader:
             plan = draw(self.recipe, self.seed, epoch, decoded.samples, decoded.sizes)
             yield Batch(
                 views=self.multicrop(decoded.images.to(self.device, non_blocking=True), plan),
-                samples=torch.from_numpy(decoded.samples).to(self.device),
-                labels=torch.from_numpy(decoded.labels).to(self.device),
+                samples=to_device(decoded.samples, self.device),
+                labels=to_device(decoded.labels, self.device),
             )
 
     def requests(self, epoch: int, start: int) -> Iterator[Request]:
@@ -220,8 +227,8 @@ class WholeImages:
         for decoded in self.engine.batches(self.requests()):
             yield Batch(
                 views=[self.resize(decoded.images.to(self.device, non_blocking=True), decoded.sizes)],
-                samples=torch.from_numpy(decoded.samples).to(self.device),
-                labels=torch.from_numpy(decoded.labels).to(self.device),
+                samples=to_device(decoded.samples, self.device),
+                labels=to_device(decoded.labels, self.device),
             )
 
     def requests(self) -> Iterator[Request]:

@@ -81,7 +81,7 @@ class StepDataset(Dataset):
             return error
 
     def decode_sample(self, sample: int, canvas: NDArray[np.uint8]) -> None:
-        """Write image ``sample`` into the upper left of its zeroed ``(S, S, 3)`` canvas.
+        """Write image ``sample`` into the upper left of its ``(S, S, 3)`` canvas.
 
         Raises:
             Undecodable: if PIL fails, or the image's size is not the one in the metadata.

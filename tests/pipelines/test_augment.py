@@ -12,8 +12,9 @@ from PIL import Image
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import ConfigError
 from pipelines import colour
-from pipelines.augment import MultiCrop, Resize, pack, planar, unpack
+from pipelines.augment import MultiCrop, Resize, planar
 from pipelines.blur import batch_blur, blur_each, gaussian_taps
+from pipelines.packed import pack, unpack
 from pipelines.plan import JITTER_ORDERS, Plan, draw
 from pipelines.resample import batch_resample, filter_weights, resample_each
 from pipelines.threads import Threads
@@ -382,7 +383,11 @@ class TestMultiCrop:
         tiny = dataclasses.replace(RECIPE, crops=(CropSpec(size=11, count=2, scale=(0.5, 1)),))
         with pytest.raises(ConfigError, match="23 taps"):
             MultiCrop(tiny)
-        MultiCrop(dataclasses.replace(tiny, blur_p=0))
+        sharp = dataclasses.replace(tiny, blur_p=0)
+        images = random_images(2, 32)
+        plan = plan_of(images, sharp)
+        assert MultiCrop(sharp)(images, plan)[0].shape == (4, 3, 11, 11)
+        assert MultiCrop(sharp).forward_masked(images, torch.from_numpy(pack(plan)))[0].shape == (4, 3, 11, 11)
 
 
 def test_resize_equals_pil():

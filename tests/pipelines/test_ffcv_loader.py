@@ -141,6 +141,15 @@ class TestBroken:
             assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
             assert sum(part.broken for part in parts) == 3
 
+    def test_nothing_of_a_broken_image_is_left_around_a_smaller_replacement(self, engine_of, write_beton, as_jpeg):
+        noise = as_jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        path = write_beton([(64, 64), (20, 30), (64, 64)], {0: noise[: len(noise) // 2]})
+        batch = engine_of(path, on_broken="replace").decode(step(0, 1, 2))
+        assert batch.samples.tolist() == [1, 1, 2]
+        assert batch.sizes.tolist() == [[20, 30], [20, 30], [64, 64]]
+        assert torch.equal(batch.images[0], batch.images[1])
+        assert not batch.images[0, 20:].any() and not batch.images[0, :, 30:].any()
+
     def test_a_step_without_a_good_sample_is_refused(self, engine_of, write_beton):
         engine = engine_of(write_beton([(48, 48)] * 3, dict.fromkeys(range(3), ZEROS)), on_broken="replace")
         with pytest.raises(LoaderError, match="no sample of a whole step decodes"):
