@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from writers.jpeg import JpegChecker
+from writers.jpeg import DamagedJpegError, JpegDecoder
 from writers.sources.source import Box
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
@@ -99,7 +99,7 @@ class FaceCropper:
 
     def __init__(self, spec: CropSpec) -> None:
         self._spec = spec
-        self._jpegs = JpegChecker()
+        self._jpegs = JpegDecoder()
         Image.MAX_IMAGE_PIXELS = None
 
     def __call__(self, data: bytes, box: Box | None = None) -> Face:
@@ -113,13 +113,14 @@ class FaceCropper:
             Reject: if the image is damaged, too large, or none at all.
         """
         image = self._open(data)
-        if image.format in ("JPEG", "MPO"):
-            fault = self._jpegs.fault(data, image.width, image.height, cmyk=image.mode == "CMYK")
-            if fault:
-                raise Reject(f"damaged JPEG: {fault}")
         if self._is_sample(image, data, box):
+            with _refusing_damage():
+                self._jpegs.check(data, *image.size)
             return Face(data=data, height=image.height, width=image.width, untouched=True)
-        upright = _upright_rgb(image)
+        with _refusing_damage():
+            rgb = self._decode(image, data)
+        orientation = _orientation(image)  # now, for on decoding a TIFF Pillow turns it and drops the tag
+        upright = rgb.transpose(TO_UPRIGHT[orientation]) if orientation in TO_UPRIGHT else rgb
         square = crop_square(upright.width, upright.height, box, self._spec.margin)
         side = min(square.side, self._spec.size)
         encoded = io.BytesIO()
@@ -139,6 +140,19 @@ class FaceCropper:
         if width * height > self._spec.max_pixels:
             raise Reject(f"{width} x {height} pixels, more than {self._spec.max_pixels / 1e6:g} megapixels")
         return image
+
+    def _decode(self, image: Image.Image, data: bytes) -> Image.Image:
+        """The pixels of an opened image as RGB."""
+        if image.format in ("JPEG", "MPO"):
+            if image.mode in ("RGB", "L"):
+                return Image.fromarray(self._jpegs.decode(data, *image.size))
+            self._jpegs.check(data, *image.size, cmyk=True)
+        image.load()
+        if image.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        if image.mode in ("I", "F"):
+            raise Reject("pixels of 32 bits, whose range is not known")
+        return image.convert("RGB")
 
     def _is_sample(self, image: Image.Image, data: bytes, box: Box | None) -> bool:
         """Whether an undamaged image is already what a sample should be."""
@@ -174,20 +188,6 @@ def crop_square(width: int, height: int, box: Box | None, margin: float) -> Squa
     return Square(min(max(left, 0), width - side), min(max(top, 0), height - side), side)
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    """Decode an opened image."""
-    with _refusing_damage():
-        image.load()
-        if image.mode.startswith("I;16"):
-            rgb = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        elif image.mode in ("I", "F"):
-            raise Reject("pixels of 32 bits, whose range is not known")
-        else:
-            rgb = image.convert("RGB")
-    orientation = _orientation(image)
-    return rgb.transpose(TO_UPRIGHT[orientation]) if orientation in TO_UPRIGHT else rgb
-
-
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -210,5 +210,7 @@ def _refusing_damage() -> Iterator[None]:
         yield
     except (MemoryError, Reject):
         raise
+    except DamagedJpegError as error:
+        raise Reject(f"damaged JPEG: {error}") from error
     except Exception as error:
         raise Reject(f"cannot be decoded: {error or type(error).__name__}") from error
