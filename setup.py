@@ -27,6 +27,7 @@ setup(
         "tqdm>=4.66",
         "tyro>=1.0",
         "matplotlib>=3.9",
+        "pillow>=10",
     ],
     extras_require={
         "ffcv": ["ffcv==1.0.2"],

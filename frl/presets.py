@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from frl.config import AugmentConfig, CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
+from frl.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +41,15 @@ PRESETS = {
         ),
     ),
 }
+
+
+def preset(name: str) -> Preset:
+    """The recipe of that name.
+
+    Raises:
+        ConfigError: if there is none; the message lists them.
+    """
+    if name not in PRESETS:
+        known = "; ".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
+        raise ConfigError(name, "no such preset", f"Known are {known}.")
+    return PRESETS[name]

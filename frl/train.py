@@ -69,6 +69,7 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
             epoch, start = divmod(step, steps_per_epoch)
             for batch in meter.timed(loader.epoch(epoch, start)):
                 if step == run.first_step:
+                    logbook.say(f"training from step {step}")
                     logbook.crops(step, batch.views, config.augment)
                 rate = learning_rate(step, steps_per_epoch, config.optim)
                 for group in optimiser.param_groups:

@@ -9,7 +9,7 @@ from torch import nn
 from frl.config import RunConfig, validate
 from frl.distributed import World, world
 from frl.evaluate import extract_features, knn_accuracy
-from frl.presets import PRESETS
+from frl.presets import PRESETS, preset
 from frl.swav import build_objective
 from frl.train import Probe, train, uses_bf16
 from pipelines.loader import WholeImages, make_loader
@@ -17,16 +17,15 @@ from pipelines.loader import WholeImages, make_loader
 
 def main(arguments: list[str]) -> None:
     """Parse a preset and its overrides, then train."""
-    name = arguments[0] if arguments and not arguments[0].startswith("-") else "vggface2"
-    listing = "\n".join(f"{key}: {preset.summary}" for key, preset in PRESETS.items())
-    if name not in PRESETS:
-        raise SystemExit(f"frl pretrain: no preset {name!r}. Presets:\n{listing}")
+    named = bool(arguments) and not arguments[0].startswith("-")
+    name = arguments[0] if named else "vggface2"
+    listing = "\n\n".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
     config = tyro.cli(
         RunConfig,
-        args=[a for i, a in enumerate(arguments) if not (i == 0 and a == name)],
-        default=PRESETS[name].config,
+        args=arguments[named:],
+        default=preset(name).config,
         prog=f"frl pretrain {name}",
-        description=f"Pre-train on a .beton.\n\nPresets (first argument; default vggface2):\n{listing}",
+        description=f"Pre-train on a .beton. Presets (first argument; vggface2 if none):\n\n{listing}",
     )
     run(config)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import tyro
 
-from frl.config import AugmentConfig
 from frl.errors import ConfigError
+from frl.presets import preset
 from pipelines.preview import contact_sheet
 
 
@@ -25,13 +25,14 @@ class PreviewConfig:
     """Images shown."""
     seed: int = 0
     """Seed of the crops, as in frl pretrain."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    preset: str = "vggface2"
+    """Whose crops to show; a preset of frl pretrain."""
 
 
 def main(arguments: list[str]) -> None:
     """Draw the sheet and say where it is."""
     config = tyro.cli(PreviewConfig, args=arguments, prog="frl preview")
-    sheet = contact_sheet(config.data, config.augment, config.seed, config.count)
+    sheet = contact_sheet(config.data, preset(config.preset).config.augment, config.seed, config.count)
     save_picture(config.out, sheet)
     print(config.out)
 

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The whole way in a few minutes on two cores: synthetic faces, .beton, pre-training, torchvision, report.
+#
+#   bash scripts/quickstart.sh [FOLDER]          FOLDER: runs/quickstart; a second run needs another one
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash scripts/setup.sh
+export PATH="$PWD/.venv/bin:$PATH"
+out=${1:-runs/quickstart}
+if [ -e "$out" ]; then
+    echo "quickstart: $out exists; remove it, or name another folder: bash scripts/quickstart.sh FOLDER" >&2
+    exit 1
+fi
+began=$SECONDS
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+run() { printf '$ %s\n' "$*" && "$@"; }
+
+say "1. Draw faces: people to learn from, and others to test on"
+run frl synthesize "$out/faces" --identities 150 --images 16 --size 96
+run frl synthesize "$out/strangers" --identities 60 --images 12 --size 96 --seed 1
+
+say "2. Write them as .beton files and verify every image"
+run frl write "$out/faces" --out "$out/faces.beton"
+run frl write "$out/strangers" --out "$out/strangers.beton"
+run frl verify "$out/faces.beton" "$out/strangers.beton" --deep
+
+say "3. Pre-train a resnet18, without labels"
+run frl pretrain quickstart --data "$out/faces.beton" --out "$out/run"
+
+say "4. Export, and load into torchvision"
+run frl export "$out/run" --out "$out/resnet18.pth"
+python - "$out/resnet18.pth" <<'PYTHON'
+import sys, torch, torchvision
+missing, unexpected = torchvision.models.resnet18().load_state_dict(torch.load(sys.argv[1]), strict=False)
+print(f"torchvision.models.resnet18: missing {missing}, unexpected {unexpected}")
+assert sorted(missing) == ["fc.bias", "fc.weight"] and not unexpected
+PYTHON
+
+say "5. Tell strangers apart: trained, untrained, raw pixels"
+run frl report "$out/run" --weights "$out/resnet18.pth" --data "$out/strangers.beton" --size 48 --out "$out/report"
+printf '\nDone in %d seconds. Look at %s\n' "$((SECONDS - began))" "$out/report/report.md"
