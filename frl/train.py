@@ -299,9 +299,11 @@ def _distribute(objective: SwAV, world: World) -> nn.Module:
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
     """Whether the network computes in bf16 under ``precision`` (auto, bf16, fp32) on ``device``."""
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return precision == "bf16"
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _autocast(precision: str, device: torch.device) -> Callable[[], Any]:

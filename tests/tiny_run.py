@@ -24,6 +24,7 @@ CONFIG = RunConfig(
     swav=SwAVConfig(queue_length=16, queue_from_epoch=1),
     optim=OptimConfig(batch_size=8, epochs=3, lr=0.5, start_lr=0.1, final_lr=0.01, warmup_epochs=1),
     device="cpu",
+    precision="fp32",
     checkpoint_every_steps=2,
     log_every_steps=3,
 )

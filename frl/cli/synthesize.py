@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
-from frl.synthetic import write_folder
+from frl.synthetic import STYLES, write_folder
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class SynthesizeConfig:
     """Images of each."""
     size: int = 128
     """Side of an image, in pixels."""
+    style: Literal["wild", "studio"] = "wild"
+    """wild: photographs from anywhere; studio: plain portraits, carelessly framed and developed."""
     seed: int = 0
     """Same seed, same bytes."""
     workers: int = 0
@@ -31,5 +34,7 @@ class SynthesizeConfig:
 def main(arguments: list[str]) -> None:
     """Draw the folder and say where it is."""
     config = tyro.cli(SynthesizeConfig, args=arguments, prog="frl synthesize")
-    write_folder(config.out, config.identities, config.images, config.size, config.seed, config.workers)
+    write_folder(
+        config.out, config.identities, config.images, config.size, config.seed, config.workers, STYLES[config.style]
+    )
     print(f"{config.identities * config.images:,} images of {config.identities:,} identities in {config.out}/train")

@@ -3,13 +3,15 @@
 from frl.synthetic.drawing import Face, draw_face, make_model, render
 from frl.synthetic.folder import write_folder
 from frl.synthetic.identity import Identity, draw_identity
-from frl.synthetic.scene import Scene, draw_scene
+from frl.synthetic.scene import STYLES, Scene, Style, draw_scene
 from frl.synthetic.sheet import contact_sheet
 
 __all__ = [
     "Face",
     "Identity",
+    "STYLES",
     "Scene",
+    "Style",
     "contact_sheet",
     "draw_face",
     "draw_identity",

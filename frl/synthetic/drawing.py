@@ -108,6 +108,8 @@ def _develop(light: np.ndarray, camera: Camera, noise_seed: int) -> np.ndarray:
         light = cv2.GaussianBlur(light, (0, 0), camera.blur * size)
     picture = np.sqrt(np.maximum(light * (camera.exposure * np.asarray(camera.gains, np.float32)), 0))
     picture = 0.5 + camera.contrast * (picture - 0.5)
+    grey = picture.mean(axis=2, keepdims=True)
+    picture = grey + camera.saturation * (picture - grey)
     if camera.noise > 0:
         rng = np.random.default_rng([noise_seed, 1])
         picture = picture + camera.noise * spread(rng.standard_normal((size, size), np.float32))

@@ -20,7 +20,7 @@ import numpy as np
 from frl.errors import WriteError
 from frl.synthetic.drawing import Face, make_model, render
 from frl.synthetic.identity import draw_identity
-from frl.synthetic.scene import Scene, draw_scene
+from frl.synthetic.scene import STYLES, Scene, Style, draw_scene
 
 TRUTH = "truth.jsonl"
 Truths = list[dict[str, Any]]
@@ -30,14 +30,20 @@ QUALITY = (75, 96)
 
 
 def write_folder(
-    out: Path, identities: int, images_per_identity: int, size: int = 128, seed: int = 0, workers: int = 0
+    out: Path,
+    identities: int,
+    images_per_identity: int,
+    size: int = 128,
+    seed: int = 0,
+    workers: int = 0,
+    style: Style = STYLES["wild"],
 ) -> None:
     """Draw faces into ``out/train/n000001/0001_01.jpg`` and so on, and their truth into ``out/truth.jsonl``.
 
-    The bytes depend on the numbers and the seed, not on ``workers`` (0: one for each core). A line of the truth is an
-    object with ``path`` (relative to ``out``), ``identity`` (from 1, as in the folder's name), ``landmarks`` (68 pairs
-    of x and y in pixels, order of 300-W), ``visible`` (68 booleans), ``yaw``, ``pitch`` and ``roll`` (degrees) and
-    ``expression`` (intensities by name). The folder appears under its name when it is complete.
+    The bytes depend on the numbers, the seed and the style, not on ``workers`` (0: one for each core). A line of the
+    truth is an object with ``path`` (relative to ``out``), ``identity`` (from 1, as in the folder's name),
+    ``landmarks`` (68 pairs of x and y in pixels, order of 300-W), ``visible`` (68 booleans), ``yaw``, ``pitch`` and
+    ``roll`` (degrees) and ``expression`` (intensities by name). The folder appears under its name when it is complete.
 
     Raises:
         WriteError: ``out`` exists and is not an empty folder, a number makes no sense, or a worker died.
@@ -48,7 +54,7 @@ def write_folder(
         # Named within the private folder, so that it gets the permissions of any other new folder.
         draft = Path(temporary) / out.name
         (draft / "train").mkdir(parents=True)
-        task = partial(_write_identity, draft, images=images_per_identity, size=size, seed=seed)
+        task = partial(_write_identity, draft, images=images_per_identity, size=size, seed=seed, style=style)
         with (draft / TRUTH).open("w", encoding="utf-8") as file:
             for lines in _map(task, identities, workers or os.cpu_count() or 1):
                 file.writelines(json.dumps(line) + "\n" for line in lines)
@@ -77,7 +83,7 @@ def _map(task: Callable[[int], Truths], count: int, workers: int) -> Iterator[Tr
             raise WriteError("a worker", "died while drawing faces", "Free memory, or ask for workers=1.") from error
 
 
-def _write_identity(out: Path, index: int, images: int, size: int, seed: int) -> Truths:
+def _write_identity(out: Path, index: int, images: int, size: int, seed: int, style: Style) -> Truths:
     cv2.setNumThreads(1)
     name = f"n{index + 1:06d}"
     folder = out / "train" / name
@@ -85,7 +91,7 @@ def _write_identity(out: Path, index: int, images: int, size: int, seed: int) ->
     model = make_model(draw_identity(seed, index), size)
     truth = []
     for image in range(images):
-        scene = draw_scene(seed, index, image)
+        scene = draw_scene(seed, index, image, style)
         face = render(model, scene)
         path = folder / f"{image + 1:04d}_01.jpg"
         path.write_bytes(_jpeg(face.image, scene.noise_seed))

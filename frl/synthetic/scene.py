@@ -79,6 +79,8 @@ class Camera:
     """White balance: factors of linear red, green and blue."""
     contrast: float = 1.0
     """Factor about middle grey."""
+    saturation: float = 1.0
+    """Factor of the colours' distance from grey; 0 is a black-and-white picture."""
     blur: float = 0.0
     """Standard deviation as a share of the picture's side."""
     noise: float = 0.0
@@ -122,60 +124,142 @@ class Scene:
         )
 
 
-def draw_scene(seed: int, identity: int, image: int) -> Scene:
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How much scenes differ: half-widths of the ranges about a plain portrait, unless said otherwise."""
+
+    pose: tuple[float, float, float]
+    """Standard deviations of yaw, pitch and roll, in degrees."""
+    expression: float
+    """Factor of the chance of each expression."""
+    azimuth: float
+    """Degrees."""
+    elevation: tuple[float, float]
+    """Range, in degrees."""
+    strength: tuple[float, float]
+    """Range of the lamp's irradiance."""
+    ambient: tuple[float, float]
+    """Range of the sky's irradiance."""
+    shift: tuple[float, float]
+    """Of the head's centre, across and down, as shares of the picture's side."""
+    log_scale: tuple[float, float]
+    """Range of the logarithm of the head's size."""
+    log_exposure: float
+    contrast: float
+    grey: float
+    """Share of black-and-white pictures."""
+    saturation: float
+    """Of the colours in the other pictures."""
+    blobs: int
+    """Most blobs in the backdrop."""
+    any_backdrop: bool
+    """Backdrop and clothes of any colour, or pale and nearly grey."""
+    noise: float
+    """Largest standard deviation of the sensor's noise."""
+
+
+STYLES = {
+    # Photographs from anywhere: all that surrounds a face changes from picture to picture.
+    "wild": Style(
+        pose=(15, 7, 6),
+        expression=1.0,
+        azimuth=60,
+        elevation=(5, 60),
+        strength=(0.5, 1.1),
+        ambient=(0.2, 0.6),
+        shift=(0.05, 0.05),
+        log_scale=(-0.13, 0.13),
+        log_exposure=0.5,
+        contrast=0.2,
+        grey=0.0,
+        saturation=0.0,
+        blobs=8,
+        any_backdrop=True,
+        noise=0.02,
+    ),
+    # Portraits before a wall, carelessly framed and developed: what changes most is what cropping and colour
+    # augmentations imitate, so that a few minutes of pre-training on a CPU already tell people apart.
+    "studio": Style(
+        pose=(5, 3, 6),
+        expression=0.3,
+        azimuth=15,
+        elevation=(25, 45),
+        strength=(0.6, 0.8),
+        ambient=(0.4, 0.5),
+        shift=(0.17, 0.13),
+        log_scale=(-0.5, 0.0),
+        log_exposure=0.8,
+        contrast=0.35,
+        grey=0.2,
+        saturation=0.5,
+        blobs=0,
+        any_backdrop=False,
+        noise=0.005,
+    ),
+}
+
+
+def draw_scene(seed: int, identity: int, image: int, style: Style = STYLES["wild"]) -> Scene:
     """Scene number ``image`` of identity number ``identity`` in the collection that ``seed`` names."""
     rng = np.random.default_rng([seed, 2, identity, image])
+    colour = _any_colour if style.any_backdrop else _pale_colour
     return Scene(
-        pose=_pose(rng),
-        expression=_expression(rng),
+        pose=_pose(rng, style),
+        expression=_expression(rng, style),
         light=Light(
-            azimuth=float(rng.uniform(-60, 60)),
-            elevation=float(rng.uniform(5, 60)),
-            strength=float(rng.uniform(0.5, 1.1)),
-            ambient=float(rng.uniform(0.2, 0.6)),
+            azimuth=float(rng.uniform(-style.azimuth, style.azimuth)),
+            elevation=float(rng.uniform(*style.elevation)),
+            strength=float(rng.uniform(*style.strength)),
+            ambient=float(rng.uniform(*style.ambient)),
             warmth=float(rng.uniform(-1, 1)),
         ),
-        camera=_camera(rng),
+        camera=_camera(rng, style),
         backdrop=Backdrop(
-            colours=(_any_colour(rng), _any_colour(rng)),
+            colours=(colour(rng), colour(rng)),
             angle=float(rng.uniform(0, 360)),
-            blobs=int(rng.integers(0, 9)),
-            grain=float(rng.uniform(0, 0.08)),
+            blobs=int(rng.integers(0, style.blobs + 1)),
+            grain=float(rng.uniform(0, 4 * style.noise)),
         ),
-        clothes=_any_colour(rng),
-        glasses=_frame_colour(rng) if rng.random() < 0.12 else None,
+        clothes=colour(rng),
+        glasses=_frame_colour(rng) if rng.random() < 0.12 * style.expression else None,
         noise_seed=int(rng.integers(2**31)),
     )
 
 
-def _pose(rng: np.random.Generator) -> Pose:
-    yaw, pitch, roll = (float(np.clip(rng.normal(0, spread), -2.2 * spread, 2.2 * spread)) for spread in (15, 7, 6))
+def _pose(rng: np.random.Generator, style: Style) -> Pose:
+    yaw, pitch, roll = (float(np.clip(rng.normal(0, spread), -2.2 * spread, 2.2 * spread)) for spread in style.pose)
     return Pose(yaw=yaw, pitch=pitch, roll=roll)
 
 
-def _expression(rng: np.random.Generator) -> Expression:
-    smile, mouth_open, brow_raise, frown, eye_closure = (
-        rng.random(5) * (rng.random(5) < (0.5, 0.3, 0.3, 0.2, 0.12))
-    ).tolist()
+def _expression(rng: np.random.Generator, style: Style) -> Expression:
+    chance = style.expression * np.array([0.5, 0.3, 0.3, 0.2, 0.12])
+    smile, mouth_open, brow_raise, frown, eye_closure = (rng.random(5) * (rng.random(5) < chance)).tolist()
     return Expression(smile=smile, mouth_open=mouth_open, brow_raise=brow_raise, frown=frown, eye_closure=eye_closure)
 
 
-def _camera(rng: np.random.Generator) -> Camera:
+def _camera(rng: np.random.Generator, style: Style) -> Camera:
     red, green, blue = np.exp(rng.uniform(-1, 1, 3) * (0.22, 0.08, 0.28)).tolist()
+    across, down = rng.uniform(-1, 1, 2) * style.shift
     return Camera(
-        scale=float(0.4 * np.exp(rng.uniform(-0.13, 0.13))),
-        centre=(float(0.5 + rng.uniform(-0.05, 0.05)), float(0.49 + rng.uniform(-0.05, 0.05))),
-        exposure=float(np.exp(rng.uniform(-0.5, 0.5))),
+        scale=float(0.4 * np.exp(rng.uniform(*style.log_scale))),
+        centre=(float(0.5 + across), float(0.49 + down)),
+        exposure=float(np.exp(rng.uniform(-style.log_exposure, style.log_exposure))),
         gains=(red, green, blue),
-        contrast=float(rng.uniform(0.8, 1.2)),
+        contrast=float(1 + rng.uniform(-style.contrast, style.contrast)),
+        saturation=float(1 + rng.uniform(-style.saturation, style.saturation)) * float(rng.random() >= style.grey),
         blur=float(np.clip(rng.normal(0, 0.005), 0, 0.01)),
-        noise=float(rng.uniform(0, 0.02)),
+        noise=float(rng.uniform(0, style.noise)),
     )
 
 
 def _any_colour(rng: np.random.Generator) -> Colour:
     value, colourfulness = rng.uniform(0.08, 0.95), rng.uniform(0, 0.5)
     red, green, blue = np.clip(value * (1 + colourfulness * rng.uniform(-1, 1, 3)), 0, 1).tolist()
+    return red, green, blue
+
+
+def _pale_colour(rng: np.random.Generator) -> Colour:
+    red, green, blue = (rng.uniform(0.45, 0.65) * (1 + 0.05 * rng.uniform(-1, 1, 3))).tolist()
     return red, green, blue
 
 

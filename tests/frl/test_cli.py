@@ -1,0 +1,117 @@
+"""The commands, from synthetic faces to an export that torchvision loads, as a user runs them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from frl.cli import COMMANDS, main
+from frl.logbook import read_metrics
+
+TINY = [
+    *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
+    *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
+    *("--optim.batch-size", "8", "--optim.epochs", "2", "--log-every-steps", "2"),
+    *("--model.prototypes", "12", "--device", "cpu"),
+]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    assert main(["synthesize", str(folder / "faces"), "--identities", "4", "--images", "6", "--size", "40"]) == 0
+    assert main(["write", str(folder / "faces"), "--out", str(folder / "faces.beton"), "--workers", "1"]) == 0
+    return folder / "faces.beton"
+
+
+@pytest.fixture(scope="module")
+def run(faces) -> Path:
+    out = faces.parent / "run"
+    probe = ["--knn.data", str(faces), "--knn.size", "24", "--knn.every-epochs", "1"]
+    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(out), *TINY, *probe]) == 0
+    return out
+
+
+def test_every_command_has_help(capsys):
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            main([name, "--help"])
+        assert stop.value.code == 0
+        assert f"frl {name}" in capsys.readouterr().out
+
+
+def test_usage_lists_every_command(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text and command.summary in text for name, command in COMMANDS.items())
+
+
+def test_an_unknown_command_is_named(capsys):
+    assert main(["trian"]) == 2
+    assert "trian" in capsys.readouterr().err
+
+
+def test_verify_tells_sound_from_truncated(faces, tmp_path, capsys):
+    assert main(["verify", str(faces), "--deep"]) == 0
+    assert "sound, 24 images" in capsys.readouterr().out
+    (tmp_path / "cut.beton").write_bytes(faces.read_bytes()[:-1])
+    assert main(["verify", str(tmp_path / "cut.beton")]) == 1
+    assert "cut.beton" in capsys.readouterr().err
+
+
+def test_preview_writes_a_picture(faces, tmp_path):
+    out = tmp_path / "crops.png"
+    assert main(["preview", str(faces), "--preset", "cpu", "--count", "2", "--out", str(out)]) == 0
+    assert torchvision.io.decode_image(str(out)).shape[0] == 3
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones(faces, capsys):
+    assert main(["pretrain", "vggface3", "--data", str(faces)]) == 1
+    assert "vggface2" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_refused(faces, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["pretrain", "cpu", "--data", str(faces), "--optim.learning-rate", "1"])
+    assert stop.value.code == 2
+
+
+def test_pretraining_logs_losses_and_the_probe(run):
+    lines = read_metrics(run / "metrics.jsonl")
+    assert max(line["step"] for line in lines) == 6
+    assert [line["epoch"] for line in lines if "knn_top1" in line] == [0, 1]
+    assert all(0 <= line["knn_top1"] <= 1 for line in lines if "knn_top1" in line)
+
+
+@pytest.mark.parametrize("format", ["torchvision", "frl"])
+def test_the_export_loads_where_it_should(run, tmp_path, format):
+    out = tmp_path / "weights.pth"
+    assert main(["export", str(run), "--out", str(out), "--format", format]) == 0
+    state = torch.load(out, weights_only=True)
+    if format == "frl":
+        state = {name.removeprefix("module.base_net."): tensor for name, tensor in state["state_dict"].items()}
+    missing, unexpected = torchvision.models.resnet18().load_state_dict(state, strict=False)
+    assert sorted(missing) == ["fc.bias", "fc.weight"] and not unexpected
+
+
+def test_export_of_a_folder_without_checkpoints_says_so(tmp_path, capsys):
+    assert main(["export", str(tmp_path)]) == 1
+    assert "no checkpoints" in capsys.readouterr().err
+
+
+def test_report_compares_with_the_baselines(run, faces, tmp_path, capsys):
+    weights = tmp_path / "weights.pth"
+    main(["export", str(run), "--out", str(weights)])
+    arguments = ["--weights", str(weights), "--data", str(faces), "--size", "24", "--out", str(tmp_path / "report")]
+    assert main(["report", str(run), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("trained", "untrained", "raw pixels"))
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "report.md", "training.png", "crops.png", "neighbours.png"
+    }  # fmt: skip
+
+
+def test_doctor_finds_what_setup_installed(capsys):
+    assert main(["doctor"]) == 0
+    assert "torch" in capsys.readouterr().out
