@@ -41,12 +41,12 @@ PRESETS = {
             ),
             model=SMALL_MODEL,
             swav=SwAVConfig(epsilon=0.03),
-            optim=OptimConfig(batch_size=64, epochs=14, lr=2.0, start_lr=0.5, final_lr=0.002, warmup_epochs=0.5),
+            optim=OptimConfig(batch_size=64, epochs=14, lr=1.5, start_lr=0.5, final_lr=0.0015, warmup_epochs=0.5),
             checkpoint_every_steps=200,
         ),
     ),
     "quickstart": Preset(
-        summary="three minutes on two cores, for scripts/quickstart.sh",
+        summary="a few minutes on two cores, for scripts/quickstart.sh",
         config=RunConfig(
             augment=AugmentConfig(
                 crops=(CropSpec(size=40, count=2, scale=(0.5, 1.0)), CropSpec(size=24, count=2, scale=(0.3, 0.7))),
@@ -55,7 +55,7 @@ PRESETS = {
             ),
             model=ModelConfig(arch="resnet18", hidden_dim=512, feature_dim=32, prototypes=128),
             swav=SwAVConfig(epsilon=0.03),
-            optim=OptimConfig(batch_size=64, epochs=12, lr=1.5, start_lr=1.5, final_lr=0.0015, warmup_epochs=0),
+            optim=OptimConfig(batch_size=64, epochs=9, lr=1.5, start_lr=1.5, final_lr=0.0015, warmup_epochs=0),
         ),
     ),
 }

@@ -18,18 +18,21 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*" && "$@"; }
 
 say "1. Draw faces: people to learn from, and others to test on"
-run frl synthesize "$out/faces" --identities 150 --images 16 --size 96
-run frl synthesize "$out/strangers" --identities 60 --images 12 --size 96 --seed 1
+run frl synthesize "$out/faces" --identities 150 --images 16 --size 80 --style studio
+run frl synthesize "$out/strangers" --identities 60 --images 12 --size 80 --style studio --seed 1
 
 say "2. Write them as .beton files and verify every image"
 run frl write "$out/faces" --out "$out/faces.beton"
 run frl write "$out/strangers" --out "$out/strangers.beton"
 run frl verify "$out/faces.beton" "$out/strangers.beton" --deep
 
-say "3. Pre-train a resnet18, without labels"
+say "3. Look at the crops that the network will see"
+run frl preview "$out/faces.beton" --preset quickstart --out "$out/crops.png"
+
+say "4. Pre-train a resnet18, without labels"
 run frl pretrain quickstart --data "$out/faces.beton" --out "$out/run"
 
-say "4. Export, and load into torchvision"
+say "5. Export, and load into torchvision"
 run frl export "$out/run" --out "$out/resnet18.pth"
 python - "$out/resnet18.pth" <<'PYTHON'
 import sys, torch, torchvision
@@ -38,6 +41,6 @@ print(f"torchvision.models.resnet18: missing {missing}, unexpected {unexpected}"
 assert sorted(missing) == ["fc.bias", "fc.weight"] and not unexpected
 PYTHON
 
-say "5. Tell strangers apart: trained, untrained, raw pixels"
-run frl report "$out/run" --weights "$out/resnet18.pth" --data "$out/strangers.beton" --size 48 --out "$out/report"
+say "6. Tell strangers apart: trained, untrained, raw pixels"
+run frl report "$out/run" --weights "$out/resnet18.pth" --data "$out/strangers.beton" --size 40 --out "$out/report"
 printf '\nDone in %d seconds. Look at %s\n' "$((SECONDS - began))" "$out/report/report.md"
