@@ -33,8 +33,11 @@ setup(
         "ffcv": ["ffcv==1.0.2"],
         "dali": ["nvidia-dali-cuda130==2.4.0"],
         "faces": ["dlib-bin>=19.24"],
-        "export": ["safetensors>=0.5", "timm>=1.0"],
-        "dev": ["ruff", "mypy", "pytest>=8", "pytest-timeout", "hypothesis", "timm>=1.0", "safetensors>=0.5"],
+        "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
+        "dev": [
+            *["ruff", "mypy", "pytest>=8", "pytest-timeout", "hypothesis"],
+            *["timm>=1.0", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+        ],
     },
     entry_points={"console_scripts": ["frl = frl.cli:main"]},
 )

@@ -35,13 +35,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_tensors(path: Path) -> Any:
-    """The content of any ``torch.save`` file, without running code from it.
+    """The content of any ``torch.save`` or safetensors file, without running code from it.
 
     Raises:
         CheckpointError: if the file is missing, damaged, or holds anything but tensors and plain values.
     """
     if not path.is_file():
         raise CheckpointError(path, "no such file", "Check the path.")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     if zipfile.is_zipfile(path):
         _check_records(path)
     try:
@@ -53,6 +55,18 @@ def read_tensors(path: Path) -> Any:
             "Refused. If you trust its author, load it yourself and save its state dict alone.",
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(path, f"is not a readable checkpoint ({error})", "Use another one.") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise CheckpointError(path, "reading it needs safetensors", "Run pip install safetensors.") from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(path, f"is not a readable checkpoint ({error})", "Use another one.") from error
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from types import ModuleType
+from typing import Any, BinaryIO, Literal, get_args, get_type_hints
 
 import torch
 from torch import nn
@@ -16,8 +18,9 @@ from frl.errors import CheckpointError, ConfigError
 from frl.files import atomic_write
 from frl.model import build_backbone
 
-Format = Literal["torchvision", "frl"]
+Format = Literal["torchvision", "frl", "safetensors", "onnx"]
 State = dict[str, torch.Tensor]
+Card = dict[str, str]
 
 ARCHITECTURES: tuple[str, ...] = get_args(get_type_hints(ModelConfig)["arch"])
 RELEASED_PREFIX = "module.base_net."
@@ -60,21 +63,83 @@ def backbone_state(checkpoint: Any, subject: object = "the checkpoint") -> State
 def export(checkpoint_path: Path, out: Path, format: Format) -> Path:
     """Write the backbone of a checkpoint for use elsewhere, whole or not at all; returns ``out``.
 
-    ``torchvision`` is a plain state dict: ``torchvision.models.<arch>`` lacks only ``fc.weight`` and ``fc.bias``.
-    ``frl`` is the layout that the paper's authors released, ``{'state_dict': {'module.base_net.<name>': tensor}}``.
+    - ``torchvision``: a plain state dict. ``torchvision.models.<arch>`` lacks only ``fc.weight`` and ``fc.bias``;
+      ``timm.create_model(<arch>, num_classes=0)`` lacks nothing.
+    - ``safetensors``: the same names in Hugging Face's container; its metadata tell architecture and normalisation.
+    - ``frl``: what the paper's authors released, ``{'state_dict': {'module.base_net.<name>': tensor}}``.
+    - ``onnx``: the graph from ``images`` ``(B, 3, H, W)`` float32, normalised as in training, to ``features``
+      ``(B, width)``; any batch, height and width.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read, its backbone is incomplete, or ``out`` cannot be written.
+        ConfigError: if a package that the format needs is not installed.
     """
-    backbone, _ = load_backbone(checkpoint_path)
-    state = {name: _portable(tensor) for name, tensor in backbone.state_dict().items()}
-    content = state if format == "torchvision" else {"state_dict": {RELEASED_PREFIX + k: v for k, v in state.items()}}
+    checkpoint = checkpoints.read_tensors(checkpoint_path)
+    backbone, arch = _backbone_of(checkpoint, None, subject=checkpoint_path)
     try:
         with atomic_write(out) as stream:
-            torch.save(content, stream)
-    except OSError as error:
+            WRITERS[format](stream, backbone, _card(arch, checkpoint))
+    except (OSError, RuntimeError) as error:  # torch's container turns a full disk into a RuntimeError
         raise CheckpointError(out, f"cannot be written ({error})", "Free space or choose another folder.") from error
     return out
+
+
+def _write_torchvision(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
+    torch.save(_portable_state(backbone), stream)
+
+
+def _write_released(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
+    state = _portable_state(backbone)
+    torch.save({"state_dict": {RELEASED_PREFIX + name: tensor for name, tensor in state.items()}}, stream)
+
+
+def _write_safetensors(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
+    stream.write(_needed("safetensors.torch").save(_portable_state(backbone), metadata=card))
+
+
+def _write_onnx(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
+    _needed("onnxscript")
+    batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height", "width"))
+    program = torch.onnx.export(
+        backbone,
+        (torch.zeros(2, 3, 224, 192),),
+        input_names=["images"],
+        output_names=["features"],
+        dynamic_shapes=({0: batch, 2: height, 3: width},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    proto = program.model_proto
+    for key, value in card.items():
+        proto.metadata_props.add(key=key, value=value)
+    stream.write(proto.SerializeToString())
+
+
+WRITERS: dict[str, Callable[[BinaryIO, nn.Module, Card], None]] = {
+    "torchvision": _write_torchvision,
+    "frl": _write_released,
+    "safetensors": _write_safetensors,
+    "onnx": _write_onnx,
+}
+
+
+def _card(arch: str, checkpoint: Any) -> Card:
+    """What a user of the weights must know; only our own checkpoints say how the images were normalised."""
+    card = {"arch": arch}
+    if isinstance(checkpoint, Mapping) and checkpoint.get("format") == checkpoints.FORMAT:
+        augment = checkpoint["config"]["augment"]
+        card |= {"input": "RGB in [0, 1], minus mean, divided by std"}
+        card |= {name: str(augment[name]) for name in ("mean", "std")}
+    return card
+
+
+def _needed(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise ConfigError("--format", f"{package} is not installed", "Run pip install 'frl[export]'.") from error
 
 
 def load_backbone(path: Path, arch: str | None = None) -> tuple[nn.Module, str]:
@@ -91,15 +156,19 @@ def load_backbone(path: Path, arch: str | None = None) -> tuple[nn.Module, str]:
         CheckpointError: if the file is unreadable or unsafe, or a weight is missing, unknown, or of another shape.
         ConfigError: if ``arch`` is not among `ARCHITECTURES`.
     """
-    state = backbone_state(checkpoints.read_tensors(path), subject=path)
-    arch = arch or infer_arch(state, subject=path)
+    return _backbone_of(checkpoints.read_tensors(path), arch, subject=path)
+
+
+def _backbone_of(checkpoint: Any, arch: str | None, subject: object) -> tuple[nn.Module, str]:
+    state = backbone_state(checkpoint, subject)
+    arch = arch or infer_arch(state, subject)
     if arch not in ARCHITECTURES:
         raise ConfigError("--arch", f"{arch} is unknown", f"Use one of {', '.join(ARCHITECTURES)}.")
     missing, foreign = _mismatches(state, arch)
     if missing:
-        raise CheckpointError(path, f"lacks weights of {arch}: {_abridged(missing)}", "Use a complete file.")
+        raise CheckpointError(subject, f"lacks weights of {arch}: {_abridged(missing)}", "Use a complete file.")
     if foreign:
-        raise CheckpointError(path, f"does not fit {arch}: {_abridged(foreign)}", "Use its own --arch, or none.")
+        raise CheckpointError(subject, f"does not fit {arch}: {_abridged(foreign)}", "Use its own --arch, or none.")
     backbone, _ = build_backbone(arch)
     backbone.load_state_dict(state, strict=True)
     return backbone.eval(), arch
@@ -118,6 +187,10 @@ def infer_arch(state: Mapping[str, torch.Tensor], subject: object = "the checkpo
             subject, "its weights fit none of the known architectures", f"Known are {', '.join(ARCHITECTURES)}."
         )
     return min(lacking, key=lacking.__getitem__)
+
+
+def _portable_state(backbone: nn.Module) -> State:
+    return {name: _portable(tensor) for name, tensor in backbone.state_dict().items()}
 
 
 def _tensors(checkpoint: Any) -> State:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from frl import checkpoint
 from frl.errors import CheckpointError
-from frl.export import export
+from frl.export import Format, export
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,9 @@ class ExportConfig:
     """A checkpoint, or a run's folder: its newest checkpoint."""
     out: Path = Path("backbone.pth")
     """File to write."""
-    format: Literal["torchvision", "frl"] = "torchvision"
-    """torchvision: a plain state dict; frl: the layout the paper's authors released (module.base_net.*)."""
+    format: Format = "torchvision"
+    """torchvision: a plain state dict, for timm too; frl: the layout the paper's authors released
+    (module.base_net.*); safetensors: torchvision's names; onnx: the graph from images to features."""
 
 
 def main(arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,56 @@ def test_torchvision_export_lacks_only_the_classifier(saved: Path, tmp_path: Pat
     assert set(result.missing_keys) == CLASSIFIER
     assert result.unexpected_keys == []
     assert torch.equal(outputs(network), expected)
+
+
+def test_a_torchvision_export_fits_timm_entirely(saved: Path, tmp_path: Path, expected: torch.Tensor) -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("resnet18", pretrained=False, num_classes=0)
+    network.load_state_dict(torch.load(export(saved, tmp_path / "x.pt", "torchvision"), weights_only=True), strict=True)
+    assert torch.equal(outputs(network), expected)
+
+
+def test_safetensors_hold_the_same_bits_and_are_read_back(saved: Path, tmp_path: Path, expected: torch.Tensor) -> None:
+    safetensors = pytest.importorskip("safetensors")
+    path = export(saved, tmp_path / "backbone.safetensors", "safetensors")
+    with safetensors.safe_open(path, framework="pt") as file:
+        card = file.metadata()
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+    assert card["arch"] == "resnet18" and card["mean"] == "[0.485, 0.456, 0.406]"
+    network = torchvision.models.resnet18(weights=None)
+    assert set(network.load_state_dict(state, strict=False).missing_keys) == CLASSIFIER
+    backbone, arch = load_backbone(path)
+    assert arch == "resnet18"
+    assert torch.equal(outputs(network), expected) and torch.equal(outputs(backbone), expected)
+
+
+def test_damaged_safetensors_are_refused(saved: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    path = export(saved, tmp_path / "backbone.safetensors", "safetensors")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"backbone\.safetensors.*not a readable"):
+        load_backbone(path)
+
+
+def test_onnx_computes_the_same_for_any_batch_and_size(saved: Path, tmp_path: Path, trained: FaceNet) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    path = export(saved, tmp_path / "backbone.onnx", "onnx")
+    session = runtime.InferenceSession(path)
+    backbone, _ = load_backbone(saved)
+    for shape in ((1, 3, 64, 64), (5, 3, 96, 80)):
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+        (features,) = session.run(["features"], {"images": images.numpy()})
+        with torch.inference_mode():
+            torch.testing.assert_close(torch.from_numpy(features), backbone(images), rtol=1e-4, atol=1e-4)
+    assert session.get_modelmeta().custom_metadata_map["arch"] == "resnet18"
+
+
+def test_a_missing_package_names_the_extra(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(ConfigError, match=r"safetensors is not installed.*frl\[export\]"):
+        export(saved, tmp_path / "x.safetensors", "safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_frl_export_loads_as_the_authors_publish_it(saved: Path, tmp_path: Path, expected: torch.Tensor) -> None:
