@@ -15,7 +15,8 @@ from frl.batch import Batch
 from frl.beton import Beton
 from frl.config import AugmentConfig, DataConfig
 from frl.errors import ConfigError
-from pipelines.augment import MultiCrop, Resize
+from pipelines.augment import HostMultiCrop, Resize
+from pipelines.augment_gpu import MultiCrop
 from pipelines.decoded import Engine, Request
 from pipelines.ffcv_loader import FFCVImages
 from pipelines.order import permutation, rank_share, step_samples
@@ -92,7 +93,11 @@ class MultiCropLoader:
         self.seed = seed
         self.device = device
         self.share = rank_share(batch_size, rank, world)
-        self.multicrop = MultiCrop(augment, dtype=dtype, compile=compile).to(device)
+        self.multicrop = (
+            HostMultiCrop(augment, dtype=dtype)
+            if device.type == "cpu"
+            else MultiCrop(augment, dtype=dtype, compile=compile).to(device)
+        )
         self.samples = len(beton)
         self.dataset_fingerprint = beton.fingerprint
         self.broken = 0

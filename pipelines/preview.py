@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frl.beton import Beton
 from frl.config import AugmentConfig
-from pipelines.augment import MultiCrop
+from pipelines.augment import HostMultiCrop
 from pipelines.decoded import DecodedBatch, Request
 from pipelines.order import permutation
 from pipelines.plan import draw
@@ -45,7 +45,7 @@ def contact_sheet(path: Path, augment: AugmentConfig, seed: int = 0, count: int 
         if not isinstance(decoded, DecodedBatch):
             raise decoded
     plan = draw(augment, seed, 0, decoded.samples, decoded.sizes)
-    views = [as_pixels(view, augment) for view in MultiCrop(augment)(decoded.images, plan)]
+    views = [as_pixels(view, augment) for view in HostMultiCrop(augment)(decoded.images, plan)]
     rows = []
     for i, (height, width) in enumerate(decoded.sizes):
         crops = [crop for view in views for crop in view[i :: len(samples)]]

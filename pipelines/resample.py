@@ -40,6 +40,11 @@ def filter_weights(start: Tensor, length: Tensor, mirrored: Tensor, size: int, e
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
+def planar(images: Tensor) -> Tensor:
+    """``(B, H, W, 3)`` uint8 to ``(B, 3, H, W)`` float32 grey levels: integers that even a TF32 product keeps exact."""
+    return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+
+
 def batch_resample(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
     """One crop of each image: ``(B, C, H, W)`` float to ``(B, C, size, size)``.
 

@@ -12,11 +12,13 @@ from PIL import Image
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import ConfigError
 from pipelines import colour
-from pipelines.augment import MultiCrop, Resize, planar
+from pipelines.augment import HostMultiCrop, Resize
+from pipelines.augment_gpu import MultiCrop
 from pipelines.blur import batch_blur, blur_each, gaussian_taps
+from pipelines.normalise import NormaliseCrops
 from pipelines.packed import pack, unpack
 from pipelines.plan import JITTER_ORDERS, Plan, draw
-from pipelines.resample import batch_resample, filter_weights, resample_each
+from pipelines.resample import batch_resample, filter_weights, planar, resample_each
 from pipelines.threads import Threads
 
 LEVEL = 1 / 255
@@ -268,34 +270,37 @@ class TestBlur:
             torch.testing.assert_close(gaussian_taps(torch.tensor([sigma]))[0].double(), expected, atol=1e-6, rtol=0)
 
 
+@pytest.fixture(params=[HostMultiCrop, MultiCrop])
+def way(request) -> type[HostMultiCrop] | type[MultiCrop]:
+    """The CPU's way and the GPU's, which runs here too."""
+    return request.param
+
+
 class TestMultiCrop:
-    def test_shapes_layout_and_type(self):
+    def test_shapes_layout_and_type(self, way):
         images = random_images(5, 64)
         for dtype in (torch.float32, torch.bfloat16):
-            views = MultiCrop(RECIPE, dtype=dtype)(images, plan_of(images, RECIPE))
+            views = way(RECIPE, dtype=dtype)(images, plan_of(images, RECIPE))
             assert [tuple(v.shape) for v in views] == [(10, 3, 40, 40), (15, 3, 24, 24)]
             assert all(v.dtype == dtype and v.is_contiguous(memory_format=torch.channels_last) for v in views)
 
-    def test_masked_and_host_ways_agree(self):
+    def test_both_ways_agree(self):
         images = random_images(8, 64)
-        multicrop = MultiCrop(RECIPE)
         plan = plan_of(images, RECIPE)
         std = min(RECIPE.std)
-        for host, masked in zip(
-            multicrop(images, plan), multicrop.forward_masked(images, torch.from_numpy(pack(plan))), strict=True
-        ):
+        for host, masked in zip(HostMultiCrop(RECIPE)(images, plan), MultiCrop(RECIPE)(images, plan), strict=True):
             assert host.shape == masked.shape and masked.is_contiguous(memory_format=torch.channels_last)
             difference = (host - masked).abs() * std
             # Half a level of rounding, stretched by up to 1.8 in three of the jitter's operations, and by hue.
             assert difference.mean() < 0.5 * LEVEL
             assert difference.max() < 12 * LEVEL
 
-    def test_views_follow_the_plan_crop_by_crop(self):
+    def test_views_follow_the_plan_crop_by_crop(self, way):
         """The whole recipe against torchvision on PIL images, one crop at a time."""
         images = random_images(6, 64, seed=3) // 3 + 60  # few clamped values, so that PIL's rounding stays small
         plan = plan_of(images, RECIPE)
         adjust = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
-        views = MultiCrop(dataclasses.replace(RECIPE, mean=(0, 0, 0), std=(1, 1, 1)))(images, plan)
+        views = way(dataclasses.replace(RECIPE, mean=(0, 0, 0), std=(1, 1, 1)))(images, plan)
         for view, size, first, count in ((views[0], 40, 0, 2), (views[1], 24, 2, 3)):
             for crop in range(count):
                 for i in range(6):
@@ -318,32 +323,27 @@ class TestMultiCrop:
                     assert difference.mean() < 2.5 * LEVEL
                     assert plan.jitter[i, v] or difference.max() < 1.6 * LEVEL
 
-    @pytest.mark.parametrize("way", ["host", "masked"])
     def test_identity_parameters_give_the_normalised_image(self, way):
         images = random_images(3, 32)
-        plan = plan_of(images, STILL)
-        multicrop = MultiCrop(STILL)
-        view = (
-            multicrop(images, plan) if way == "host" else multicrop.forward_masked(images, torch.from_numpy(pack(plan)))
-        )
+        view = way(STILL)(images, plan_of(images, STILL))
         torch.testing.assert_close(view[0], images.permute(0, 3, 1, 2) / 255, atol=1e-6, rtol=0)
 
-    def test_normalises_with_mean_and_deviation(self):
+    def test_normalises_with_mean_and_deviation(self, way):
         images = random_images(3, 32)
         recipe = dataclasses.replace(STILL, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
-        view = MultiCrop(recipe)(images, plan_of(images, recipe))[0]
+        view = way(recipe)(images, plan_of(images, recipe))[0]
         expected = TF.normalize(images.permute(0, 3, 1, 2) / 255, recipe.mean, recipe.std)
         torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
 
-    def test_samples_crops_and_epochs_differ(self):
+    def test_samples_crops_and_epochs_differ(self, way):
         images = random_images(1, 64).expand(4, -1, -1, -1)
-        multicrop = MultiCrop(RECIPE)
+        multicrop = way(RECIPE)
         views = torch.cat([multicrop(images, plan_of(images, RECIPE, epoch))[0] for epoch in range(2)])
         assert len({crop.numpy().tobytes() for crop in views}) == len(views)
 
     def test_a_sample_s_views_do_not_depend_on_its_batch(self):
         images = random_images(9, 64)
-        multicrop = MultiCrop(RECIPE)
+        multicrop = HostMultiCrop(RECIPE)
         sizes = np.full((9, 2), 64)
         together = multicrop(images, draw(RECIPE, 5, 0, np.arange(9), sizes))
         for chosen in ([3], [8, 0, 4]):
@@ -357,7 +357,7 @@ class TestMultiCrop:
             RECIPE, crops=(CropSpec(size=224, count=1, scale=(0.14, 1)),), jitter_p=1, blur_p=0
         )
         images, sizes = random_images(12, 64), np.full((12, 2), 64)
-        multicrop = MultiCrop(recipe)
+        multicrop = HostMultiCrop(recipe)
         together = multicrop(images, draw(recipe, 5, 0, np.arange(12), sizes))[0]
         for i in range(12):
             assert torch.equal(
@@ -379,15 +379,25 @@ class TestMultiCrop:
         for name, value in packed._asdict().items():
             np.testing.assert_array_equal(value.numpy(), getattr(plan, name), err_msg=name)
 
-    def test_crops_too_small_for_the_blur_are_refused(self):
+    def test_crops_too_small_for_the_blur_are_refused(self, way):
         tiny = dataclasses.replace(RECIPE, crops=(CropSpec(size=11, count=2, scale=(0.5, 1)),))
         with pytest.raises(ConfigError, match="23 taps"):
-            MultiCrop(tiny)
+            way(tiny)
         sharp = dataclasses.replace(tiny, blur_p=0)
         images = random_images(2, 32)
         plan = plan_of(images, sharp)
-        assert MultiCrop(sharp)(images, plan)[0].shape == (4, 3, 11, 11)
-        assert MultiCrop(sharp).forward_masked(images, torch.from_numpy(pack(plan)))[0].shape == (4, 3, 11, 11)
+        assert way(sharp)(images, plan)[0].shape == (4, 3, 11, 11)
+
+
+def test_crops_made_while_loading_are_normalised():
+    """The bytes of a CroppedBatch become channels-last views."""
+    crops = [random_images(4, 40), random_images(6, 24, seed=1)]
+    recipe = dataclasses.replace(RECIPE, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2**-8 * 10)):
+        for levels, view in zip(crops, NormaliseCrops(recipe, dtype=dtype)(crops), strict=True):
+            assert view.dtype == dtype and view.is_contiguous(memory_format=torch.channels_last)
+            expected = TF.normalize(levels.permute(0, 3, 1, 2) / 255, recipe.mean, recipe.std)
+            torch.testing.assert_close(view.float(), expected, atol=tolerance, rtol=0)
 
 
 def test_resize_equals_pil():

@@ -1,0 +1,85 @@
+"""The GPU's way from decoded images and a plan to the normalised views of a training step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from frl.config import AugmentConfig
+from frl.errors import ConfigError
+from pipelines.blur import RADIUS, TAPS, batch_blur
+from pipelines.colour import batch_grey, batch_jitter
+from pipelines.normalise import Normalise
+from pipelines.packed import DevicePlan, pack, unpack
+from pipelines.plan import Plan
+from pipelines.resample import batch_resample, planar
+
+
+class MultiCrop(nn.Module):
+    """Crop, flip, resize, jitter, grey, blur, normalise: all crops of all samples of a batch, on their device.
+
+    Every operation is computed for every crop and masked: static shapes, no synchronisation with the host, one graph
+    that compiles to a few kernels. It runs on a CPU too, slowly, for tests of parity.
+
+    Args:
+        recipe: the augmentation.
+        dtype: of the views; all arithmetic is float32.
+        compile: compile the graph (on a CPU it would take minutes and win nothing).
+
+    Raises:
+        ConfigError: if a crop is too small for the blur's mirrored border.
+    """
+
+    def __init__(self, recipe: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
+        super().__init__()
+        require_room_for_blur(recipe)
+        self.recipe = recipe
+        self.normalise = Normalise(recipe, dtype)
+        self.masked = torch.compile(self.forward_masked, dynamic=False) if compile else self.forward_masked
+
+    def forward(self, images: Tensor, plan: Plan) -> list[Tensor]:
+        """Make the views.
+
+        Args:
+            images: ``(B, S, S, 3)`` uint8, each in the upper left of its canvas, on the device of this module.
+            plan: parameters of the ``(B, V)`` crops.
+
+        Returns:
+            One ``(count * B, 3, size, size)`` tensor per crop size: normalised, channels-last, crop-major.
+        """
+        packed = torch.from_numpy(pack(plan))
+        if images.is_cuda:
+            packed = packed.pin_memory().to(images.device, non_blocking=True)
+        return self.masked(images, packed)
+
+    def forward_masked(self, images: Tensor, packed: Tensor) -> list[Tensor]:
+        """The graph. ``packed``: ``(B, V, 16)`` float32, from ``pack``."""
+        levels = planar(images)
+        views, first = [], 0
+        for spec in self.recipe.crops:
+            of_spec = packed[:, first : first + spec.count].transpose(0, 1)
+            # One crop of each image at a time: the matrix product's intermediate is the largest tensor here.
+            crops = [batch_resample(levels, unpack(c).boxes, unpack(c).flip, spec.size) for c in of_spec.unbind()]
+            views.append(self.colour_masked(torch.cat(crops) / 255, unpack(of_spec.flatten(0, 1))))
+            first += spec.count
+        return views
+
+    def colour_masked(self, crops: Tensor, plan: DevicePlan) -> Tensor:
+        """Jitter, grey, blur and normalise ``(N, 3, size, size)`` crops."""
+        crops = batch_jitter(crops, plan.jitter, plan.order, plan.factors)
+        crops = batch_grey(crops, plan.grey)
+        if self.recipe.blur_p > 0:
+            crops = batch_blur(crops, plan.blur_sigma)
+        return self.normalise(crops)
+
+
+def require_room_for_blur(recipe: AugmentConfig) -> None:
+    """Refuse crops that the blur's mirrored border does not fit in.
+
+    Raises:
+        ConfigError: naming the smallest crop.
+    """
+    smallest = min(spec.size for spec in recipe.crops)
+    if recipe.blur_p > 0 and smallest <= RADIUS:
+        cause = f"{smallest} pixels are too few for a blur of {TAPS} taps"
+        raise ConfigError("--augment.crops", cause, f"Use more than {RADIUS}, or --augment.blur-p 0.")
