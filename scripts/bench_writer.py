@@ -19,7 +19,8 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from writers.to_beton import WriteConfig, write
+from writers.config import WriteConfig
+from writers.to_beton import write
 
 SIZE = 256
 DISTINCT = 64

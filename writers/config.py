@@ -1,0 +1,82 @@
+"""The options of ``frl write``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from frl.config import as_dict
+from frl.errors import ConfigError
+from writers.crop import CropSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteConfig:
+    """What to write, and where to."""
+
+    sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
+    """Folders of images. Folders of identities are recognised (VGGFace2's layout, train/ and test/ or the root);
+    vggface2:DIR, folder:DIR or flickr:DIR says which it is."""
+    out: Path
+    """The .beton file to write."""
+    size: int = 256
+    """Longest side of a sample, in pixels; smaller faces keep their size."""
+    quality: int = 90
+    """JPEG quality of the samples that are encoded anew, 1 to 95."""
+    boxes: Path | None = None
+    """CSV of face boxes: NAME_ID (path without suffix), X, Y, W, H. VGGFace2's loose_bb_*.csv are found without."""
+    margin: float = 0.3
+    """Share of a box's longer side added around it. Images without a box are cut to their central square."""
+    seed: int = 0
+    """Seeds the shuffle."""
+    limit: int | None = None
+    """Use only so many images, drawn by the seed."""
+    workers: int = 0
+    """Processes that read, cut and encode; 0: one per core."""
+    max_rejects: int | None = None
+    """Fail when more images than this are rejected; 0: when any is."""
+    max_megapixels: float = 100.0
+    """Reject larger images before they are decoded."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+
+
+def validate(config: WriteConfig) -> None:
+    """Refuse options that cannot work.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+
+    def require(condition: bool, option: str, cause: str, remedy: str) -> None:
+        if not condition:
+            raise ConfigError(f"--{option}", cause, remedy)
+
+    require(1 <= config.size <= 65535, "size", f"{config.size} is no side of a sample", "Use e.g. 256.")
+    require(1 <= config.quality <= 95, "quality", f"{config.quality} is not in 1 to 95", "Use e.g. 90.")
+    require(config.margin >= 0, "margin", "it is negative", "Use e.g. 0.3.")
+    require(config.limit is None or config.limit > 0, "limit", "there is nothing to write", "Use at least 1.")
+    require(config.workers >= 0, "workers", "it is negative", "Use 0 for one per core.")
+    require(config.max_rejects is None or config.max_rejects >= 0, "max-rejects", "it is negative", "Use 0 for none.")
+    require(config.max_megapixels > 0, "max-megapixels", "it is not positive", "Use e.g. 100.")
+
+
+def crop_spec(config: WriteConfig) -> CropSpec:
+    """The part of the configuration that shapes a sample."""
+    return CropSpec(
+        size=config.size,
+        margin=config.margin,
+        quality=config.quality,
+        max_pixels=int(config.max_megapixels * 1e6),
+    )
+
+
+def settings(config: WriteConfig) -> dict[str, object]:
+    """What the manifest keeps: whatever shapes the content of the file."""
+    kept = as_dict(config)
+    for option in ("out", "workers", "overwrite", "max_rejects"):
+        del kept[option]
+    return kept
