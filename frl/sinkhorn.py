@@ -5,18 +5,26 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
+SMALLEST = torch.finfo(torch.float64).tiny
 
-def logsumexp_over_ranks(x: torch.Tensor, dim: int) -> torch.Tensor:
+
+def logsumexp_over_ranks(x: torch.Tensor, dim: int, ceiling: float) -> torch.Tensor:
     """``x.logsumexp(dim, keepdim=True)`` as if ``x`` of every rank were concatenated along ``dim``.
 
-    One collective: the ranks exchange their partial results, which no finite input overflows.
+    One all-reduce, whose bytes do not grow with the number of ranks: every rank shifts by the same ``ceiling``, and
+    the reduced sums are float64, whose exponents reach 708 below it. A smaller sum counts as that smallest one.
+
+    Args:
+        x: float32.
+        dim: what to sum over.
+        ceiling: no element of ``x`` on any rank is (much) above it.
     """
     partial = x.logsumexp(dim, keepdim=True)
     if not (dist.is_initialized() and dist.get_world_size() > 1):
         return partial
-    gathered = partial.new_empty((dist.get_world_size(), *partial.shape))
-    dist.all_gather(list(gathered.unbind()), partial.contiguous())
-    return gathered.logsumexp(0)
+    sums = (partial.double() - ceiling).exp()
+    dist.all_reduce(sums)
+    return (sums.clamp_min(SMALLEST).log() + ceiling).float()
 
 
 @torch.no_grad()
@@ -24,19 +32,22 @@ def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int) -> torch.Ten
     """Assignments Q that solve SwAV's optimal-transport problem (Caron et al., 2020, eq. 3 and 5).
 
     Works on logarithms in float32, so neither large logits nor a small epsilon overflow. Dividing by the number of
-    samples and of prototypes, as the paper writes it, cancels in the last normalisation and is left out.
+    samples and of prototypes, as the paper writes it, cancels in the last normalisation and is left out; so does the
+    division by the sum of all entries before the first iteration, and with it a collective.
 
     Args:
-        scores: ``(..., B, K)`` similarities of this rank's samples to the prototypes, any floating dtype.
+        scores: ``(..., B, K)`` cosine similarities of this rank's samples to the prototypes, any floating dtype.
         epsilon: entropy regularisation; smaller is sharper.
-        iterations: rounds of normalisation; each takes one collective over the ranks.
+        iterations: rounds of normalisation; each takes one collective over the ranks, for all leading dimensions.
 
     Returns:
         ``(..., B, K)`` float32: each sample's distribution over the prototypes (rows sum to 1); over all ranks
         each prototype tends to the weight 1/K.
     """
     log_q = scores.float() / epsilon
+    ceiling = 1 / epsilon  # of a cosine; after the first round, of the logarithm of a probability
     for _ in range(iterations):
-        log_q = log_q - logsumexp_over_ranks(log_q, dim=-2)
+        log_q = log_q - logsumexp_over_ranks(log_q, dim=-2, ceiling=ceiling)
         log_q = log_q - log_q.logsumexp(-1, keepdim=True)
+        ceiling = 0.0
     return log_q.exp()

@@ -63,10 +63,30 @@ def test_leading_dimensions_are_independent_problems():
     torch.testing.assert_close(sinkhorn(scores, 0.05, 3), torch.stack([sinkhorn(s, 0.05, 3) for s in scores]))
 
 
-def shares(rank: int, world: int) -> torch.Tensor:
-    scores = torch.rand(2, 12, 7, generator=torch.Generator().manual_seed(3))
-    return sinkhorn(scores.chunk(world, dim=1)[rank], 0.05, 3)
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 40), st.integers(2, 30), st.sampled_from([0.05, 0.1]), st.integers(1, 6), st.integers(0, 99))
+def test_equals_lightly(samples, prototypes, epsilon, iterations, seed):
+    theirs = pytest.importorskip("lightly.loss.swav_loss").sinkhorn
+    scores = torch.rand(samples, prototypes, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    expected = theirs(scores.double(), iterations, epsilon)
+    torch.testing.assert_close(sinkhorn(scores, epsilon, iterations).double(), expected, rtol=2e-3, atol=1e-6)
+
+
+def shares(rank: int, world: int, epsilon: float, kind: str) -> torch.Tensor:
+    scores = torch.rand(2, 12, 7, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    if kind == "extreme":
+        scores = scores.sign()
+    elif kind == "apart":  # one rank's best is the other's worst
+        scores[:, :6, :3], scores[:, 6:, :3] = -1.0, 1.0
+    return sinkhorn(scores.chunk(world, dim=1)[rank], epsilon, 3)
+
+
+def all_shares(rank: int, world: int, cases: list[tuple[float, str]]) -> torch.Tensor:
+    return torch.stack([shares(rank, world, *case) for case in cases])
 
 
 def test_two_ranks_equal_one_process():
-    torch.testing.assert_close(torch.cat(run_ranks(shares, 2), dim=1), shares(0, 1))
+    cases = [(epsilon, kind) for epsilon in (0.01, 0.03, 0.05, 0.1) for kind in ("even", "extreme", "apart")]
+    together = torch.cat(run_ranks(all_shares, 2, cases), dim=2)
+    assert torch.isfinite(together).all()
+    torch.testing.assert_close(together, all_shares(0, 1, cases), rtol=1e-4, atol=1e-6)
