@@ -68,8 +68,15 @@ class AugmentConfig:
 class DataConfig:
     """Where the samples come from and how they are read."""
 
-    data: Path = Path("faces.beton")
-    """The .beton file to train on."""
+    data: tuple[Path, ...] = (Path("faces.beton"),)
+    """The .beton file to train on, or several."""
+    weights: tuple[float, ...] = ()
+    """Share of each file in a batch, in proportion; none: as many as it has. An epoch ends before a sample repeats."""
+    order: Literal["auto", "random", "pages"] = "auto"
+    """random: uniform over all samples. pages: windows of pages, for files larger than memory. auto: pages for files
+    that exceed half of it."""
+    page_window: int = 64
+    """Pages (8 MiB each, unless the writer was told otherwise) whose samples are mixed in page order."""
     engine: Literal["ffcv", "torch"] = "ffcv"
     """Loader: ffcv's native decoder on threads, or a plain PyTorch DataLoader. Same samples, same crops."""
     workers: int = 0
@@ -236,6 +243,7 @@ def validate(config: RunConfig) -> None:
         p = getattr(config.augment, name)
         require(0 <= p <= 1, f"augment.{name}", f"{p} is not a probability", "Use a value in [0, 1].")
     require(0 <= config.augment.hue <= 0.5, "augment.hue", "the shift exceeds half a turn", "Use at most 0.5.")
+    require(config.data.page_window > 0, "page-window", "a window has at least one page", "The default is 64.")
     low, high = config.augment.blur_sigma
     require(0 < low <= high, "augment.blur_sigma", f"({low}, {high}) is not a range above 0", "Use e.g. 0.1 2.")
     require(

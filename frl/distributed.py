@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from frl.errors import ConfigError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class World:
             dist.all_reduce(values)
             values /= self.size
         return values
+
+
+def agreed(value: T) -> T:
+    """Rank 0's value on every rank, for what ranks might decide differently; a collective call in a process group."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
 
 
 def pick_device(wanted: str, local_rank: int) -> torch.device:

@@ -112,6 +112,7 @@ class Run:
         self.data = {
             "fingerprint": getattr(loader, "dataset_fingerprint", ""),
             "samples": getattr(loader, "samples", 0),
+            "order": getattr(loader, "law", ""),
         }
 
     def resume(self) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frl.beton import Beton
 from frl.errors import LoaderError
+from pipelines.beton_set import EncodedImages
 from pipelines.decoded import DecodedBatch, Request
 
 Decode = Callable[[int, NDArray[np.uint8]], None]
@@ -26,7 +26,7 @@ class Undecodable(Exception):
 
 
 def assemble(
-    beton: Beton, request: Request, decode: Decode, *, on_broken: OnBroken, for_each: ForEach, pin: bool = False
+    beton: EncodedImages, request: Request, decode: Decode, *, on_broken: OnBroken, for_each: ForEach, pin: bool = False
 ) -> DecodedBatch:
     """Decode the wanted samples of a step into a fresh batch.
 
@@ -72,7 +72,7 @@ def assemble(
 
 
 def _replace(
-    beton: Beton, request: Request, position: int, error: Undecodable, paint: Decode, canvas: NDArray[np.uint8]
+    beton: EncodedImages, request: Request, position: int, error: Undecodable, paint: Decode, canvas: NDArray[np.uint8]
 ) -> int:
     broken = int(request.wanted[position])
     for candidate in request.successors(position):
@@ -87,6 +87,6 @@ def _replace(
     ) from error
 
 
-def _broken(beton: Beton, sample: int, error: Undecodable) -> LoaderError:
+def _broken(beton: EncodedImages, sample: int, error: Undecodable) -> LoaderError:
     remedy = f"Check {beton.path} with frl verify --deep, or go on without such samples: --data.on-broken replace."
     return LoaderError(beton.name(sample), str(error), remedy)

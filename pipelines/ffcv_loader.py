@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from frl.beton import Beton
 from frl.beton.layout import ImageMode
 from frl.errors import LoaderError
 from pipelines.assemble import OnBroken, Undecodable, assemble
+from pipelines.beton_set import EncodedImages
 from pipelines.decoded import DecodedBatch, Request
 from pipelines.jpeg import frame_size
 from pipelines.prefetch import prefetch
@@ -44,7 +44,7 @@ class FFCVImages:
     """
 
     def __init__(
-        self, beton: Beton, *, workers: int, ahead: int = 3, on_broken: OnBroken = "raise", pin: bool = False
+        self, beton: EncodedImages, *, workers: int, ahead: int = 3, on_broken: OnBroken = "raise", pin: bool = False
     ) -> None:
         self.beton = beton
         self.ahead = ahead

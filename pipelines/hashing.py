@@ -23,6 +23,8 @@ class Stream(IntEnum):
 
     CROPS = 0
     ORDER = 1
+    PAGES = 2
+    ROUND = 3
 
 
 def fold(state: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Literal
+from contextlib import closing
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from frl.batch import Batch
-from frl.beton import Beton
 from frl.config import AugmentConfig, DataConfig
+from frl.distributed import agreed
 from frl.errors import ConfigError
-from pipelines.augment import HostMultiCrop, Resize
+from pipelines.augment import HostMultiCrop
 from pipelines.augment_gpu import MultiCrop
+from pipelines.beton_set import BetonSet, EncodedImages
 from pipelines.decoded import Engine, Request
 from pipelines.ffcv_loader import FFCVImages
-from pipelines.order import permutation, rank_share, step_samples
+from pipelines.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
 from pipelines.plan import draw
+from pipelines.readahead import ReadAhead, fits_memory
 from pipelines.torch_loader import TorchImages
 
 
-def open_engine(beton: Beton, data: DataConfig, device: torch.device) -> Engine:
-    """The engine that ``data`` names, over an open file.
+def open_engine(images: EncodedImages, data: DataConfig, device: torch.device) -> Engine:
+    """The engine that ``data`` names, over open files.
 
     Raises:
         LoaderError: if the engine is not installed.
     """
     engine: type[FFCVImages] | type[TorchImages] = FFCVImages if data.engine == "ffcv" else TorchImages
     return engine(
-        beton,
+        images,
         workers=data.workers or default_workers(),
         ahead=data.prefetch,
         on_broken=data.on_broken,
@@ -55,11 +57,12 @@ class MultiCropLoader:
     """Training batches of one rank: a pure function of (seed, epoch, step); see ``frl.batch.Loader``.
 
     Args:
-        beton: the data set.
+        betons: the data set.
         engine: decodes it.
+        order: which samples make up an epoch, and when each comes.
         augment: the recipe of the crops.
         batch_size: samples of a step over all ranks.
-        seed: seed of the order and of every crop.
+        seed: seed of every crop.
         device: where the crops are made.
         dtype: of the views.
         rank: index of this process.
@@ -69,13 +72,15 @@ class MultiCropLoader:
     Attributes:
         samples: samples in the data set.
         dataset_fingerprint: identity of its content.
+        law: the order in words; a run that goes on must have the same.
         broken: samples replaced so far by this rank because they did not decode.
     """
 
     def __init__(
         self,
-        beton: Beton,
+        betons: BetonSet,
         engine: Engine,
+        order: Order,
         augment: AugmentConfig,
         *,
         batch_size: int,
@@ -86,8 +91,9 @@ class MultiCropLoader:
         world: int,
         compile: bool,
     ) -> None:
-        self.beton = beton
+        self.betons = betons
         self.engine = engine
+        self.order = order
         self.recipe = augment
         self.batch_size = batch_size
         self.seed = seed
@@ -98,12 +104,13 @@ class MultiCropLoader:
             if device.type == "cpu"
             else MultiCrop(augment, dtype=dtype, compile=compile).to(device)
         )
-        self.samples = len(beton)
-        self.dataset_fingerprint = beton.fingerprint
+        self.samples = len(betons)
+        self.dataset_fingerprint = betons.fingerprint
+        self.law = str(order)
         self.broken = 0
 
     def __len__(self) -> int:
-        return self.samples // self.batch_size
+        return len(self.order) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of ``epoch`` from step ``start`` on.
@@ -111,25 +118,27 @@ class MultiCropLoader:
         Raises:
             LoaderError: naming the sample that does not decode, or the worker that died.
         """
-        for decoded in self.engine.batches(self.requests(epoch, start)):
-            self.broken += decoded.broken
-            plan = draw(self.recipe, self.seed, epoch, decoded.samples, decoded.sizes)
-            yield Batch(
-                views=self.multicrop(decoded.images.to(self.device, non_blocking=True), plan),
-                samples=to_device(decoded.samples, self.device),
-                labels=to_device(decoded.labels, self.device),
-            )
+        order = self.order.epoch(epoch)
+        with closing(ReadAhead(self.betons, order, start * self.batch_size)) as ahead:
+            for step, decoded in enumerate(self.engine.batches(self.requests(order, start)), start):
+                ahead.advance(step * self.batch_size, (step + 1) * self.batch_size - 1)
+                self.broken += decoded.broken
+                plan = draw(self.recipe, self.seed, epoch, decoded.samples, decoded.sizes)
+                yield Batch(
+                    views=self.multicrop(decoded.images.to(self.device, non_blocking=True), plan),
+                    samples=to_device(decoded.samples, self.device),
+                    labels=to_device(decoded.labels, self.device),
+                )
 
-    def requests(self, epoch: int, start: int) -> Iterator[Request]:
-        """What this rank decodes in ``epoch`` from step ``start`` on."""
-        order = permutation(self.samples, self.seed, epoch)
+    def requests(self, order: EpochOrder, start: int) -> Iterator[Request]:
+        """What this rank decodes of an epoch from step ``start`` on."""
         for step in range(start, len(self)):
-            yield Request(samples=step_samples(order, step, self.batch_size), share=self.share)
+            yield Request(samples=step_samples(order.samples, step, self.batch_size), share=self.share)
 
     def close(self) -> None:
-        """Stop the engine and close the file."""
+        """Stop the engine and close the files."""
         self.engine.close()
-        self.beton.close()
+        self.betons.close()
 
 
 def make_loader(
@@ -144,10 +153,10 @@ def make_loader(
     world: int = 1,
     compile: bool = True,
 ) -> MultiCropLoader:
-    """Open a ``.beton`` for training.
+    """Open one or several ``.beton`` files for training; in a process group, a collective call.
 
     Args:
-        data: the file and the engine.
+        data: the files, their order and the engine.
         augment: the recipe of the crops.
         batch_size: samples of a step over all ranks.
         seed: seed of the order and of every crop.
@@ -168,16 +177,18 @@ def make_loader(
             f"{batch_size} images cannot be shared equally by {world} processes",
             f"Use a multiple of {world}.",
         )
-    beton = Beton(data.data)
-    if len(beton) < batch_size:
+    betons = BetonSet(data.data)
+    order = make_order(betons, data, seed)
+    if len(order) < batch_size:
         raise ConfigError(
             "--optim.batch-size",
-            f"a step of {batch_size} images cannot be made of the {len(beton)} in {data.data}",
-            f"Use at most {len(beton)}.",
+            f"a step of {batch_size} images cannot be made of an epoch of {len(order)} of {betons.path}",
+            f"Use at most {len(order)}.",
         )
     return MultiCropLoader(
-        beton,
-        open_engine(beton, data, device),
+        betons,
+        open_engine(betons, data, device),
+        order,
         augment,
         batch_size=batch_size,
         seed=seed,
@@ -189,60 +200,23 @@ def make_loader(
     )
 
 
-class WholeImages:
-    """Every image, in file order, resized to one size: for evaluation. Iterates ``Batch``es of one view.
-
-    Args:
-        path: the ``.beton``.
-        size: side of the view, in pixels; an image that is not square is stretched.
-        batch_size: images of a batch; the last may hold fewer.
-        device: where the view is made.
-        augment: its mean and standard deviation normalise the view.
-        limit: images used at most; None: all.
-        engine: which engine decodes.
+def make_order(betons: BetonSet, data: DataConfig, seed: int) -> Order:
+    """The order that ``data`` asks for; the ranks agree on what ``auto`` means.
 
     Raises:
-        BetonError: if the file is missing or broken.
-        LoaderError: if the engine is not installed.
+        ConfigError: if the weights do not fit the files.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        size: int,
-        batch_size: int,
-        device: torch.device,
-        augment: AugmentConfig,
-        limit: int | None = None,
-        engine: Literal["ffcv", "torch"] = "ffcv",
-    ) -> None:
-        self.beton = Beton(path)
-        self.engine = open_engine(self.beton, DataConfig(data=path, engine=engine), device)
-        self.samples = len(self.beton) if limit is None else min(limit, len(self.beton))
-        self.size = size
-        self.batch_size = batch_size
-        self.device = device
-        self.resize = Resize(size, augment).to(device)
-
-    def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for decoded in self.engine.batches(self.requests()):
-            yield Batch(
-                views=[self.resize(decoded.images.to(self.device, non_blocking=True), decoded.sizes)],
-                samples=to_device(decoded.samples, self.device),
-                labels=to_device(decoded.labels, self.device),
-            )
-
-    def requests(self) -> Iterator[Request]:
-        """The batches of the file, in order."""
-        for first in range(0, self.samples, self.batch_size):
-            samples = np.arange(first, min(first + self.batch_size, self.samples))
-            yield Request(samples=samples, share=slice(0, len(samples)))
-
-    def close(self) -> None:
-        """Stop the engine and close the file."""
-        self.engine.close()
-        self.beton.close()
+    sizes = np.diff(betons.starts).tolist()
+    if data.weights and len(data.weights) != len(sizes):
+        cause = f"{len(data.weights)} weights for {len(sizes)} files"
+        raise ConfigError("--weights", cause, "Give one a file, in the order of --data, or none.")
+    if not all(0 < weight < math.inf for weight in data.weights):
+        raise ConfigError("--weights", f"{data.weights} are not all above 0", "Leave a file out of --data instead.")
+    shares = shares_by_weight(sizes, data.weights)
+    if 0 in shares:
+        lacking = betons.betons[shares.index(0)].path
+        raise ConfigError("--weights", f"no epoch would hold a sample of {lacking}", "Make its weight larger.")
+    paged = data.order == "pages" or (data.order == "auto" and not agreed(fits_memory(betons.nbytes)))
+    return Order(
+        pages=betons.pages, starts=betons.starts, shares=shares, seed=seed, window=data.page_window if paged else 0
+    )

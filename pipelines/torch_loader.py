@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from frl.beton import Beton
 from frl.beton.layout import ImageMode
 from frl.errors import LoaderError
 from pipelines.assemble import OnBroken, Undecodable, assemble
+from pipelines.beton_set import EncodedImages
 from pipelines.decoded import DecodedBatch, Request
 
 TIMEOUT = 300  # seconds that a worker may take for one batch
@@ -36,7 +36,7 @@ class TorchImages:
     """
 
     def __init__(
-        self, beton: Beton, *, workers: int, ahead: int = 3, on_broken: OnBroken = "raise", pin: bool = False
+        self, beton: EncodedImages, *, workers: int, ahead: int = 3, on_broken: OnBroken = "raise", pin: bool = False
     ) -> None:
         self.dataset = StepDataset(beton, on_broken)
         self.workers = workers
@@ -70,7 +70,7 @@ class TorchImages:
 class StepDataset(Dataset):
     """Maps a request to its decoded batch, in a worker; a LoaderError is a value, so that it crosses over whole."""
 
-    def __init__(self, beton: Beton, on_broken: OnBroken) -> None:
+    def __init__(self, beton: EncodedImages, on_broken: OnBroken) -> None:
         self.beton = beton
         self.on_broken = on_broken
 

@@ -46,7 +46,8 @@ class Beton:
             if not stat.S_ISREG(os.stat(self.path).st_mode):
                 raise BetonError(self.path, "is not a regular file", "Give the path of a .beton.")
             with open(self.path, "rb") as file:
-                self.data = _map(file.fileno())
+                self._mapping = _map(file.fileno())
+                self.data = np.frombuffer(self._mapping or b"", np.uint8)
                 contents = parse(self.path, self.data)
                 regions = [(0, contents.data_start), (contents.table_start, self.data.size)]
                 self.fingerprint = fingerprint(file.fileno(), regions)
@@ -116,7 +117,19 @@ class Beton:
 
     def close(self) -> None:
         """Let go of the mapping, which ends with the last view into it."""
-        self.data = np.empty(0, np.uint8)
+        self.data, self._mapping = np.empty(0, np.uint8), None
+
+    def advise(self, advice: int, start: int, stop: int) -> None:
+        """Tell the system what is to become of bytes ``start`` to ``stop`` of the mapping.
+
+        Args:
+            advice: one of ``mmap.MADV_...``.
+            start: in bytes, a multiple of ``page_size``.
+            stop: in bytes; what lies beyond the end of the file does not count.
+        """
+        stop = min(stop, self.data.size)
+        if self._mapping is not None and start < stop:
+            self._mapping.madvise(advice, start, stop - start)
 
     def __enter__(self) -> Self:
         return self
@@ -130,11 +143,11 @@ class Beton:
         return type(self), (self.path,)
 
 
-def _map(file: int) -> np.ndarray:
-    """The bytes of a file; the array keeps the mapping alive."""
+def _map(file: int) -> mmap.mmap | None:
+    """The bytes of a file, read-only; None for an empty one, which the system refuses to map."""
     size = os.fstat(file).st_size
-    # The system refuses to map nothing; parse() says what an empty file lacks.
-    return np.frombuffer(mmap.mmap(file, size, access=mmap.ACCESS_READ) if size else b"", np.uint8)
+    # parse() says what an empty file lacks.
+    return mmap.mmap(file, size, access=mmap.ACCESS_READ) if size else None
 
 
 def _choose(fields: tuple[Field, ...], kind: FieldType, name: str, only: bool) -> int | None:

@@ -129,7 +129,7 @@ def _verify(task: Verification) -> dict[str, VerificationResult]:
 
 
 def _knn(task: Knn) -> dict[str, KnnResult]:
-    from pipelines.loader import WholeImages  # takes seconds, which verification does not need to spend
+    from pipelines.whole_images import WholeImages  # takes seconds, which verification does not need to spend
 
     device = pick_device(task.device, local_rank=0)
     images = WholeImages(

@@ -12,7 +12,8 @@ from frl.evaluate import extract_features, knn_accuracy
 from frl.presets import PRESETS, preset
 from frl.swav import build_objective
 from frl.train import Probe, train, uses_bf16
-from pipelines.loader import WholeImages, make_loader
+from pipelines.loader import MultiCropLoader, make_loader
+from pipelines.whole_images import WholeImages
 
 
 def main(arguments: list[str]) -> None:
@@ -53,7 +54,7 @@ def run(config: RunConfig) -> None:
         )
         objective = build_objective(config, len(loader), place)
         if place.is_main:
-            print(_summary(config, loader.samples, len(loader), place))
+            print(_summary(config, loader, place))
         train(config, loader, objective, world=place, probe=_knn_probe(config, place))
 
 
@@ -77,12 +78,13 @@ def _knn_probe(config: RunConfig, place: World) -> Probe | None:
     return probe
 
 
-def _summary(config: RunConfig, samples: int, steps: int, place: World) -> str:
+def _summary(config: RunConfig, loader: MultiCropLoader, place: World) -> str:
     crops = " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops)
     precision = "bf16" if uses_bf16(config.precision, place.device) else "fp32"
     device = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "CPU"
     rows = {
-        "data": f"{config.data.data}: {samples:,} images, {steps:,} steps an epoch, engine {config.data.engine}",
+        "data": f"{loader.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
+        "order": f"{loader.law}, {len(loader):,} steps an epoch",
         "model": f"{config.model.arch}, {config.model.prototypes} prototypes, crops {crops}",
         "recipe": f"{config.optim.epochs} epochs, batch {config.optim.batch_size}, peak lr {config.optim.lr:g}",
         "device": f"{place.size} x {device}, {precision}",

@@ -17,8 +17,8 @@ from frl.errors import ConfigError
 from frl.evaluate import Features, KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.export import load_backbone
 from frl.logbook import read_metrics
-from pipelines.loader import WholeImages
 from pipelines.preview import contact_sheet
+from pipelines.whole_images import WholeImages
 
 
 @dataclass(frozen=True)

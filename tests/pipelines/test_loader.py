@@ -15,9 +15,12 @@ import torchvision.transforms.functional as TF
 from PIL import Image
 
 from frl.batch import Batch
+from frl.beton import BetonWriter
 from frl.config import AugmentConfig, CropSpec, DataConfig
 from frl.errors import BetonError, ConfigError
-from pipelines.loader import MultiCropLoader, WholeImages, make_loader
+from pipelines.loader import MultiCropLoader, make_loader
+from pipelines.whole_images import WholeImages
+from tests.pipelines.conftest import picture
 
 ENGINES = [
     pytest.param("ffcv", marks=pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")),
@@ -36,7 +39,7 @@ def loader_of(write_beton):
     opened = []
 
     def make(*, data: dict | None = None, **options) -> MultiCropLoader:
-        config = DataConfig(**({"data": path, "engine": "torch", "workers": 1} | (data or {})))
+        config = DataConfig(**({"data": (path,), "engine": "torch", "workers": 1} | (data or {})))
         options = {"batch_size": 8, "seed": 3, "device": CPU} | options
         opened.append(make_loader(config, options.pop("augment", RECIPE), **options))
         return opened[-1]
@@ -63,7 +66,7 @@ class TestEngines:
         batches = list(loader.epoch(0))
         assert len(batches) == len(loader) == 3
         assert loader.samples == 26 and loader.broken == 0
-        assert loader.dataset_fingerprint == loader.beton.fingerprint
+        assert loader.dataset_fingerprint == loader.betons.fingerprint
         for batch in batches:
             assert [tuple(view.shape) for view in batch.views] == [(16, 3, 24, 24), (16, 3, 16, 16)]
             assert batch.samples.dtype == batch.labels.dtype == torch.int64
@@ -99,7 +102,7 @@ class TestEngines:
             assert all(torch.equal(x, y) for x, y in zip(a.views, b.views, strict=True))
 
     def test_replaced_samples_are_counted(self, broken_beton, engine):
-        data = DataConfig(data=broken_beton, engine=engine, workers=1, on_broken="replace")
+        data = DataConfig(data=(broken_beton,), engine=engine, workers=1, on_broken="replace")
         loader = make_loader(data, RECIPE, batch_size=4, seed=0, device=CPU)
         for epoch in range(2):
             assert all(5 not in batch.samples for batch in loader.epoch(epoch))
@@ -132,7 +135,7 @@ def test_views_have_the_wanted_type(loader_of):
 @pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")
 def test_200_epochs_leave_nothing_behind(write_beton):
     """R8, with the augmentation: threads and file descriptors flat, memory growth under 5 %."""
-    data = DataConfig(data=write_beton([(48, 48)] * 4), workers=2)
+    data = DataConfig(data=(write_beton([(48, 48)] * 4),), workers=2)
     loader = make_loader(data, RECIPE, batch_size=2, seed=0, device=CPU)
 
     def epochs(n: int) -> tuple[int, int, int]:
@@ -150,6 +153,80 @@ def test_200_epochs_leave_nothing_behind(write_beton):
     assert memory_after < 1.05 * memory
 
 
+PAGED = {"order": "pages", "page_window": 2}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")
+class TestManyPages:
+    """Page order, and files mixed by weight, keep every promise that random order keeps."""
+
+    @pytest.fixture
+    def many_pages(self, tmp_path, as_jpeg) -> Path:
+        """20 pictures, two to a page."""
+        path = tmp_path / "many.beton"
+        with BetonWriter(path, capacity=20, page_size=1 << 21) as writer:
+            for i in range(20):
+                encoded = as_jpeg(picture(48, 48, seed=100 + i))
+                writer.append(encoded + bytes((1 << 20) - len(encoded)), 48, 48, i, f"{i}")
+        return path
+
+    @pytest.fixture(params=["one", "two", "weights"])
+    def data(self, request, many_pages, write_beton) -> dict:
+        other = write_beton([(40, 31)] * 12, name="other.beton")
+        return {
+            "one": {"data": (many_pages,), "order": "pages", "page_window": 3},
+            "two": {"data": (many_pages, other), "order": "pages", "page_window": 2},
+            "weights": {"data": (many_pages, other), "weights": (0.5, 1.0)},
+        }[request.param] | {"engine": "ffcv"}
+
+    @pytest.mark.parametrize("world", [2, 4])
+    def test_ranks_share_the_steps_of_a_single_process(self, loader_of, data, world):
+        ranks = [loader_of(data=data, batch_size=4, rank=rank, world=world).epoch(1) for rank in range(world)]
+        steps = 0
+        for whole, *parts in zip(loader_of(data=data, batch_size=4).epoch(1), *ranks, strict=True):
+            assert torch.equal(torch.cat([part.samples for part in parts]), whole.samples)
+            steps += 1
+        assert steps == len(loader_of(data=data, batch_size=4))
+
+    @pytest.mark.parametrize("start", [1, 3, 4])
+    def test_resuming_mid_epoch_gives_the_same_bits(self, loader_of, data, start):
+        whole = list(loader_of(data=data, batch_size=4).epoch(5))[start:]
+        resumed = list(loader_of(data=data, batch_size=4).epoch(5, start))
+        assert len(resumed) == len(whole)
+        for a, b in zip(whole, resumed, strict=True):
+            assert torch.equal(a.samples, b.samples)
+            assert all(torch.equal(x, y) for x, y in zip(a.views, b.views, strict=True))
+
+    def test_every_sample_once_an_epoch(self, loader_of, data):
+        loader = loader_of(data=data, batch_size=4)
+        samples = torch.cat([batch.samples for batch in loader.epoch(0)]).tolist()
+        assert len(set(samples)) == len(samples) == len(loader.order) // 4 * 4
+
+    def test_the_order_does_not_change_the_crops(self, loader_of, many_pages):
+        files = {"data": (many_pages,), "engine": "ffcv"}
+        random = by_sample(loader_of(data=files, batch_size=4).epoch(2))
+        paged = by_sample(loader_of(data=files | PAGED, batch_size=4).epoch(2))
+        assert random.keys() == paged.keys() and random == paged
+
+    def test_another_file_does_not_change_the_crops(self, loader_of, many_pages, write_beton):
+        alone = by_sample(loader_of(data={"data": (many_pages,), "engine": "ffcv"}, batch_size=4).epoch(2))
+        both = (many_pages, write_beton([(40, 31)] * 12, name="other.beton"))
+        together = by_sample(loader_of(data={"data": both, "engine": "ffcv"}, batch_size=4).epoch(2))
+        assert len(together) == 32 and {sample: together[sample] for sample in alone} == alone
+
+    def test_the_law_in_words(self, loader_of, many_pages, write_beton):
+        both = (many_pages, write_beton([(40, 31)] * 12, name="other.beton"))
+        assert loader_of(data={"data": (many_pages,)}).law == "random"
+        assert loader_of(data={"data": (many_pages,)} | PAGED).law == "pages, 2 to a window"
+        weighted = loader_of(data={"data": both, "weights": (1.0, 1.0)})
+        assert weighted.law == "random, an epoch of 12 of 20 + 12 of 12"
+
+    def test_files_larger_than_memory_are_read_in_page_order(self, loader_of, monkeypatch):
+        monkeypatch.setattr("pipelines.readahead.memory_bytes", lambda: 1 << 20)
+        assert loader_of().law == "pages, 64 to a window"
+        assert loader_of(data={"order": "random"}).law == "random"
+
+
 class TestBadInput:
     def test_more_images_a_step_than_there_are(self, loader_of):
         with pytest.raises(ConfigError, match="--optim.batch-size.* 27 .*26.*Use at most 26"):
@@ -159,9 +236,23 @@ class TestBadInput:
         with pytest.raises(ConfigError, match="8 images cannot be shared equally by 3 processes. Use a multiple of 3"):
             loader_of(world=3)
 
+    def test_weights_that_do_not_fit_the_files(self, loader_of):
+        with pytest.raises(ConfigError, match="--weights: 2 weights for 1 files"):
+            loader_of(data={"weights": (1.0, 2.0)})
+
+    @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+    def test_weights_that_are_none(self, loader_of, weight):
+        with pytest.raises(ConfigError, match="--weights: .* not all above 0"):
+            loader_of(data={"weights": (weight,)})
+
+    def test_a_weight_of_next_to_nothing(self, loader_of, write_beton):
+        two = (write_beton([(40, 40)] * 9, name="b.beton"), write_beton([(48, 48)] * 5, name="c.beton"))
+        with pytest.raises(ConfigError, match="--weights: no epoch would hold a sample of .*c.beton"):
+            loader_of(data={"data": two, "weights": (1000.0, 1.0)})
+
     def test_a_missing_file(self, loader_of, tmp_path):
         with pytest.raises(BetonError, match="nowhere.beton"):
-            loader_of(data={"data": tmp_path / "nowhere.beton"})
+            loader_of(data={"data": (tmp_path / "nowhere.beton",)})
 
 
 class TestWholeImages:

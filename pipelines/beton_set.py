@@ -1,0 +1,164 @@
+"""Several ``.beton`` files as one data set. Sample i of the set is the i-th of all files' samples, one after the other.
+
+A sample keeps its number, and so its crops, when another file is appended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frl.beton import Beton
+from frl.errors import ConfigError
+
+
+class EncodedImages(Protocol):
+    """What an engine reads: one ``Beton``, or a set of them. Arrays have one entry a sample.
+
+    Attributes:
+        path: the file or files, for messages.
+        heights, widths: ``(N,)`` uint16, pixels.
+        modes: ``(N,)`` uint8, ``ImageMode``.
+        labels: ``(N,)`` int64, -1 where unknown.
+    """
+
+    heights: NDArray[np.uint16]
+    widths: NDArray[np.uint16]
+    modes: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    @property
+    def path(self) -> object: ...
+
+    @property
+    def max_side(self) -> int:
+        """The largest height or width, in pixels."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def encoded(self, index: int) -> NDArray[np.uint8]:
+        """The ``(nbytes,)`` uint8 of one encoded image, a read-only view into the mapped file."""
+        ...
+
+    def name(self, index: int) -> str:
+        """The sample as people should see it."""
+        ...
+
+
+class BetonSet:
+    """Open ``.beton`` files, one after the other; see ``EncodedImages``. Pickling keeps the paths.
+
+    Attributes:
+        betons: the files.
+        starts: ``(F + 1,)`` int64, where each file's samples begin, and N.
+        pages: ``(N,)`` int64, the page that each sample lies in; the files' pages are numbered one after the other too.
+        first_pages: ``(F + 1,)`` int64, where each file's pages begin.
+        labels: ``(N,)`` int64; the files' labels follow each other, so that no two files share one.
+        fingerprint: of a single file its own; of several, SHA-256 of theirs.
+
+    Raises:
+        BetonError: naming the file that is missing or broken.
+        ConfigError: if there is no file, or one comes twice.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        paths = [Path(path) for path in paths]
+        if not paths:
+            raise ConfigError("--data", "no file given", "Name at least one .beton.")
+        self.betons = [Beton(path) for path in paths]
+        self._refuse_twins()
+        self.heights, self.widths, self.modes = (
+            np.concatenate([getattr(beton, column) for beton in self.betons])
+            for column in ("heights", "widths", "modes")
+        )
+        self.starts = _starts(map(len, self.betons))
+        self.first_pages = _starts(-(-beton.data.size // beton.page_size) for beton in self.betons)
+        self.pages = np.concatenate(
+            [first + (beton.pointers // beton.page_size).astype(np.int64)
+             for first, beton in zip(self.first_pages, self.betons, strict=False)]
+        )  # fmt: skip
+        self.labels = _apart([beton.labels for beton in self.betons])
+        prints = [beton.fingerprint for beton in self.betons]
+        self.fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()
+
+    def _refuse_twins(self) -> None:
+        known: dict[str, Beton] = {}
+        for beton in self.betons:
+            twin = known.setdefault(beton.fingerprint, beton)
+            if twin is not beton:
+                cause = f"it is the same data set as {twin.path}"
+                raise ConfigError(beton.path, cause, "Name each file once; --weights says how much of it to use.")
+
+    @property
+    def path(self) -> str:
+        """The files as on a command line."""
+        return " ".join(str(beton.path) for beton in self.betons)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(beton.data.size for beton in self.betons)
+
+    @property
+    def max_side(self) -> int:
+        """The largest height or width, in pixels."""
+        return max(beton.max_side for beton in self.betons)
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def encoded(self, index: int) -> NDArray[np.uint8]:
+        """The ``(nbytes,)`` uint8 of one encoded image, a read-only view into its mapped file.
+
+        Raises:
+            IndexError: there is no such sample.
+            ValueError: the files were closed.
+        """
+        beton, place = self._find(index)
+        return beton.encoded(place)
+
+    def name(self, index: int) -> str:
+        """The sample as people should see it: its number in its file, its source, and the file if there are several."""
+        beton, place = self._find(index)
+        return beton.name(place) if len(self.betons) == 1 else f"{beton.path}: {beton.name(place)}"
+
+    def _find(self, index: int) -> tuple[Beton, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path} has no sample {index}: it holds {len(self)}")
+        file = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return self.betons[file], index - int(self.starts[file])
+
+    def page_bytes(self, page: int) -> tuple[int, int, int]:
+        """The file that holds page number ``page`` of the set, and where in it the page begins and ends, in bytes."""
+        file = int(np.searchsorted(self.first_pages, page, side="right")) - 1
+        beton = self.betons[file]
+        start = (page - int(self.first_pages[file])) * beton.page_size
+        return file, start, min(start + beton.page_size, beton.data.size)
+
+    def close(self) -> None:
+        """Let go of the mappings."""
+        for beton in self.betons:
+            beton.close()
+
+    def __reduce__(self) -> tuple[type[BetonSet], tuple[list[Path]]]:
+        return type(self), ([beton.path for beton in self.betons],)
+
+
+def _starts(lengths: Iterable[int]) -> NDArray[np.int64]:
+    return np.cumsum([0, *lengths], dtype=np.int64)
+
+
+def _apart(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The files' labels one after the other, each file's above those of the files before it; -1 stays."""
+    shift, parts = 0, []
+    for of_file in labels:
+        parts.append(np.where(of_file < 0, of_file, of_file + shift))
+        shift += int(of_file.max(initial=-1)) + 1
+    return np.concatenate(parts)

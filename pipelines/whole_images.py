@@ -1,0 +1,76 @@
+"""Whole images of a ``.beton`` as batches, for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from frl.batch import Batch
+from frl.beton import Beton
+from frl.config import AugmentConfig, DataConfig
+from pipelines.augment import Resize
+from pipelines.decoded import Request
+from pipelines.loader import open_engine, to_device
+
+
+class WholeImages:
+    """Every image, in file order, resized to one size: for evaluation. Iterates ``Batch``es of one view.
+
+    Args:
+        path: the ``.beton``.
+        size: side of the view, in pixels; an image that is not square is stretched.
+        batch_size: images of a batch; the last may hold fewer.
+        device: where the view is made.
+        augment: its mean and standard deviation normalise the view.
+        limit: images used at most; None: all.
+        engine: which engine decodes.
+
+    Raises:
+        BetonError: if the file is missing or broken.
+        LoaderError: if the engine is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: int,
+        batch_size: int,
+        device: torch.device,
+        augment: AugmentConfig,
+        limit: int | None = None,
+        engine: Literal["ffcv", "torch"] = "ffcv",
+    ) -> None:
+        self.beton = Beton(path)
+        self.engine = open_engine(self.beton, DataConfig(data=(path,), engine=engine), device)
+        self.samples = len(self.beton) if limit is None else min(limit, len(self.beton))
+        self.size = size
+        self.batch_size = batch_size
+        self.device = device
+        self.resize = Resize(size, augment).to(device)
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for decoded in self.engine.batches(self.requests()):
+            yield Batch(
+                views=[self.resize(decoded.images.to(self.device, non_blocking=True), decoded.sizes)],
+                samples=to_device(decoded.samples, self.device),
+                labels=to_device(decoded.labels, self.device),
+            )
+
+    def requests(self) -> Iterator[Request]:
+        """The batches of the file, in order."""
+        for first in range(0, self.samples, self.batch_size):
+            samples = np.arange(first, min(first + self.batch_size, self.samples))
+            yield Request(samples=samples, share=slice(0, len(samples)))
+
+    def close(self) -> None:
+        """Stop the engine and close the file."""
+        self.engine.close()
+        self.beton.close()
