@@ -58,9 +58,10 @@ def main(arguments: list[str]) -> None:
     features = {name: extract_features(network, images) for name, network in rivals.items()}
     accuracy = {name: leave_one_out(*found, neighbours=config.neighbours) for name, found in features.items()}
     augment = _augment(settings)
+    files = [Path(file) for file in settings["data"]["data"]]
     page = report.write_report(
         report.Report(
-            title=f"{arch} pre-trained on {Path(settings['data']['data']).name}",
+            title=f"{arch} pre-trained on {' + '.join(file.name for file in files)}",
             settings={
                 "network": f"{arch}, {settings['model']['prototypes']} prototypes",
                 "recipe": f"{settings['optim']['epochs']} epochs, batch {settings['optim']['batch_size']}, "
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> None:
                 "probe": config.data.name,
             },
             metrics=read_metrics(config.run / "metrics.jsonl"),
-            crops=contact_sheet(Path(settings["data"]["data"]), augment, settings["seed"], 6),
+            crops=contact_sheet(files[0], augment, settings["seed"], 6),
             gallery=_gallery(images, features["trained"]),
             accuracy=accuracy,
         ),
