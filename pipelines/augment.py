@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from frl.config import AugmentConfig, CropSpec
 from pipelines.augment_gpu import require_room_for_blur
 from pipelines.blur import blur_each
-from pipelines.colour import jitter_in_order, luma
+from pipelines.colour import ADJUST, Planes, luma
+from pipelines.ladder import Operation
 from pipelines.normalise import Normalise
 from pipelines.plan import Plan
-from pipelines.resample import batch_resample, planar, resample_each
+from pipelines.resample import batch_resample, columns_first, resample_each
 from pipelines.threads import Threads
 
 CACHED_PIXELS = 1 << 18  # crops of this many pixels together, 3 MiB as float32, go through the host way at a time
@@ -59,10 +60,18 @@ class HostMultiCrop(nn.Module):
             if plan.jitter[rows[0]]:
                 crops = jitter_in_order(crops, plan.order[rows[0]], torch.from_numpy(plan.factors[rows]))
             grey = torch.from_numpy(plan.grey[rows])
-            crops[grey] = luma(crops[grey])
+            crops[grey] = luma(Planes(*crops[grey].unbind(1)))[:, None]
             blur_each(crops, plan.blur_sigma[rows], self.threads)
             view[torch.from_numpy(rows)] = self.normalise(crops)
         return view
+
+
+def jitter_in_order(crops: Tensor, order: NDArray[np.uint8], factors: Tensor) -> Tensor:
+    """Apply the four operations in one order to all ``(N, 3, H, W)`` crops; ``factors``: ``(N, 4)``."""
+    planes = Planes(*crops.unbind(dim=1))
+    for operation in order.tolist():
+        planes = ADJUST[Operation(operation)](planes, factors[:, operation, None, None])
+    return torch.stack(planes, dim=1)
 
 
 def rows_sharing_jitter(plan: Plan, at_most: int) -> Iterator[NDArray[np.intp]]:
@@ -93,6 +102,7 @@ class Resize(nn.Module):
         if images.device.type == "cpu":
             flip, rows = np.zeros(len(sizes), dtype=bool), np.arange(len(sizes))
             return self.normalise(resample_each(images, boxes, flip, rows, self.size, self.threads))
-        packed = torch.from_numpy(boxes).to(images.device).float()
-        upright = torch.zeros(len(sizes), dtype=torch.bool, device=images.device)
-        return self.normalise(batch_resample(planar(images), packed, upright, self.size) / 255)
+        packed = torch.from_numpy(boxes).to(images.device).float()[:, None]
+        upright = torch.zeros((len(sizes), 1), dtype=torch.bool, device=images.device)
+        whole = batch_resample(columns_first(images), packed, upright, self.size)
+        return self.normalise(whole.permute(0, 2, 3, 1).float() / 255)

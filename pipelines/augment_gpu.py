@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from frl.config import AugmentConfig
+from frl.config import AugmentConfig, CropSpec
 from frl.errors import ConfigError
 from pipelines.blur import RADIUS, TAPS, batch_blur
-from pipelines.colour import batch_grey, batch_jitter
+from pipelines.colour import Planes, batch_grey, batch_jitter
 from pipelines.normalise import Normalise
 from pipelines.packed import DevicePlan, pack, unpack
 from pipelines.plan import Plan
-from pipelines.resample import batch_resample, planar
+from pipelines.resample import batch_resample, columns_first
 
 
 class MultiCrop(nn.Module):
@@ -53,24 +53,25 @@ class MultiCrop(nn.Module):
         return self.masked(images, packed)
 
     def forward_masked(self, images: Tensor, packed: Tensor) -> list[Tensor]:
-        """The graph. ``packed``: ``(B, V, 16)`` float32, from ``pack``."""
-        levels = planar(images)
+        """The graph. ``packed``: ``(B, V, 22)`` float32, from ``pack``."""
+        columns = columns_first(images)
         views, first = [], 0
         for spec in self.recipe.crops:
-            of_spec = packed[:, first : first + spec.count].transpose(0, 1)
-            # One crop of each image at a time: the matrix product's intermediate is the largest tensor here.
-            crops = [batch_resample(levels, unpack(c).boxes, unpack(c).flip, spec.size) for c in of_spec.unbind()]
-            views.append(self.colour_masked(torch.cat(crops) / 255, unpack(of_spec.flatten(0, 1))))
+            views.append(self.view_masked(columns, unpack(packed[:, first : first + spec.count]), spec))
             first += spec.count
         return views
 
-    def colour_masked(self, crops: Tensor, plan: DevicePlan) -> Tensor:
-        """Jitter, grey, blur and normalise ``(N, 3, size, size)`` crops."""
-        crops = batch_jitter(crops, plan.jitter, plan.order, plan.factors)
-        crops = batch_grey(crops, plan.grey)
+    def view_masked(self, columns: Tensor, plan: DevicePlan, spec: CropSpec) -> Tensor:
+        """The crops of one size. They stay columns first, and each image's together, until they are normalised."""
+        crops = batch_resample(columns, plan.boxes, plan.flip, spec.size)
+        planes = Planes(*(crops.float() / 255).unbind(dim=2))
+        planes = batch_jitter(planes, plan.jitter.flatten(0, 1))
+        planes = batch_grey(planes, plan.grey.flatten())
+        crops = torch.stack(planes, dim=2)
         if self.recipe.blur_p > 0:
-            crops = batch_blur(crops, plan.blur_sigma)
-        return self.normalise(crops)
+            crops = batch_blur(crops.to(columns.dtype), plan.blur_sigma.flatten())
+        crop_major = crops.unflatten(0, (-1, spec.count)).transpose(0, 1).flatten(0, 1)
+        return self.normalise(crop_major.permute(0, 2, 3, 1).float())
 
 
 def require_room_for_blur(recipe: AugmentConfig) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,30 +14,38 @@ RADIUS = 11
 TAPS = 2 * RADIUS + 1
 
 
-def gaussian_taps(sigma: Tensor) -> Tensor:
-    """Sampled, normalised Gaussians: ``(N,)`` standard deviations in pixels to ``(N, TAPS)``; 0 gives the identity."""
-    offset = torch.arange(-RADIUS, RADIUS + 1, device=sigma.device)
-    # Below 0.05 every tap but the middle one underflows to zero: the identity, without a division by zero.
-    taps = torch.exp(-0.5 * (offset / sigma.clamp(min=0.05)[:, None]) ** 2)
-    return taps / taps.sum(dim=1, keepdim=True)
+def blur_matrix(sigma: Tensor, size: int) -> Tensor:
+    """The blur of one axis as a matrix: ``(N,)`` standard deviations in pixels to ``(N, size, size)``, rows sum to 1.
 
-
-def batch_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each image with its own sigma: ``(N, C, H, W)`` float32, sides above ``RADIUS``; sigma 0 changes nothing.
-
-    A sum of shifted images per axis, which a compiler fuses into one kernel per axis.
+    Row i holds the taps around pixel i, those beyond the first or last pixel mirrored back. Sigma 0 gives the identity.
     """
-    taps = gaussian_taps(sigma).to(images.dtype)[:, :, None, None, None]
-    height, width = images.shape[2:]
-    padded = F.pad(images, (RADIUS, RADIUS, 0, 0), mode="reflect")
-    rows = sum((taps[:, t] * padded[..., t : t + width] for t in range(TAPS)), start=torch.zeros_like(images))
-    padded = F.pad(rows, (0, 0, RADIUS, RADIUS), mode="reflect")
-    out = sum((taps[:, t] * padded[:, :, t : t + height] for t in range(TAPS)), start=torch.zeros_like(images))
-    return torch.where(sigma[:, None, None, None] > 0, out, images)
+    pixel = torch.arange(size, device=sigma.device, dtype=torch.float32)
+    # Below 0.05 every tap but the middle one underflows to zero: the identity, without a division by zero.
+    sigma = sigma.clamp(min=0.05)[:, None, None]
+
+    def gaussian(distance: Tensor) -> Tensor:
+        return torch.exp(-0.5 * (distance / sigma) ** 2) * (distance.abs() <= RADIUS)
+
+    output, beyond = pixel[:, None], 2 * (size - 1) - pixel
+    taps = gaussian(pixel - output)
+    taps = taps + gaussian(-pixel - output) * (pixel > 0) + gaussian(beyond - output) * (pixel < size - 1)
+    return taps / taps.sum(dim=-1, keepdim=True)
+
+
+def batch_blur(columns: Tensor, sigma: Tensor) -> Tensor:
+    """Blur each image with its own sigma: ``(N, W, C, H)`` with W = H > ``RADIUS``; sigma 0 changes nothing.
+
+    Two batched matrix products, in the images' dtype, which sum in float32. On matrix units they cost a tenth of 2 x 23
+    shifted multiplications and additions.
+    """
+    size = columns.shape[1]
+    matrix = blur_matrix(sigma, size).to(columns.dtype)
+    down = torch.bmm(columns.reshape(len(columns), -1, size), matrix.transpose(1, 2))
+    return torch.bmm(matrix, down.view(len(columns), size, -1)).view(columns.shape)
 
 
 def blur_each(images: Tensor, sigma: NDArray[np.float32], threads: Threads) -> None:
-    """``batch_blur`` on the host, in place: OpenCV on those of the contiguous images that have a sigma."""
+    """The blur on the host, in place: OpenCV on those of the contiguous images that have a sigma."""
     planes = images.numpy()
 
     def blur(n: int) -> None:

@@ -1,47 +1,58 @@
 """Colour operations on batches of RGB images in [0, 1], as ``torchvision.transforms.functional`` defines them.
 
-Each takes ``(N, 3, H, W)`` float32 and one factor per image, ``(N, 1, 1, 1)``, and clamps its result to [0, 1]. Where
-PIL rounds to whole grey levels after each operation these keep the fractions. The contrast's pivot is therefore the
-exact mean grey, about half a level from PIL's rounded one at most: 0.4 levels in the result at the paper's strengths.
+An image is three planes, so that one pass computes all channels of a pixel: hue and grey need the three together. Each
+operation takes one factor per image, ``(N, 1, 1)``, and clamps its result to [0, 1]. Where PIL rounds to whole grey
+levels after each operation these keep the fractions. The contrast's pivot is therefore the exact mean grey, about half
+a level from PIL's rounded one at most: 0.4 levels in the result at the paper's strengths.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
+
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+from pipelines.ladder import OPERATIONS, Operation
 
 
-def luma(images: Tensor) -> Tensor:
-    """Grey of ITU-R 601: ``(N, 1, H, W)``."""
-    red, green, blue = images.split(1, dim=1)
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+class Planes(NamedTuple):
+    """The channels of a batch of images, each ``(N, H, W)`` float32."""
+
+    red: Tensor
+    green: Tensor
+    blue: Tensor
 
 
-def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+def luma(images: Planes) -> Tensor:
+    """Grey of ITU-R 601: ``(N, H, W)``."""
+    return 0.299 * images.red + 0.587 * images.green + 0.114 * images.blue
+
+
+def adjust_brightness(images: Planes, factor: Tensor) -> Planes:
     """Blend with black."""
-    return (images * factor).clamp(0, 1)
+    return Planes(*((plane * factor).clamp(0, 1) for plane in images))
 
 
-def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+def adjust_contrast(images: Planes, factor: Tensor) -> Planes:
     """Blend with the image's mean grey."""
     # Rows first: PyTorch sums one large image alone in another order than several, and bits would depend on the batch.
-    mean = luma(images).mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)
-    return (images * factor + mean * (1 - factor)).clamp(0, 1)
+    return _blend(images, luma(images).mean(dim=2, keepdim=True).mean(dim=1, keepdim=True), factor)
 
 
-def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+def adjust_saturation(images: Planes, factor: Tensor) -> Planes:
     """Blend with the image's grey."""
-    return (images * factor + luma(images) * (1 - factor)).clamp(0, 1)
+    return _blend(images, luma(images), factor)
 
 
-def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
+def _blend(images: Planes, other: Tensor, factor: Tensor) -> Planes:
+    return Planes(*((plane * factor + other * (1 - factor)).clamp(0, 1) for plane in images))
+
+
+def adjust_hue(images: Planes, turns: Tensor) -> Planes:
     """Turn the colour wheel of HSV, in its closed form: value and chroma of each pixel stay, its hue moves."""
-    red, green, blue = images.split(1, dim=1)
-    value, least = images.amax(dim=1, keepdim=True), images.amin(dim=1, keepdim=True)
+    red, green, blue = images
+    value, least = torch.maximum(torch.maximum(*images[:2]), blue), torch.minimum(torch.minimum(*images[:2]), blue)
     chroma = value - least
     divisor = torch.where(chroma == 0, 1, chroma)
     if_green_or_blue = torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4)
@@ -49,48 +60,31 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     hue = sextant / 6 + turns
     hue = (hue - hue.floor()) * 6
     shares = ((hue - 3).abs() - 1, 2 - (hue - 2).abs(), 2 - (hue - 4).abs())
-    return torch.cat([least + chroma * share.clamp(0, 1) for share in shares], dim=1)
+    turned = (least + chroma * share.clamp(0, 1) for share in shares)
+    return Planes(*(torch.where(turns == 0, old, new) for old, new in zip(images, turned, strict=True)))
 
 
-def batch_jitter(images: Tensor, jitter: Tensor, order: Tensor, factors: Tensor) -> Tensor:
-    """Apply the four operations in each image's own order, by masks: static shapes for compiled code.
+ADJUST = {
+    Operation.BRIGHTNESS: adjust_brightness,
+    Operation.CONTRAST: adjust_contrast,
+    Operation.SATURATION: adjust_saturation,
+    Operation.HUE: adjust_hue,
+}
 
-    Only the contrast looks beyond a pixel. So the operations before it, the contrast, and those after it make two fused
-    kernels with one reduction between, instead of a reduction at each of the four places.
+
+def batch_jitter(images: Planes, factors: Tensor) -> Planes:
+    """The colour jitter, each image's operations in its own order: see ``pipelines.ladder``.
 
     Args:
-        images: ``(N, 3, H, W)`` float32 in [0, 1].
-        jitter: ``(N,)`` bool, images to change.
-        order: ``(N, 4)`` operation at each place.
-        factors: ``(N, 4)`` float32 factor of each operation.
+        images: float32 in [0, 1].
+        factors: ``(N, 15)`` float32, from ``ladder.rung_factors``.
     """
-    contrast_at = (order == CONTRAST).int().argmax(dim=1)
-    out = images
-    for place in range(3):
-        out = _pointwise(out, order[:, place], place < contrast_at, factors)
-    out = adjust_contrast(out, factors[:, CONTRAST, None, None, None])
-    for place in range(1, 4):
-        out = _pointwise(out, order[:, place], place > contrast_at, factors)
-    return torch.where(jitter[:, None, None, None], out, images)
-
-
-def _pointwise(images: Tensor, operation: Tensor, active: Tensor, factors: Tensor) -> Tensor:
-    """Each image's brightness, saturation or hue operation, where active."""
-    out = images
-    for index, adjust in ((BRIGHTNESS, adjust_brightness), (SATURATION, adjust_saturation), (HUE, adjust_hue)):
-        mask = active & (operation == index)
-        out = torch.where(mask[:, None, None, None], adjust(images, factors[:, index, None, None, None]), out)
-    return out
-
-
-def batch_grey(images: Tensor, grey: Tensor) -> Tensor:
-    """Drop the colour of the images where ``grey`` (``(N,)`` bool) says so."""
-    return torch.where(grey[:, None, None, None], luma(images), images)
-
-
-def jitter_in_order(images: Tensor, order: NDArray[np.uint8], factors: Tensor) -> Tensor:
-    """Apply the four operations in one order to all images; ``factors``: ``(N, 4)``."""
-    adjust = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
-    for operation in order.tolist():
-        images = adjust[operation](images, factors[:, operation, None, None, None])
+    for operation, factor in zip(OPERATIONS, factors[:, :, None, None].unbind(dim=1), strict=True):
+        images = ADJUST[operation](images, factor)
     return images
+
+
+def batch_grey(images: Planes, grey: Tensor) -> Planes:
+    """Drop the colour of the images where ``grey`` (``(N,)`` bool) says so."""
+    level = luma(images)
+    return Planes(*(torch.where(grey[:, None, None], level, plane) for plane in images))

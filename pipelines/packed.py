@@ -8,32 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipelines.ladder import OPERATIONS, rung_factors
 from pipelines.plan import Plan
-
-WIDTHS = {"boxes": 4, "flip": 1, "jitter": 1, "order": 4, "factors": 4, "grey": 1, "blur_sigma": 1}
 
 
 class DevicePlan(NamedTuple):
-    """A ``Plan`` as tensors: the same names, leading axes and meaning; whole numbers are float32 too."""
+    """What the kernels need of a ``Plan``: leading axes as there, ``(B, V)``.
+
+    Attributes:
+        boxes: ``(B, V, 4)`` float32, top, left, height, width.
+        flip: ``(B, V)`` bool.
+        jitter: ``(B, V, 15)`` float32, the factors on the rungs of ``pipelines.ladder``.
+        grey: ``(B, V)`` bool.
+        blur_sigma: ``(B, V)`` float32, 0: no blur.
+    """
 
     boxes: Tensor
     flip: Tensor
     jitter: Tensor
-    order: Tensor
-    factors: Tensor
     grey: Tensor
     blur_sigma: Tensor
 
 
 def pack(plan: Plan) -> NDArray[np.float32]:
-    """All parameters side by side, ``(..., 16)``; float32 holds the whole numbers among them exactly."""
-    lead = plan.flip.shape
-    parts = [getattr(plan, name).reshape(*lead, width).astype(np.float32) for name, width in WIDTHS.items()]
+    """All parameters side by side, ``(..., 22)``; float32 holds the whole numbers among them exactly."""
+    flags = [plan.flip[..., None], plan.grey[..., None], plan.blur_sigma[..., None]]
+    parts = [part.astype(np.float32, copy=False) for part in (plan.boxes, rung_factors(plan), *flags)]
     return np.concatenate(parts, axis=-1)
 
 
 def unpack(packed: Tensor) -> DevicePlan:
     """The parameters as views of the packed tensor; the flags as bool."""
-    boxes, flip, jitter, order, factors, grey, sigma = packed.split(list(WIDTHS.values()), dim=-1)
-    flip, jitter, grey = (flag[..., 0] > 0.5 for flag in (flip, jitter, grey))
-    return DevicePlan(boxes, flip, jitter, order, factors, grey, sigma[..., 0])
+    boxes, jitter, flip, grey, sigma = packed.split([4, len(OPERATIONS), 1, 1, 1], dim=-1)
+    return DevicePlan(boxes, flip[..., 0] > 0.5, jitter, grey[..., 0] > 0.5, sigma[..., 0])

@@ -1,9 +1,9 @@
 """Crop, flip and resize in one: bilinear with anti-aliasing, as ``torchvision`` resizes a cropped PIL image.
 
 Two implementations of one law. ``batch_resample`` is two batched matrix products, for the GPU: static shapes, no index
-lists. ``resample_each`` calls PyTorch's native 8-bit kernel crop by crop, for the CPU, where the dense products cost
-ten times as much. The first keeps fractions of a grey level, the second rounds them as PIL does: each is within one
-level of PIL.
+lists, and hardware made for it. ``resample_each`` calls PyTorch's native 8-bit kernel crop by crop, for the CPU, where
+the dense products cost ten times as much. The first keeps fractions of a grey level, the second rounds them as PIL
+does: each is within one level of PIL.
 """
 
 from __future__ import annotations
@@ -17,16 +17,25 @@ from torch import Tensor
 from pipelines.threads import Threads
 
 
+def columns_first(images: Tensor) -> Tensor:
+    """``(B, H, W, 3)`` uint8 to ``(B, W, 3, H)`` floating-point grey levels, as ``batch_resample`` wants them.
+
+    Half precision on a GPU: it holds the levels exactly and its matrix units then work at their full rate.
+    """
+    operand = torch.float16 if images.is_cuda else torch.float32
+    return images.permute(0, 2, 3, 1).to(operand, memory_format=torch.contiguous_format)
+
+
 def filter_weights(start: Tensor, length: Tensor, mirrored: Tensor, size: int, extent: int) -> Tensor:
-    """Weights of every input pixel for every output pixel along one axis: ``(B, size, extent)``, rows sum to 1.
+    """Weights of every input pixel for every output pixel along one axis: ``(N, size, extent)``, rows sum to 1.
 
     A triangle over the input, as wide as one output pixel when shrinking and one input pixel when enlarging. Pixels
     outside of the box weigh nothing, as if the crop had been cut out first.
 
     Args:
-        start: ``(B,)`` first pixel of the box.
-        length: ``(B,)`` pixels in the box.
-        mirrored: ``(B,)`` bool, reverse the output.
+        start: ``(N,)`` first pixel of the box.
+        length: ``(N,)`` pixels in the box.
+        mirrored: ``(N,)`` bool, reverse the output.
         size: output pixels.
         extent: input pixels of the whole axis.
     """
@@ -40,26 +49,26 @@ def filter_weights(start: Tensor, length: Tensor, mirrored: Tensor, size: int, e
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
-def planar(images: Tensor) -> Tensor:
-    """``(B, H, W, 3)`` uint8 to ``(B, 3, H, W)`` float32 grey levels: integers that even a TF32 product keeps exact."""
-    return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+def batch_resample(columns: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
+    """Some crops of each image: two batched matrix products, in the images' dtype, which sum in float32.
 
-
-def batch_resample(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
-    """One crop of each image: ``(B, C, H, W)`` float to ``(B, C, size, size)``.
+    Columns come first so that each product contracts an outer axis, and nothing is transposed or repeated between them.
 
     Args:
-        images: ``(B, C, H, W)`` float32.
-        boxes: ``(B, 4)`` float32, top, left, height, width.
-        flip: ``(B,)`` bool, mirror left and right.
-        size: side of the output.
+        columns: ``(B, W, 3, H)``, from ``columns_first``.
+        boxes: ``(B, count, 4)`` float32, top, left, height, width.
+        flip: ``(B, count)`` bool, mirror left and right.
+        size: side of the crops.
+
+    Returns:
+        ``(B * count, size, 3, size)`` grey levels, columns first too; all crops of one image together.
     """
-    batch, channels, height, width = images.shape
-    top, left, box_height, box_width = boxes.unbind(dim=1)
-    rows = filter_weights(top, box_height, torch.zeros_like(flip), size, height)
-    columns = filter_weights(left, box_width, flip, size, width)
-    narrow = torch.bmm(images.reshape(batch, channels * height, width), columns.transpose(1, 2))
-    return rows[:, None] @ narrow.view(batch, channels, height, size)
+    batch, width, _, height = columns.shape
+    top, left, box_height, box_width = boxes.flatten(0, 1).unbind(dim=1)
+    across = filter_weights(left, box_width, flip.flatten(), size, width).to(columns.dtype)
+    down = filter_weights(top, box_height, torch.zeros_like(flip.flatten()), size, height).to(columns.dtype)
+    narrow = torch.bmm(across.view(batch, -1, width), columns.flatten(2))
+    return torch.bmm(narrow.view(-1, size * 3, height), down.transpose(1, 2)).view(-1, size, 3, size)
 
 
 def resample_each(
