@@ -18,8 +18,7 @@ class WriteConfig:
     """What to write, and where to."""
 
     sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
-    """Folders of images. Folders of identities are recognised (VGGFace2's layout, train/ and test/ or the root);
-    vggface2:DIR, folder:DIR or flickr:DIR says which it is."""
+    """Where the faces are: PATH, whose layout says what it is, or KIND:PATH; the kinds are listed above."""
     out: Path
     """The .beton file to write."""
     size: int = 256
@@ -40,6 +39,8 @@ class WriteConfig:
     """Fail when more images than this are rejected; 0: when any is."""
     max_megapixels: float = 100.0
     """Reject larger images before they are decoded."""
+    merge_identities: bool = False
+    """Identities of the same name in different sources are one person; otherwise they never are."""
     overwrite: bool = False
     """Replace the file if it exists."""
 

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from writers.jpeg import DamagedJpegError, JpegDecoder
-from writers.sources.source import Box
+from writers.sources.source import Box, Reject
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 """What is decoded, whatever the file's suffix says; Pillow would also run programs for some others."""
@@ -82,10 +82,6 @@ class Square(NamedTuple):
     left: int
     top: int
     side: int
-
-
-class Reject(Exception):
-    """An image that cannot become a sample, and why."""
 
 
 class FaceCropper:

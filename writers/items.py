@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from frl.errors import SourceError
@@ -12,20 +13,24 @@ from writers.sources import Candidate, Source
 
 
 class Item(NamedTuple):
-    """A candidate and the name of its source."""
+    """A candidate among those of other sources.
+
+    Attributes:
+        source: name of its source.
+        candidate: the face.
+        identity: who it is, in a name that parts the people of different sources, or None.
+        data: the encoded image if it came out of a stream; else None, and the worker reads it.
+    """
 
     source: str
     candidate: Candidate
+    identity: str | None
+    data: bytes | None = None
 
     @property
     def name(self) -> str:
         """What to call it in messages and in the sidecars; bytes of a file name that are no UTF-8 are escaped."""
         return os.fsencode(f"{self.source}/{self.candidate.name}").decode(errors="backslashreplace")
-
-    @property
-    def identity(self) -> str | None:
-        """Who it is: people of two sources are never merged, whatever their names."""
-        return None if self.candidate.identity is None else f"{self.source}/{self.candidate.identity}"
 
 
 def choose(sources: dict[str, Source], config: WriteConfig) -> list[Item]:
@@ -42,12 +47,38 @@ def choose(sources: dict[str, Source], config: WriteConfig) -> list[Item]:
             os.fsencode(f"{config.seed}/{item.source}/{item.candidate.name}"), digest_size=8
         ).digest()
 
-    items = [Item(name, candidate) for name, source in sources.items() for candidate in source.candidates()]
+    items = list(list_items(sources, merge=config.merge_identities))
     if not items:
         where = " ".join(config.sources) or "SOURCE"
         raise SourceError(where, "no image found", "Give folders of .jpg, .png, .webp, .bmp or .tif.")
     items.sort(key=key)
+    refuse_namesakes(items)
     return items[: config.limit]
+
+
+def list_items(sources: dict[str, Source], *, merge: bool) -> Iterator[Item]:
+    """All candidates of all sources; people of different sources are different, unless they are to be merged.
+
+    Raises:
+        SourceError: if a source cannot be listed.
+    """
+    for name, source in sources.items():
+        identities: dict[str, str] = {}  # one string for all images of a person
+        for candidate in source.candidates():
+            who = candidate.identity
+            identity = who if who is None or merge else identities.setdefault(who, f"{name}/{who}")
+            yield Item(name, candidate, identity)
+
+
+def refuse_namesakes(items: list[Item]) -> None:
+    """Give all but the first of those that share a name a fault; they are neighbours, for the order follows the name.
+
+    An archive may hold two members of one path.
+    """
+    for i in range(len(items) - 1, 0, -1):
+        if items[i].name == items[i - 1].name:
+            again = items[i].candidate._replace(fault="the source holds another of this name")
+            items[i] = items[i]._replace(candidate=again, identity=None)
 
 
 def label_identities(items: list[Item]) -> dict[str, int]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from writers.crop import CropSpec, Face, FaceCropper, Reject
+from writers.crop import CropSpec, Face, FaceCropper
 from writers.items import Item
-from writers.sources import Source
+from writers.sources import Reject, Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """Read an item, and make a sample of it."""
 
-    sources: dict[str, Source]
+    stores: Mapping[str, Store]
     spec: CropSpec
 
     def __call__(self) -> Callable[[Item], Face | Reject]:
@@ -25,8 +25,13 @@ class Preparation:
 
         def prepare(item: Item) -> Face | Reject:
             try:
-                return crop(self.sources[item.source].read(item.candidate), item.candidate.box)
+                return crop(self._read(item), item.candidate.box)
             except Reject as reject:
                 return reject
 
         return prepare
+
+    def _read(self, item: Item) -> bytes:
+        if item.candidate.fault:
+            raise Reject(item.candidate.fault)
+        return self.stores[item.source].read(item.candidate.place) if item.data is None else item.data

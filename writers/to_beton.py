@@ -16,12 +16,10 @@ from tqdm import tqdm
 from frl.beton import BetonWriter
 from frl.errors import FrlError, WriteError
 from writers.config import WriteConfig, crop_spec, settings, validate
-from writers.crop import Reject
+from writers.flow import prepare_all, start_pool
 from writers.items import Item, choose, label_identities
-from writers.prepare import Preparation
-from writers.sources import open_sources
+from writers.sources import Reject, help_on_kinds, open_sources
 from writers.summary import Summary
-from writers.workers import WorkerPool
 
 
 def write(config: WriteConfig) -> Summary:
@@ -41,9 +39,8 @@ def write(config: WriteConfig) -> Summary:
     file = BetonWriter(
         config.out, capacity=len(items), labels=list(labels), settings=settings(config), overwrite=config.overwrite
     )
-    preparation = Preparation(sources=sources, spec=crop_spec(config))
-    with file, WorkerPool(preparation, count=config.workers, name=lambda item: item.name) as pool:
-        outcomes = tqdm(pool.map(items), total=len(items), unit="img", disable=None)
+    with file, start_pool(sources, crop_spec(config), config.workers) as pool:
+        outcomes = tqdm(prepare_all(items, sources, pool, config.out), total=len(items), unit="img", disable=None)
         for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, Reject):
                 file.reject(item.name, str(outcome))
@@ -76,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 after an error of ours, 130 after an interrupt.
     """
-    config = tyro.cli(WriteConfig, args=arguments, prog="frl write", description=__doc__)
+    description = f"{__doc__}\nKinds of sources:\n\n{help_on_kinds()}"
+    config = tyro.cli(WriteConfig, args=arguments, prog="frl write", description=description)
     try:
         print(write(config))
     except FrlError as error:

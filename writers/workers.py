@@ -1,4 +1,4 @@
-"""Worker processes that map a function over a list, in order, and that cannot hang or be left behind."""
+"""Worker processes that map a function over tasks, in order, and that cannot hang or be left behind."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from frl.errors import FrlError, WriteError
 
@@ -31,10 +32,17 @@ QUEUED = 2
 
 @dataclass(frozen=True)
 class _Failure:
-    """A task that raised, sent in place of its chunk's results."""
+    """A task that raised, sent in place of its chunk's results; its index in the chunk, -1 before the first task."""
 
     index: int
     error: FrlError | str
+
+
+class _Chunk(NamedTuple):
+    """Tasks that travel together."""
+
+    number: int
+    tasks: Sequence[Any]
 
 
 @dataclass
@@ -43,8 +51,8 @@ class _Worker:
 
     process: ForkServerProcess
     connection: Connection
-    current: Any  # ctypes.c_longlong in shared memory: the index of the task at hand
-    chunks: list[int]
+    current: Any  # ctypes.c_longlong in shared memory: the index, in its chunk, of the task at hand
+    chunks: deque[_Chunk]
 
 
 class WorkerPool(Generic[Task, Result]):
@@ -58,6 +66,7 @@ class WorkerPool(Generic[Task, Result]):
         start: makes the function; runs in the worker.
         count: worker processes; 0: one for each core this process may use.
         name: what to call a task in an error.
+        weight: how much of a chunk a task fills, 1 by default; for tasks that carry data.
         patience_s: seconds without any result after which the workers are given up.
     """
 
@@ -67,11 +76,13 @@ class WorkerPool(Generic[Task, Result]):
         *,
         count: int = 0,
         name: Callable[[Task], str] = str,
+        weight: Callable[[Task], float] = lambda task: 1,
         patience_s: float = 300,
     ) -> None:
         self._start = start
         self._count = count or len(os.sched_getaffinity(0))
         self._name = name
+        self._weight = weight
         self._patience_s = patience_s
         self._workers: list[_Worker] = []
 
@@ -83,7 +94,7 @@ class WorkerPool(Generic[Task, Result]):
             process = context.Process(target=_serve, args=(self._start, theirs, current), daemon=True)
             process.start()
             theirs.close()
-            self._workers.append(_Worker(process, ours, current, []))
+            self._workers.append(_Worker(process, ours, current, deque()))
         return self
 
     def __exit__(
@@ -96,40 +107,52 @@ class WorkerPool(Generic[Task, Result]):
             worker.connection.close()
         self._workers.clear()
 
-    def map(self, tasks: Sequence[Task]) -> Iterator[Result]:
-        """Yield the results in the order of ``tasks``.
+    def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the results in the order of ``tasks``, which are only taken as results are.
 
         Raises:
             FrlError: what a task raised, if it was one of these.
             WriteError: naming the task, if it raised anything else, if a worker died over it, or if it takes for ever.
         """
-        chunks = -(-len(tasks) // CHUNK)
+        chunks = self._chunks(tasks)
         done: dict[int, list[Result]] = {}
-        sent = 0
-        for taken in range(chunks):
-            while taken not in done:
-                while sent < min(chunks, taken + AHEAD * len(self._workers)) and self._send(sent, tasks):
-                    sent += 1
-                done.update(self._receive(tasks))
-            yield from done.pop(taken)
+        taken, waiting = 0, next(chunks, None)
+        while waiting or any(worker.chunks for worker in self._workers) or done:
+            while waiting and waiting.number < taken + AHEAD * len(self._workers) and self._send(waiting):
+                waiting = next(chunks, None)
+            if taken in done:
+                yield from done.pop(taken)
+                taken += 1
+            else:
+                done.update(self._receive())
 
-    def _send(self, chunk: int, tasks: Sequence[Task]) -> bool:
+    def _chunks(self, tasks: Iterable[Task]) -> Iterator[_Chunk]:
+        number, chunk, weight = 0, [], 0.0
+        for task in tasks:
+            chunk.append(task)
+            weight += self._weight(task)
+            if weight >= CHUNK:
+                yield _Chunk(number, chunk)
+                number, chunk, weight = number + 1, [], 0.0
+        if chunk:
+            yield _Chunk(number, chunk)
+
+    def _send(self, chunk: _Chunk) -> bool:
         """Give a chunk to the worker that has least to do; False if all have enough."""
         worker = min(self._workers, key=lambda worker: len(worker.chunks))
         if len(worker.chunks) == QUEUED:
             return False
         worker.chunks.append(chunk)
-        first = chunk * CHUNK
         # The pipe of a dead worker is broken; _receive finds that too, and knows what to say.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            worker.connection.send((first, tasks[first : first + CHUNK]))
+            worker.connection.send(chunk.tasks)
         return True
 
-    def _receive(self, tasks: Sequence[Task]) -> Iterator[tuple[int, list[Result]]]:
+    def _receive(self) -> Iterator[tuple[int, list[Result]]]:
         """Wait for chunks of results, and yield each with its number."""
         ready = wait([worker.connection for worker in self._workers], self._patience_s)
         if not ready:
-            names = ", ".join(self._task_at_hand(worker, tasks) for worker in self._workers if worker.chunks)
+            names = ", ".join(self._task_at_hand(worker) for worker in self._workers if worker.chunks)
             raise WriteError(
                 names, f"no worker has finished anything for {self._patience_s:g} s", "Look at these files."
             )
@@ -139,56 +162,53 @@ class WorkerPool(Generic[Task, Result]):
             try:
                 message = worker.connection.recv()
             except (EOFError, OSError):
-                raise self._death(worker, tasks) from None
+                raise self._death(worker) from None
             if isinstance(message, _Failure):
-                raise self._blame(message, tasks)
-            yield worker.chunks.pop(0), message
+                raise self._blame(worker, message)
+            yield worker.chunks.popleft().number, message
 
-    def _blame(self, failure: _Failure, tasks: Sequence[Task]) -> FrlError:
+    def _blame(self, worker: _Worker, failure: _Failure) -> FrlError:
         if isinstance(failure.error, FrlError):
             return failure.error
-        subject = self._name(tasks[failure.index]) if failure.index >= 0 else "worker process"
+        subject = self._name(worker.chunks[0].tasks[failure.index]) if failure.index >= 0 else "worker process"
         return WriteError(subject, failure.error, "Mend or remove its cause, then run the command again.")
 
-    def _death(self, worker: _Worker, tasks: Sequence[Task]) -> WriteError:
+    def _death(self, worker: _Worker) -> WriteError:
         worker.process.join(timeout=5)
         code = worker.process.exitcode
         cause = (
             f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with status {code}"
         )
         return WriteError(
-            self._task_at_hand(worker, tasks),
+            self._task_at_hand(worker),
             f"its worker process was {cause}",
             "If the system was out of memory, use fewer --workers; else look at this file.",
         )
 
-    def _task_at_hand(self, worker: _Worker, tasks: Sequence[Task]) -> str:
-        index = worker.current.value
-        if index < 0 and worker.chunks:
-            index = worker.chunks[0] * CHUNK  # not begun yet
-        return self._name(tasks[index]) if index >= 0 else "no image at hand"
+    def _task_at_hand(self, worker: _Worker) -> str:
+        # Before the first chunk begins the index is -1: then the task at hand is its first.
+        return self._name(worker.chunks[0].tasks[max(0, worker.current.value)]) if worker.chunks else "no image at hand"
 
 
 def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, current: Any) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
-    inbox: queue.SimpleQueue[tuple[int, Sequence[Any]]] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     try:
         function = start()
         while True:
-            first, tasks = inbox.get()
             results = []
-            for index, task in enumerate(tasks, first):
-                current.value = index
+            for current.value, task in enumerate(inbox.get()):
                 results.append(function(task))
+            current.value = 0  # valid in the next chunk, too
             connection.send(results)
     except Exception as error:
         what = error if isinstance(error, FrlError) else f"{type(error).__name__}: {error}"
         connection.send(_Failure(current.value, what))
 
 
-def _listen(connection: Connection, inbox: queue.SimpleQueue[tuple[int, Sequence[Any]]]) -> None:
+def _listen(connection: Connection, inbox: queue.SimpleQueue[Sequence[Any]]) -> None:
     """Take in tasks at any time, so that the parent never blocks on us; the end of the pipe is the parent's end."""
     while True:
         try:

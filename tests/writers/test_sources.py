@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from frl.errors import SourceError
-from writers.sources import Box, Candidate, Folder, VGGFace2, open_source, open_sources
+from writers.sources import Box, Candidate, Reject, Source, VGGFace2, open_source, open_sources
+from writers.sources.directory import Directory
 
 
 def plant(root: Path, *paths: str) -> Path:
@@ -20,7 +21,7 @@ def plant(root: Path, *paths: str) -> Path:
     return root
 
 
-def names(source: Folder | VGGFace2) -> list[str]:
+def names(source: Source) -> list[str]:
     return [candidate.name for candidate in source.candidates()]
 
 
@@ -28,7 +29,7 @@ def test_a_folder_lists_images_at_any_depth_in_order_and_nothing_else(tmp_path: 
     plant(tmp_path, "b.JPG", "a/2.png", "a/1.webp", "a/deep/er/x.tiff", "z.bmp", "c.jpeg", "d.tif")
     plant(tmp_path, "notes.txt", "boxes.csv", ".hidden.jpg", ".cache/y.jpg", "jpg", "page.jpg.html")
     source = open_source(str(tmp_path))
-    assert isinstance(source, Folder)
+    assert not isinstance(source, VGGFace2)
     assert names(source) == ["a/1.webp", "a/2.png", "a/deep/er/x.tiff", "b.JPG", "c.jpeg", "d.tif", "z.bmp"]
     assert all(candidate.identity is None and candidate.box is None for candidate in source.candidates())
 
@@ -36,8 +37,8 @@ def test_a_folder_lists_images_at_any_depth_in_order_and_nothing_else(tmp_path: 
 @pytest.mark.parametrize("kind", ["folder", "flickr"])
 def test_the_kind_may_be_said(tmp_path: Path, kind: str) -> None:
     plant(tmp_path, "part1/x.jpg", "part2/y.jpg")
-    assert isinstance(open_source(str(tmp_path)), VGGFace2)
-    assert isinstance(open_source(f"{kind}:{tmp_path}"), Folder)
+    assert {c.identity for c in open_source(str(tmp_path)).candidates()} == {"part1", "part2"}
+    assert {c.identity for c in open_source(f"{kind}:{tmp_path}").candidates()} == {None}
 
 
 def test_identity_folders_in_the_root(tmp_path: Path) -> None:
@@ -65,12 +66,43 @@ def test_vggface2_boxes_are_found_beside_the_images(tmp_path: Path, folder: str)
     plant(tmp_path, f"{folder}loose_bb_train.csv", f"{folder}loose_bb_test.csv")
     (tmp_path / f"{folder}loose_bb_train.csv").write_text('NAME_ID,X,Y,W,H\n"n000002/0001_01",161,-3,224,324\n')
     (tmp_path / f"{folder}loose_bb_test.csv").write_text('NAME_ID,X,Y,W,H\n"n000001/0001_01",1,2,3.5,4\n')
-    boxes = {c.name: c.box for c in VGGFace2(str(tmp_path)).candidates()}
+    boxes = {c.name: c.box for c in open_source(f"vggface2:{tmp_path}").candidates()}
     assert boxes == {
         "train/n000002/0001_01.jpg": Box(161, -3, 224, 324),
         "train/n000002/0002_01.jpg": None,
         "test/n000001/0001_01.jpg": Box(1, 2, 3.5, 4),
     }
+
+
+def test_vggface2_landmarks_are_found_beside_the_images(tmp_path: Path) -> None:
+    plant(tmp_path, "train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg")
+    header = ",".join(["NAME_ID", *(f"P{i}{axis}" for i in range(1, 6) for axis in "XY")])
+    (tmp_path / "loose_landmark_train.csv").write_text(f'{header}\n"n000002/0002_01",1,2,3,4,5,6.5,7,8,9,10\n')
+    first, second = open_source(str(tmp_path)).candidates()
+    assert first.points is None and second.box is None
+    assert second.points is not None and second.points.tolist() == [1, 2, 3, 4, 5, 6.5, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("numbers", ["1,2,0,4", "1,2,3,-4", "nan,2,3,4", "1,inf,3,4"])
+def test_a_box_without_an_area_is_its_images_fault_alone(tmp_path: Path, numbers: str) -> None:
+    plant(tmp_path / "faces", "1.jpg", "2.jpg")
+    table = tmp_path / "own.csv"
+    table.write_text(f"NAME_ID,X,Y,W,H\n1,{numbers}\n2,1,2,3,4\n")
+    first, second = open_source(str(tmp_path / "faces"), table).candidates()
+    assert first.box is None and first.fault and first.fault.startswith("its box (")
+    assert second == Candidate("2.jpg", "2.jpg", box=Box(1, 2, 3, 4))
+
+
+def test_several_boxes_of_a_photograph_are_several_faces(tmp_path: Path) -> None:
+    plant(tmp_path / "photos", "a/1.jpg", "2.jpg")
+    table = tmp_path / "own.csv"
+    table.write_text("NAME_ID,X,Y,W,H\na/1,1,2,3,4\n2,5,5,5,5\na/1,6,7,8,9\n")
+    faces = list(open_source(f"flickr:{tmp_path / 'photos'}", table).candidates())
+    assert faces == [
+        Candidate("2.jpg", "2.jpg", box=Box(5, 5, 5, 5)),
+        Candidate("a/1#1.jpg", "a/1.jpg", box=Box(1, 2, 3, 4)),
+        Candidate("a/1#2.jpg", "a/1.jpg", box=Box(6, 7, 8, 9)),
+    ]
 
 
 def test_boxes_of_an_own_table(tmp_path: Path) -> None:
@@ -88,23 +120,22 @@ def test_boxes_of_an_own_table(tmp_path: Path) -> None:
         ("NAME,X,Y\n", "columns"),
         ("NAME_ID,X,Y,W,H\na/1,1,2,3\n", "line 2"),
         ("NAME_ID,X,Y,W,H\na/1,1,2,3,4\na/2,1,2,x,4\n", "line 3"),
-        ("NAME_ID,X,Y,W,H\na/1,1,2,0,4\n", "positive"),
-        ("NAME_ID,X,Y,W,H\na/1,nan,2,3,4\n", "no box"),
+        ("NAME_ID,X,Y,W,H\n,,,,,,\n", "line 2"),
     ],
 )
 def test_a_broken_table_is_refused(tmp_path: Path, content: str, cause: str) -> None:
     table = tmp_path / "boxes.csv"
     table.write_text(content)
     with pytest.raises(SourceError, match=cause) as caught:
-        list(Folder(str(tmp_path), table).candidates())
+        list(open_source(f"folder:{tmp_path}", table).candidates())
     assert str(table) in str(caught.value)
 
 
 def test_reading_gives_the_bytes_even_after_pickling(tmp_path: Path) -> None:
     plant(tmp_path, "train/n1/a.jpg")
-    source = pickle.loads(pickle.dumps(VGGFace2(str(tmp_path))))
+    source = pickle.loads(pickle.dumps(open_source(f"vggface2:{tmp_path}")))
     (candidate,) = source.candidates()
-    assert source.read(pickle.loads(pickle.dumps(candidate))) == b"train/n1/a.jpg"
+    assert source.store.read(pickle.loads(pickle.dumps(candidate)).place) == b"train/n1/a.jpg"
 
 
 def test_sources_get_names_of_their_own(tmp_path: Path) -> None:
@@ -123,13 +154,13 @@ def test_what_is_not_there_cannot_be_listed_or_turns_in_circles_is_refused(tmp_p
         open_source(str(tmp_path / "nowhere"))
     with pytest.raises(SourceError, match="vggface2, folder, flickr"):
         open_source(f"hdf6:{folder}")
-    with pytest.raises(SourceError, match="Not a directory"):
+    with pytest.raises(SourceError, match="is no tar"):
         open_source(str(folder / "x.jpg"))
     with pytest.raises(SourceError, match="twice"):
         open_sources([str(folder), f"folder:{folder}"])
     (folder / "round").symlink_to(folder)
     with pytest.raises(SourceError, match="leads back"):
-        names(Folder(str(folder)))
+        names(open_source(f"folder:{folder}"))
 
 
 def test_links_are_followed_and_dead_ones_stay_to_be_noticed(tmp_path: Path) -> None:
@@ -137,10 +168,9 @@ def test_links_are_followed_and_dead_ones_stay_to_be_noticed(tmp_path: Path) -> 
     folder = plant(tmp_path / "faces", "a.jpg")
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "dead.jpg").symlink_to(tmp_path / "gone.jpg")
-    source = Folder(str(folder))
-    assert names(source) == ["a.jpg", "dead.jpg", "linked/x.jpg"]
-    with pytest.raises(FileNotFoundError):
-        source.read(Candidate("dead.jpg"))
+    assert names(open_source(str(folder))) == ["a.jpg", "dead.jpg", "linked/x.jpg"]
+    with pytest.raises(Reject, match="No such file"):
+        Directory(str(folder)).read("dead.jpg")
 
 
 def test_real_faces_are_recognised(real_faces: Path) -> None:
@@ -150,4 +180,4 @@ def test_real_faces_are_recognised(real_faces: Path) -> None:
         for name, source in sources.items()
     }
     assert counts == {"lfw_color150": (3811, 2086), "ytf_frames192": (2198, 180)}
-    assert isinstance(open_source(str(real_faces / "utkface200")), Folder)
+    assert {c.identity for c in open_source(str(real_faces / "utkface200")).candidates()} == {None}

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -117,9 +118,10 @@ def test_when_all_are_bad_nothing_is_written(tmp_path: Path, capsys: pytest.Capt
     assert_nothing_written(out)
 
 
-def test_an_image_that_cannot_be_read_ends_the_command(tmp_path: Path) -> None:
+def test_a_disk_that_fails_ends_the_command(tmp_path: Path) -> None:
+    """Nothing is mapped at the beginning of a process's memory, so reading it there is an input/output error."""
     folder = crowd(tmp_path / "people", identities=4, images=10)
-    (folder / "n000002" / "0099_01.jpg").symlink_to(tmp_path / "gone.jpg")
+    (folder / "n000002" / "0099_01.jpg").symlink_to("/proc/self/mem")
     out = tmp_path / "out" / "faces.beton"
     out.parent.mkdir()
     shared_memory = set(os.listdir("/dev/shm"))
@@ -127,7 +129,7 @@ def test_an_image_that_cannot_be_read_ends_the_command(tmp_path: Path) -> None:
     finished = run(folder, "--out", out, timeout=10)
     assert time.monotonic() - start < 10
     assert finished.returncode == 1
-    assert "people/n000002/0099_01.jpg: FileNotFoundError" in finished.stderr
+    assert "people/n000002/0099_01.jpg: OSError: [Errno 5]" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert_nothing_written(out)
     assert set(os.listdir("/dev/shm")) <= shared_memory
@@ -223,6 +225,32 @@ def test_the_file_depends_on_the_seed_and_not_on_the_workers(tmp_path: Path) -> 
     assert names(outs[0, 1]) != names(outs[1, 2])
     with Beton(outs[0, 1]) as beton:  # shuffled: the labels are in no order
         assert (np.diff(beton.labels) < 0).sum() > 20
+
+
+def packed(folder: Path, archive: Path) -> Path:
+    """The images of a folder in a tar, compressed if its name ends so."""
+    with tarfile.open(archive, f"w:{'gz' if archive.suffix == '.gz' else ''}") as tar:
+        tar.add(folder, arcname=".")
+    return archive
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("limit", [(), ("--limit", "30")])
+def test_an_archive_gives_what_its_folder_does(tmp_path: Path, suffix: str, limit: tuple[str, ...]) -> None:
+    """The same samples in the same order, although a compressed tar is read from front to back."""
+    folder = crowd(tmp_path / "people", identities=9, images=9)
+    plant(folder, {"n000003/bad.jpg": damaged("half")})
+    (tmp_path / "in").mkdir()
+    archive = packed(folder, tmp_path / "in" / f"people{suffix}").rename(tmp_path / "in" / "people")
+    others = crowd(tmp_path / "others", identities=2, images=10)
+    outs = [tmp_path / "out" / name for name in ("folder.beton", "archive.beton")]
+    outs[0].parent.mkdir()
+    for source, out in zip((folder, archive), outs, strict=True):
+        assert main([f"vggface2:{source}", str(others), "--out", str(out), "--workers", "2", *limit]) == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    for sidecar in ("samples.tsv", "rejects.tsv"):
+        assert Path(f"{outs[0]}.{sidecar}").read_bytes() == Path(f"{outs[1]}.{sidecar}").read_bytes()
+    assert len(list(outs[0].parent.iterdir())) == 8
 
 
 def test_a_limit_draws_from_all_and_another_image_moves_no_other(tmp_path: Path) -> None:

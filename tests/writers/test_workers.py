@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -42,18 +43,34 @@ def test_results_come_in_the_order_of_the_tasks(count: int, tasks: int) -> None:
 def test_work_in_flight_is_bounded() -> None:
     """Chunks are only begun near the oldest result that has not been taken."""
 
-    class Watched(list[int]):
-        furthest = 0
+    begun = 0
 
-        def __getitem__(self, key):  # type: ignore[no-untyped-def]
-            self.furthest = max(self.furthest, key.stop if isinstance(key, slice) else key)
-            return super().__getitem__(key)
+    def tasks() -> Iterator[int]:
+        nonlocal begun
+        for task in range(1, 100 * CHUNK + 1):
+            begun = task
+            yield task
 
-    tasks = Watched(range(100 * CHUNK))
     with WorkerPool(start_squares, count=2) as pool:
-        for taken, _ in enumerate(pool.map(tasks)):
-            assert tasks.furthest <= taken // CHUNK * CHUNK + AHEAD * 2 * CHUNK
-    assert tasks.furthest == len(tasks)
+        for taken, _ in enumerate(pool.map(tasks())):
+            assert begun <= (taken // CHUNK + AHEAD * 2 + 1) * CHUNK
+    assert begun == 100 * CHUNK
+
+
+def test_heavy_tasks_travel_in_small_chunks() -> None:
+    """Tasks that fill a chunk each are not held by the sixteen."""
+    begun = 0
+
+    def tasks() -> Iterator[int]:
+        nonlocal begun
+        for task in range(1, 200):
+            begun = task
+            yield task
+
+    with WorkerPool(start_squares, count=2, weight=lambda task: CHUNK) as pool:
+        for taken, result in enumerate(pool.map(tasks()), 1):
+            assert result == taken**2
+            assert begun <= taken + AHEAD * 2
 
 
 def test_an_exception_names_its_task_and_ends_the_workers() -> None:

@@ -1,36 +1,32 @@
-"""A folder of face images without identities, such as crops of Flickr photographs."""
+"""Face crops without identities, or whole photographs, at any depth."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from writers.sources.boxes import read_boxes
-from writers.sources.source import Box, Candidate
-from writers.sources.walk import image_paths
+from writers.sources.annotations import candidates, read_boxes
+from writers.sources.directory import Directory
+from writers.sources.source import Candidate
+from writers.sources.tar import CompressedTars, Tars
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Every image below ``location``, at any depth.
+    """Every image of a folder or a tar.
 
     Attributes:
-        location: the folder.
+        store: the folder or the tar.
         table: a CSV of boxes whose NAME_ID is the image's path without its suffix, or None.
     """
 
-    location: str
+    store: Directory | Tars | CompressedTars
     table: Path | None = None
 
     def candidates(self) -> Iterator[Candidate]:
-        """List the images by path; see ``Source``."""
-        boxes: Mapping[str, Box] = read_boxes(self.table) if self.table else {}
-        for path in image_paths(self.location):
-            yield Candidate(path, None, boxes.get(os.path.splitext(path)[0]))
-
-    def read(self, candidate: Candidate) -> bytes:
-        """The file's bytes; see ``Source``."""
-        with open(os.path.join(self.location, candidate.name), "rb") as stream:
-            return stream.read()
+        """List the images by path, or in the tar's order; see ``Source``."""
+        faces = read_boxes(self.table) if self.table else {}
+        for entry in self.store.entries():
+            yield from candidates(entry, faces.get(os.path.splitext(entry.path)[0], ()))

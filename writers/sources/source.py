@@ -1,9 +1,14 @@
-"""What a source of faces is: it lists candidates, and reads the bytes of one."""
+"""What a source of faces is: a layout, which lists candidates, over a store, which holds their bytes."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+
+class Reject(Exception):
+    """An image that cannot become a sample, and why; the others go on."""
 
 
 class Box(NamedTuple):
@@ -16,39 +21,105 @@ class Box(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An image that may become a sample. A tuple, for lists of millions of them are held in memory.
+    """A face that may become a sample. A tuple, for lists of millions of them are held in memory.
 
     Attributes:
-        name: unique within the source; a path relative to its root, say.
+        name: unique within the source; a path relative to its root, say. Several faces of a photo share a place.
+        place: where the store finds the bytes; only the store knows what it means.
         identity: who it is, or None.
         box: where the face is, or None for the whole image.
+        points: x and y of its eyes, its nose tip and the corners of its mouth, those on the image's left first: ten
+            numbers in pixels of the upright image, or None.
+        fault: why it must be rejected, if the listing showed it already.
     """
 
     name: str
+    place: Any = None
     identity: str | None = None
     box: Box | None = None
+    points: array[float] | None = None
+    fault: str | None = None
 
 
-class Source(Protocol):
-    """A set of face images. Worker processes receive it pickled, so it holds a path rather than an open file."""
+class Store(Protocol):
+    """Encoded images by their place, in any order.
+
+    Worker processes receive it pickled, so it holds paths rather than open files.
+    """
 
     @property
     def location(self) -> str:
-        """Where it is: the absolute path that the user gave."""
+        """Where it is: an absolute path."""
+        ...
+
+    def read(self, place: Any) -> bytes:
+        """One encoded image.
+
+        Raises:
+            Reject: if this image is absent or damaged.
+            OSError: if the disk fails.
+        """
+        ...
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Encoded images that can only be read from the first to the last, such as those of a compressed tar."""
+
+    @property
+    def location(self) -> str:
+        """Where it is: an absolute path."""
+        ...
+
+    def contents(self) -> Iterator[tuple[Any, bytes]]:
+        """Place and bytes of every sound image, in ascending order of the places.
+
+        Raises:
+            SourceError: if it cannot be read.
+            OSError: if the disk fails.
+        """
+        ...
+
+
+class Source(Protocol):
+    """A layout of face images."""
+
+    @property
+    def store(self) -> Store | Stream:
+        """Where the bytes are."""
         ...
 
     def candidates(self) -> Iterator[Candidate]:
-        """List the images, in an order that depends on nothing but the source; reads no image.
+        """List the faces, in an order that depends on nothing but the source. Reads no image.
+
+        What cannot be used is listed too, with its fault, so that it is accounted for.
 
         Raises:
             SourceError: if the source cannot be listed.
         """
         ...
 
-    def read(self, candidate: Candidate) -> bytes:
-        """The encoded image.
+
+class Entry(NamedTuple):
+    """An image of a tree: its path, with slashes; its place; why it cannot be used, if the listing showed it."""
+
+    path: str
+    place: Any
+    fault: str | None = None
+
+
+class Tree(Protocol):
+    """The part that folders and tars share: images that have paths."""
+
+    @property
+    def location(self) -> str:
+        """Where it is: an absolute path."""
+        ...
+
+    def entries(self) -> Iterator[Entry]:
+        """The images: of folders by path, of archives in their own order.
 
         Raises:
-            OSError: if it cannot be read.
+            SourceError: if it cannot be listed.
         """
         ...

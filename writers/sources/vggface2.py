@@ -1,58 +1,82 @@
-"""Identity folders, in the layout of VGGFace2 (Cao et al., "VGGFace2", FG 2018)."""
+"""Identity folders, in the layout of VGGFace2 (Cao et al., "VGGFace2", FG 2018), unpacked or in its tars."""
 
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from writers.sources.boxes import read_boxes
-from writers.sources.source import Box, Candidate
-from writers.sources.walk import entries, image_paths, is_image
+from writers.sources.annotations import Face, candidates, read_boxes, read_landmarks, with_landmarks
+from writers.sources.directory import Directory, entries, is_image
+from writers.sources.source import Candidate, Entry
+from writers.sources.tar import CompressedTars, Tars
 
 SPLITS = ("test", "train")
 
 
 @dataclass(frozen=True)
 class VGGFace2:
-    """One folder per identity, in ``train/`` and ``test/`` if there are such, else directly in ``location``.
+    """One folder per identity, in ``train/`` and ``test/`` if there are such, else directly in the folder.
+
+    In a tar they may lie deeper: the identity is the folder below the split, or else the folder of the image.
 
     Attributes:
-        location: the folder.
+        store: the folder or the tar, which may be compressed.
         table: a CSV of boxes whose NAME_ID is identity/image without suffix. None: ``loose_bb_train.csv`` and
-            ``loose_bb_test.csv``, where they lie in ``location`` or in its ``bb_landmark/``.
+            ``loose_bb_test.csv``, where they lie beside the images or in ``bb_landmark/`` there. Likewise
+            ``loose_landmark_*.csv`` are found.
     """
 
-    location: str
+    store: Directory | Tars | CompressedTars
     table: Path | None = None
 
     def candidates(self) -> Iterator[Candidate]:
-        """List the images by split, identity and path; see ``Source``."""
-        boxes = self._boxes()
-        for prefix in splits(self.location) or [""]:
-            for entry in entries(os.path.join(self.location, prefix)):
-                if entry.is_dir():
-                    for path in image_paths(entry.path):
-                        key = f"{entry.name}/{os.path.splitext(path)[0]}"
-                        yield Candidate(f"{prefix}{entry.name}/{path}", entry.name, boxes.get(key))
-                elif is_image(entry):
-                    yield Candidate(prefix + entry.name)
+        """List the images by split, identity and path, or in the tar's order; see ``Source``."""
+        boxes, landmarks = self._boxes(), self._landmarks()
+        images = folder_images(self.store) if isinstance(self.store, Directory) else tar_images(self.store)
+        for entry, identity, path in images:
+            key = f"{identity}/{os.path.splitext(path)[0]}"
+            faces = with_landmarks(boxes.get(key, ()), landmarks.get(key))
+            yield from candidates(entry, faces, identity)
 
-    def read(self, candidate: Candidate) -> bytes:
-        """The file's bytes; see ``Source``."""
-        with open(os.path.join(self.location, candidate.name), "rb") as stream:
-            return stream.read()
-
-    def _boxes(self) -> dict[str, Box]:
+    def _boxes(self) -> dict[str, tuple[Face, ...]]:
         if self.table:
             return read_boxes(self.table)
-        root = Path(self.location)
-        places = [folder / f"loose_bb_{split}.csv" for folder in (root, root / "bb_landmark") for split in SPLITS]
-        boxes: dict[str, Box] = {}
-        for place in filter(Path.is_file, places):
-            boxes |= read_boxes(place)
-        return boxes
+        return {name: faces for table in self._tables("bb") for name, faces in read_boxes(table).items()}
+
+    def _landmarks(self) -> dict[str, array[float]]:
+        return {name: points for table in self._tables("landmark") for name, points in read_landmarks(table).items()}
+
+    def _tables(self, kind: str) -> Iterator[Path]:
+        location = Path(self.store.location)
+        root = location if location.is_dir() else location.parent
+        for folder in (root, root / "bb_landmark"):
+            yield from filter(Path.is_file, (folder / f"loose_{kind}_{split}.csv" for split in SPLITS))
+
+
+def folder_images(folder: Directory) -> Iterator[tuple[Entry, str | None, str]]:
+    """The images of identity folders: entry, identity and path below the identity."""
+    for prefix in splits(folder.location) or [""]:
+        for found in entries(os.path.join(folder.location, prefix)):
+            if found.is_dir():
+                for entry in Directory(found.path).entries():
+                    path = f"{prefix}{found.name}/{entry.path}"
+                    yield Entry(path, path), found.name, entry.path
+            elif is_image(found):
+                yield Entry(prefix + found.name, prefix + found.name), None, found.name
+
+
+def tar_images(tar: Tars | CompressedTars) -> Iterator[tuple[Entry, str | None, str]]:
+    """The images of identity folders in a tar: entry, identity and path below the identity."""
+    for entry in tar.entries():
+        *folders, file = entry.path.split("/")
+        below = next((i + 1 for i, folder in enumerate(folders) if folder in SPLITS), len(folders) - 1)
+        if 0 <= below < len(folders):
+            yield entry, folders[below], "/".join([*folders[below + 1 :], file])
+        else:
+            yield entry, None, file
 
 
 def splits(location: str) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from frl.errors import SourceError
+from writers.sources.files import read_file
+from writers.sources.source import Entry
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -24,9 +27,19 @@ def entries(folder: str | Path) -> list[os.DirEntry[str]]:
         raise SourceError(folder, f"cannot be listed ({error.strerror})", "Check path and permissions.") from error
 
 
+def has_image_suffix(path: str) -> bool:
+    """Whether a path claims by its suffix to be an image."""
+    return path.lower().endswith(IMAGE_SUFFIXES)
+
+
+def is_visible_image(path: str) -> bool:
+    """Whether a path in an archive claims to be an image, and no part of it is hidden."""
+    return has_image_suffix(path) and not any(part.startswith(".") for part in path.split("/"))
+
+
 def is_image(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry claims by its suffix to be an image; a link that leads nowhere counts, to be noticed later."""
-    return entry.name.lower().endswith(IMAGE_SUFFIXES) and not entry.is_dir()
+    """Whether an entry claims to be an image; a link that leads nowhere counts, to be noticed later."""
+    return has_image_suffix(entry.name) and not entry.is_dir()
 
 
 def image_paths(folder: str | Path) -> Iterator[str]:
@@ -47,3 +60,23 @@ def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[str]
             yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, place))
         elif is_image(entry):
             yield prefix + entry.name
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A folder, as a store of the images below it.
+
+    Attributes:
+        location: its absolute path.
+    """
+
+    location: str
+
+    def entries(self) -> Iterator[Entry]:
+        """The images by path; see ``Tree``."""
+        for path in image_paths(self.location):
+            yield Entry(path, path)
+
+    def read(self, place: str) -> bytes:
+        """The file's bytes; see ``Store``."""
+        return read_file(os.path.join(self.location, place))

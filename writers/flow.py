@@ -1,0 +1,95 @@
+"""Let the workers prepare the items of all sources, and bring the samples into the order of the file."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from frl.errors import SourceError
+from writers.crop import CropSpec, Face
+from writers.items import Item
+from writers.prepare import Preparation
+from writers.sources import Reject, Source, Stream
+from writers.spool import Spool
+from writers.workers import WorkerPool
+
+TASK_BYTES = 1 << 16
+"""A task that carries more data than this counts as several."""
+
+
+def start_pool(sources: Mapping[str, Source], spec: CropSpec, workers: int) -> WorkerPool[Item, Face | Reject]:
+    """The pool for ``prepare_all``."""
+    stores = {name: source.store for name, source in sources.items() if not isinstance(source.store, Stream)}
+    return WorkerPool(
+        Preparation(stores=stores, spec=spec),
+        count=workers,
+        name=lambda item: item.name,
+        weight=lambda item: max(1, len(item.data or b"") / TASK_BYTES),
+    )
+
+
+def prepare_all(
+    items: Sequence[Item], sources: Mapping[str, Source], pool: WorkerPool[Item, Face | Reject], target: Path
+) -> Iterator[Face | Reject]:
+    """What became of each item, in the order of the items.
+
+    Streams are read first, once, and their samples put aside beside the target: a sample is smaller than its image.
+
+    Raises:
+        SourceError: if a stream is not what it was when it was listed.
+        WriteError: if a worker fails, or the disk takes no more.
+    """
+    streams = {name: source.store for name, source in sources.items() if isinstance(source.store, Stream)}
+    if not streams:
+        yield from pool.map(items)
+        return
+    with Spool(len(items), target) as spool:
+        for name, stream in streams.items():
+            _put_aside(items, name, stream, pool, spool)
+        others = pool.map(item for item in items if not _is_streamed(item, streams))
+        for rank, item in enumerate(items):
+            yield spool.take(rank) if _is_streamed(item, streams) else next(others)
+
+
+def _is_streamed(item: Item, streams: Mapping[str, Stream]) -> bool:
+    return item.source in streams and not item.candidate.fault
+
+
+def _put_aside(
+    items: Sequence[Item], name: str, stream: Stream, pool: WorkerPool[Item, Face | Reject], spool: Spool
+) -> None:
+    """Prepare all items of a stream in its own order."""
+    ranks = array("q", (r for r, item in enumerate(items) if item.source == name and not item.candidate.fault))
+    ranks = array("q", sorted(ranks, key=lambda rank: items[rank].candidate.place))
+    underway: deque[int] = deque()
+
+    def arriving() -> Iterator[Item]:
+        for rank, data in _match(stream, items, ranks):
+            underway.append(rank)
+            yield items[rank]._replace(data=data)
+
+    for outcome in tqdm(pool.map(arriving()), total=len(ranks), unit="img", desc=f"reading {name}", disable=None):
+        spool.put(underway.popleft(), outcome)
+
+
+def _match(stream: Stream, items: Sequence[Item], ranks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Give each rank, sorted by place, its bytes. Several faces of a photograph have one place."""
+    contents = stream.contents()
+    place, data = None, b""
+    for rank in ranks:
+        wanted = items[rank].candidate.place
+        while place is None or place < wanted:
+            place, data = next(contents, (None, b""))
+            if place is None:
+                break
+        if place != wanted:
+            raise SourceError(
+                items[rank].name,
+                "is no longer where it was",
+                "Leave the archive alone while it is read, and try again.",
+            )
+        yield int(rank), data

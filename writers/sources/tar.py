@@ -1,0 +1,96 @@
+"""Tars of images as stores: plain ones are read at any place, compressed ones from front to back.
+
+Nothing is unpacked to the disk, so no member can write anywhere, whatever it calls itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from writers.sources.directory import is_visible_image
+from writers.sources.files import read_at
+from writers.sources.source import Entry
+from writers.sources.tar_members import Member, TarFile, members
+
+
+class TarPlace(NamedTuple):
+    """Where an image lies; the places of some tars ascend from the first to the last.
+
+    Attributes:
+        tar: number of the tar.
+        offset: of the image's first byte, after decompression.
+        nbytes: its size.
+    """
+
+    tar: int
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class _Tars:
+    """Tars that are listed by reading their headers once.
+
+    Attributes:
+        location: the tar, or the folder below which the tars lie.
+        paths: the tars.
+    """
+
+    location: str
+    paths: tuple[str, ...]
+
+    def members(self, wanted: Callable[[str], bool]) -> Iterator[tuple[TarPlace, Member]]:
+        """All files of all tars in their order, and each tar's end where it is damaged.
+
+        Args:
+            wanted: whether the data of a member are, by its path. Paths in several tars begin with the tar's own.
+
+        Raises:
+            SourceError: if a tar cannot be read or is none.
+        """
+        for number, path in enumerate(self.paths):
+            prefix = "" if path == self.location else f"{os.path.relpath(path, self.location)}/"
+            with TarFile(path) as file:
+                for member in members(file, wanted):
+                    place = TarPlace(number, member.offset, member.nbytes)
+                    yield place, member._replace(path=prefix + member.path)
+
+    def entries(self) -> Iterator[Entry]:
+        """The images, and what is wrong with the archive; see ``Tree``."""
+        for place, member in self.members(wanted=lambda path: False):
+            if member.alarming or is_visible_image(member.path):
+                yield Entry(member.path, place, member.fault)
+
+
+class Tars(_Tars):
+    """Plain tars: each image can be read by itself."""
+
+    def read(self, place: TarPlace) -> bytes:
+        """The image's bytes, in one read; see ``Store``."""
+        return read_at(self.paths[place.tar], place.offset, place.nbytes)
+
+
+class CompressedTars(_Tars):
+    """Tars of which at least one is compressed: they are read from front to back, once to list, once to write."""
+
+    def contents(self) -> Iterator[tuple[TarPlace, bytes]]:
+        """The images' bytes in the archives' order; see ``Stream``."""
+        for place, member in self.members(wanted=is_visible_image):
+            if member.data is not None:
+                yield place, member.data
+
+
+def open_tars(location: str, paths: tuple[str, ...]) -> Tars | CompressedTars:
+    """The store of some tars.
+
+    Raises:
+        SourceError: if one cannot be opened.
+    """
+    kind: type[Tars] | type[CompressedTars] = Tars
+    for path in paths:
+        with TarFile(path) as file:
+            kind = CompressedTars if file.compressed else kind
+    return kind(location, paths)
