@@ -173,6 +173,8 @@ class HealthConfig:
     """Sick when a smaller share of the prototypes is in use."""
     min_spread: float = 0.05
     """Sick when the features' standard deviation (1: isotropic, 0: a point) is smaller."""
+    min_rank: float = 1.5
+    """Sick when the features' effective rank (RankMe; 1: all on one line) is smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +206,8 @@ class RunConfig:
     """Newest checkpoints kept."""
     log_every_steps: int = 20
     """Steps between two log lines; the device is synchronised only then."""
+    wandb: str | None = None
+    """Project of Weights & Biases to log to as well (needs the extra frl[wandb]); none: only the run's own folder."""
     max_steps: int = -1
     """Stop after this many steps in all (the schedule is not shortened); -1: never."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import timedelta
 
 import torch
 
 from frl.batch import Batch
+from frl.bottleneck import Shares, Stopwatch
 from frl.config import RunConfig
 from frl.distributed import World
 from frl.errors import TrainingError
-from frl.health import CollapseAlarm, Vitals
+from frl.health import IN_USE, CollapseAlarm, Vitals, effective_rank, relative_entropy
 from frl.logbook import Logbook
 from frl.swav import SwAV
 
@@ -27,34 +30,28 @@ class Meter:
         self.world = world
         self.logbook = logbook
         self.steps_per_epoch = steps_per_epoch
-        prototypes = config.model.prototypes
-        self.alarm = CollapseAlarm(prototypes, config.health, objective.freeze_steps)
-        # One vector, so that one reduction carries everything: loss, spread, stop request, prototype masses.
-        self.sums = torch.zeros(3 + prototypes, device=world.device)
-        self._restart()
-
-    def _restart(self) -> None:
-        self.sums.zero_()
-        self.steps = 0
-        self.waited = 0.0
-        self.since = time.perf_counter()
+        self.alarm = CollapseAlarm(config, objective.freeze_steps)
+        self.sums = Sums(config.model.prototypes, config.model.feature_dim, world.device)
+        self.interval = Stopwatch()
+        self.epoch = Stopwatch()
+        self.intervals = 0
 
     def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Pass the batches on and measure how long each was waited for."""
         while True:
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - asked
+            with self.interval.on("data"), self.epoch.on("data"):
+                batch = next(batches, None)
             if batch is None:
                 return
             yield batch
 
+    def logging(self) -> AbstractContextManager[None]:
+        """Count the block as time spent on checkpoints and probes."""
+        return self.epoch.on("logging")
+
     def add(self, outputs: dict[str, torch.Tensor]) -> None:
         """Count one step; no synchronisation."""
-        self.sums[0] += outputs["loss"].detach()
-        self.sums[1] += outputs["spread"]
-        self.sums[3:] += outputs["usage"]
-        self.steps += 1
+        self.sums.add(outputs)
         self.logbook.advance()
 
     def flush(self, step: int, rate: float, stop_requested: bool, before_stop: Callable[[int], None]) -> bool:
@@ -63,34 +60,45 @@ class Meter:
         Raises:
             TrainingError: on a non-finite loss, or a collapse if the alarm is to stop the run (saved before).
         """
-        self.sums[2] = float(stop_requested) * self.steps
-        means = (self.world.mean(self.sums) / self.steps).cpu()
-        seconds = time.perf_counter() - self.since
-        usage = means[3:]
-        vitals = Vitals(
-            loss=means[0].item(),
-            spread=means[1].item(),
-            prototypes_used=(usage * len(usage) > 0.1).float().mean().item(),
-        )
-        values = {
-            "loss": vitals.loss,
-            "lr": rate,
-            "prototypes_used": vitals.prototypes_used,
-            "spread": vitals.spread,
-            "images_per_s": self.config.optim.batch_size * self.steps / seconds,
-            "data_wait": self.waited / seconds,
-        }
+        with self.interval.on("device"), self.epoch.on("device"):
+            steps, vitals, usage, stopping = self.sums.read(self.world, stop_requested)
         if not math.isfinite(vitals.loss):
             raise TrainingError(
                 f"step {step}",
                 f"the loss is {vitals.loss}",
                 "The newest checkpoint is from before it. Lower --optim.lr or use --precision fp32, then run again.",
             )
-        self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch)
-        self.logbook.usage(step, usage)
+        with self.epoch.on("logging"):
+            self._log(step, rate, steps, vitals, usage)
         self._judge(step, vitals, before_stop)
-        self._restart()
-        return means[2].item() > 0
+        if step % self.steps_per_epoch == 0:
+            epoch = step // self.steps_per_epoch - 1
+            self.logbook.say(f"epoch {epoch}: {Shares.of(self.epoch).verdict()}")
+            self.epoch.restart()
+        self.interval.restart()
+        return stopping
+
+    def _log(self, step: int, rate: float, steps: int, vitals: Vitals, usage: torch.Tensor) -> None:
+        seconds = self.interval.seconds
+        values = {
+            "loss": vitals.loss,
+            "lr": rate,
+            "spread": vitals.spread,
+            "rank": vitals.rank,
+            "prototypes_used": vitals.prototypes_used,
+            "prototype_entropy": vitals.prototype_entropy,
+            "assignment_entropy": vitals.assignment_entropy,
+            "images_per_s": self.config.optim.batch_size * steps / seconds,
+            "data_wait": self.interval.data / seconds,
+            "memory_gib": memory_gib(self.world.device),
+        }
+        self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch)
+        self.logbook.histogram(step, "prototype_mass", usage * len(usage))
+        self.intervals += 1
+        if self.intervals == 2:  # the first holds the start of the loader and the compiler
+            left = self.logbook.total_steps - step
+            expected = timedelta(seconds=round(left * seconds / steps))
+            self.logbook.say(f"expected time: {expected} for the {left:,} steps left, by the last {steps} steps")
 
     def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[int], None]) -> None:
         alarm = self.alarm.observe(step, vitals)
@@ -100,3 +108,54 @@ class Meter:
             before_stop(step)
             raise TrainingError(f"step {step}: collapse", alarm, "Or let it run with --health.action warn.")
         self.logbook.say(f"warning: step {step}: collapse: {alarm}")
+
+
+class Sums:
+    """What the steps since the last reading add up to: one float64 vector, so that one reduction carries everything."""
+
+    def __init__(self, prototypes: int, width: int, device: torch.device) -> None:
+        self.vector = torch.zeros(4 + prototypes + width * width, dtype=torch.float64, device=device)
+        scalars, self.usage, moment = self.vector.split([4, prototypes, width * width])
+        self.loss, self.spread, self.assignment_entropy, self.stop = scalars.unbind()
+        self.moment = moment.view(width, width)
+        self.steps = 0
+
+    def add(self, outputs: dict[str, torch.Tensor]) -> None:
+        """Add the outputs of one step of ``SwAV``; no synchronisation."""
+        self.loss += outputs["loss"].detach()
+        self.spread += outputs["spread"]
+        self.assignment_entropy += outputs["assignment_entropy"]
+        self.usage += outputs["usage"]
+        features = outputs["features"].double()
+        self.moment.addmm_(features.T, features, alpha=1 / len(features))
+        self.steps += 1
+
+    def read(self, world: World, stop_requested: bool) -> tuple[int, Vitals, torch.Tensor, bool]:
+        """Mean over the steps and the ranks, then start anew. A collective call that waits for the device.
+
+        Returns:
+            Steps, vitals, use ``(K,)`` of the prototypes, and whether any rank was asked to stop.
+        """
+        steps = self.steps
+        self.stop.fill_(float(stop_requested) * steps)
+        self.vector.copy_(world.mean(self.vector) / steps)
+        usage = self.usage.float().cpu()
+        vitals = Vitals(
+            loss=self.loss.item(),
+            spread=self.spread.item(),
+            rank=effective_rank(self.moment).item() if self.moment.isfinite().all() else math.nan,
+            prototypes_used=(usage * len(usage) > IN_USE).float().mean().item(),
+            prototype_entropy=relative_entropy(usage).item(),
+            assignment_entropy=self.assignment_entropy.item(),
+        )
+        stopping = self.stop.item() > 0
+        self.vector.zero_()
+        self.steps = 0
+        return steps, vitals, usage, stopping
+
+
+def memory_gib(device: torch.device) -> float:
+    """Most memory held so far, in GiB: tensors on a GPU; on the CPU this process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -84,8 +85,9 @@ class SwAV(nn.Module):
 
         Returns:
             ``loss`` (scalar, with gradient) and, detached: ``spread`` (scalar: standard deviation of the unit features
-            over the batch times the square root of their width; 1 when isotropic, 0 when collapsed) and ``usage``
-            ``(K,)``: the assigned mass of each prototype, summing to 1.
+            over the batch times the square root of their width; 1 when isotropic, 0 when collapsed), ``features``
+            ``(B, D)``: unit features of the first crop, ``usage`` ``(K,)``: the assigned mass of each prototype,
+            summing to 1, and ``assignment_entropy`` (scalar: of an image's assignment, as a share of ln K).
         """
         pooled = torch.cat([encode(view) for encode, view in zip(self.encode, views, strict=True)])
         features = self.net.project(pooled)
@@ -99,7 +101,9 @@ class SwAV(nn.Module):
         return {
             "loss": loss,
             "spread": (assigned[0].var(0).mean() * assigned.shape[-1]).sqrt(),
+            "features": assigned[0],
             "usage": assignments.mean((0, 1)),
+            "assignment_entropy": torch.special.entr(assignments).sum(-1).mean() / math.log(assignments.shape[-1]),
         }
 
     @torch.no_grad()

@@ -12,11 +12,12 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from frl import checkpoint
+from frl import checkpoint, environment
 from frl.batch import Loader
 from frl.config import RunConfig, as_dict
 from frl.distributed import World
 from frl.errors import CheckpointError
+from frl.evaluate.gallery import Probed
 from frl.files import atomic_write
 from frl.logbook import Logbook
 from frl.meter import Meter
@@ -25,7 +26,7 @@ from frl.schedule import learning_rate
 from frl.swav import SwAV
 from frl.termination import termination_requests
 
-Probe = Callable[[nn.Module], dict[str, float]]
+Probe = Callable[[nn.Module], Probed]
 
 
 def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, probe: Probe | None = None) -> None:
@@ -36,7 +37,7 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
         loader: batches of this rank.
         objective: on ``world.device``.
         world: this process among the ranks.
-        probe: called with the backbone every ``config.knn.every_epochs`` epochs on the main rank; returns scores.
+        probe: called with the backbone every ``config.knn.every_epochs`` epochs on the main rank.
 
     Raises:
         TrainingError: on a non-finite loss, or a collapse if the alarm is to stop the run.
@@ -59,9 +60,11 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
     autocast = _autocast(config.precision, world.device)
 
     with (
-        Logbook(config.out, total_steps=last_step, first_step=step, enabled=world.is_main) as logbook,
+        Logbook(config, total_steps=last_step, first_step=step, enabled=world.is_main) as logbook,
         termination_requests() as termination,
     ):
+        if world.is_main:
+            environment.record(config.out / "environment.jsonl", step, world)
         meter = Meter(config, objective, world, logbook, steps_per_epoch)
         while step < last_step:
             epoch, start = divmod(step, steps_per_epoch)
@@ -87,14 +90,16 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
                 if saving or step % config.log_every_steps == 0:
                     stopping = meter.flush(step, rate, termination.requested, before_stop=run.save)
                     if saving or stopping:
-                        run.save(step)
+                        with meter.logging():
+                            run.save(step)
                     if stopping:
                         logbook.say(f"stopped on request after step {step}; the same command goes on from there")
                         return
                 if epoch_ends and probe is not None and _is_due(step // steps_per_epoch, step == last_step, config):
-                    if world.is_main:
-                        logbook.scalars(step, probe(objective.net.backbone), epoch=epoch)
-                    world.barrier()
+                    with meter.logging():
+                        if world.is_main:
+                            logbook.probed(step, probe(objective.net.backbone), epoch=epoch)
+                        world.barrier()
                 if step >= last_step:
                     break
 

@@ -8,12 +8,17 @@ from torch import nn
 
 from frl.config import RunConfig, validate
 from frl.distributed import World, world
-from frl.evaluate import extract_features, knn_accuracy
+from frl.environment import device_name
+from frl.evaluate import knn_accuracy
+from frl.evaluate.gallery import Probed, extract_gallery
 from frl.presets import PRESETS, preset
 from frl.swav import build_objective
 from frl.train import Probe, train, uses_bf16
 from pipelines.loader import MultiCropLoader, make_loader
 from pipelines.whole_images import WholeImages
+
+THUMBNAILS = 500  # images in the embedding projector: about 1 MB a probe
+THUMBNAIL = 32  # their side, in pixels
 
 
 def main(arguments: list[str]) -> None:
@@ -28,11 +33,11 @@ def main(arguments: list[str]) -> None:
         prog=f"frl pretrain {name}",
         description=f"Pre-train on a .beton. Presets (first argument; vggface2 if none):\n\n{listing}",
     )
-    run(config)
+    run(config, name)
 
 
-def run(config: RunConfig) -> None:
-    """Build the parts of a run on this process's device and train.
+def run(config: RunConfig, recipe: str) -> None:
+    """Build the parts of a run on this process's device and train; ``recipe`` names its preset.
 
     Raises:
         FrlError: whatever is wrong, in a line.
@@ -54,7 +59,7 @@ def run(config: RunConfig) -> None:
         )
         objective = build_objective(config, len(loader), place)
         if place.is_main:
-            print(_summary(config, loader, place))
+            print(_summary(config, loader, place, recipe))
         train(config, loader, objective, world=place, probe=_knn_probe(config, place))
 
 
@@ -71,23 +76,27 @@ def _knn_probe(config: RunConfig, place: World) -> Probe | None:
         limit=knn.limit,
     )
 
-    def probe(backbone: nn.Module) -> dict[str, float]:
-        features, labels = extract_features(backbone, images)
-        return {"knn_top1": knn_accuracy(features, labels, neighbours=knn.neighbours)}
+    def probe(backbone: nn.Module) -> Probed:
+        features, gallery = extract_gallery(backbone, images, config.augment, side=THUMBNAIL, pictures=THUMBNAILS)
+        return Probed(scores={"knn_top1": knn_accuracy(*features, neighbours=knn.neighbours)}, gallery=gallery)
 
     return probe
 
 
-def _summary(config: RunConfig, loader: MultiCropLoader, place: World) -> str:
+def _summary(config: RunConfig, loader: MultiCropLoader, place: World, recipe: str) -> str:
+    """The start-up table."""
     crops = " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops)
     precision = "bf16" if uses_bf16(config.precision, place.device) else "fp32"
-    device = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "CPU"
+    optim, steps = config.optim, len(loader)
     rows = {
         "data": f"{loader.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
-        "order": f"{loader.law}, {len(loader):,} steps an epoch",
+        "order": f"{loader.law}, {steps:,} steps an epoch",
         "model": f"{config.model.arch}, {config.model.prototypes} prototypes, crops {crops}",
-        "recipe": f"{config.optim.epochs} epochs, batch {config.optim.batch_size}, peak lr {config.optim.lr:g}",
-        "device": f"{place.size} x {device}, {precision}",
-        "output": f"{config.out}",
+        "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, peak lr {optim.lr:g}",
+        "device": f"{place.size} x {device_name(place)}",
+        "precision": precision,
+        "placement": f"crops are made on the {'GPU' if place.device.type == 'cuda' else 'CPU'}",
+        "time": f"{steps * optim.epochs:,} steps; told after the first {2 * config.log_every_steps}",
+        "output": str(config.out),
     }
-    return "\n".join(f"{key:>7}  {value}" for key, value in rows.items())
+    return "\n".join(f"{key:>9}  {value}" for key, value in rows.items())
