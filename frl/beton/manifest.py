@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -57,6 +57,9 @@ class Manifest:
         identities: name of each label, if the writer knew them.
         settings: sources, size, quality, seed and the like, as the writer gave them.
         writer: version of the software.
+        content_sha256: digest of names, labels and images, whatever their layout (see ``ContentHash``); None in files
+            of older versions.
+        counts: what else the writer counted, such as the images that passed through untouched.
     """
 
     samples: int
@@ -67,6 +70,8 @@ class Manifest:
     identities: tuple[str, ...] | None
     settings: dict[str, Any]
     writer: str
+    content_sha256: str | None = None
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """The text of the manifest file."""
@@ -75,12 +80,17 @@ class Manifest:
 
     @classmethod
     def load(cls, beton: Path) -> Manifest | None:
-        """The manifest beside ``beton``, or None where there is none.
+        """The manifest beside ``beton``, or None where there is none; raises like ``read``."""
+        path = manifest_path(beton)
+        return cls.read(path) if path.exists() else None
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """A manifest by its own path.
 
         Raises:
-            BetonError: the manifest cannot be read or is not one.
+            BetonError: it cannot be read or is none.
         """
-        path = manifest_path(beton)
         try:
             content = json.loads(path.read_bytes())
             if content.pop("format") != FORMAT or content.pop("version") != FORMAT_VERSION:
@@ -88,12 +98,36 @@ class Manifest:
             if content["identities"] is not None:
                 content["identities"] = tuple(content["identities"])
             return cls(**content)
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BetonError(
                 path, f"is not a readable manifest ({error})", "Restore it, or delete it to do without its checks."
             ) from error
+
+
+class ContentHash:
+    """SHA-256 of what a data set holds: equal for equal samples in equal order, whatever pages they lie on.
+
+    It is fed the names of the identities as JSON, or ``null``, and for each sample the SHA-256 of the encoded image
+    (32 bytes) followed by its line in the sidecar, which holds label and name.
+    """
+
+    def __init__(self, identities: Sequence[str] | None) -> None:
+        self._digest = hashlib.sha256(json.dumps(identities).encode())
+
+    def add(self, image_sha256: bytes, line: bytes) -> None:
+        """Take in the next sample."""
+        self._digest.update(image_sha256)
+        self._digest.update(line)
+
+    def copy(self) -> ContentHash:
+        """A hash that goes on from here by itself."""
+        other = ContentHash.__new__(ContentHash)
+        other._digest = self._digest.copy()
+        return other
+
+    def hexdigest(self) -> str:
+        """The digest of what was taken in so far."""
+        return self._digest.hexdigest()
 
 
 def fingerprint(file: int, regions: list[tuple[int, int]]) -> str:

@@ -14,20 +14,25 @@ class PartialFile:
     The temporary name of a path is always the same, and a lock that dies with its process guards it: a later run
     takes over what a killed one left, and two runs cannot write one file. Raises OSError like any file.
 
+    Args:
+        final: its name to be.
+        keep: whether to begin with what an earlier run left, rather than empty.
+
     Raises:
         BlockingIOError: another process is writing this file.
     """
 
-    def __init__(self, final: Path) -> None:
+    def __init__(self, final: Path, *, keep: bool = False) -> None:
         self.final = final
         self.path = final.with_name(f".{final.name}.partial")
-        self.size = 0
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             self._lock()
-            os.ftruncate(self._file, 0)
+            self.size = os.fstat(self._file).st_size
+            if not keep:
+                self.truncate(0)
         except BaseException:
-            self._close()
+            self.close()
             raise
 
     def _lock(self) -> None:
@@ -57,6 +62,19 @@ class PartialFile:
             rest, offset = rest[written:], offset + written
         self.size = max(self.size, offset)
 
+    def read_at(self, nbytes: int, offset: int) -> bytes:
+        """So many bytes from ``offset`` on; fewer where the file ends."""
+        blocks = []
+        while nbytes and (block := os.pread(self._file, nbytes, offset)):
+            blocks.append(block)
+            nbytes, offset = nbytes - len(block), offset + len(block)
+        return b"".join(blocks)
+
+    def truncate(self, size: int) -> None:
+        """Cut off what lies behind ``size``."""
+        os.ftruncate(self._file, size)
+        self.size = size
+
     def sync(self) -> None:
         """Wait until the disk has the content."""
         os.fsync(self._file)
@@ -64,16 +82,17 @@ class PartialFile:
     def publish(self) -> None:
         """Give the file its final name, replacing what is there; follow with ``sync_folder``."""
         os.rename(self.path, self.final)
-        self._close()
+        self.close()
 
     def discard(self) -> None:
         """Remove the temporary file, whatever state it is in; nothing happens to a published one."""
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(self._file), os.stat(self.path)):
                 os.unlink(self.path)
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Leave the file as it is, for a later run."""
         # The number of a closed descriptor may soon be another file's, so it is forgotten.
         file, self._file = self._file, -1
         with contextlib.suppress(OSError):

@@ -6,17 +6,15 @@ import hashlib
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
-
-import numpy as np
 
 from frl.beton import jpeg
 from frl.beton.layout import ImageMode
-from frl.beton.manifest import SampleLines, manifest_path, samples_path
+from frl.beton.manifest import ContentHash, Manifest, SampleLine, SampleLines, manifest_path, samples_path
 from frl.beton.reader import Beton
 
 MAX_FAULTS = 100
@@ -51,17 +49,19 @@ class Report:
         return self.fault_count == 0
 
 
-def verify(path: str | os.PathLike[str], deep: bool = False, workers: int = 0) -> Report:
+def verify(path: str | os.PathLike[str], deep: bool = False, workers: int = 0, against: Path | None = None) -> Report:
     """Check a ``.beton``.
 
     Args:
         path: the file.
         deep: whether to read every image too: compare its checksum and decode it.
         workers: threads for that; 0: one per core.
+        against: another manifest, whose content the file should have, whatever its layout.
 
     Raises:
-        BetonError: the structure is damaged, so that nothing else can be checked.
+        BetonError: the structure is damaged, so that nothing else can be checked, or ``against`` is no manifest.
     """
+    expected = None if against is None else Manifest.read(against)
     with Beton(path) as beton:
         checked, unchecked, faults = ["structure"], [], []
         if beton.manifest is None:
@@ -69,20 +69,32 @@ def verify(path: str | os.PathLike[str], deep: bool = False, workers: int = 0) -
         else:
             checked.append("metadata against the manifest")
             faults += _manifest_faults(beton)
-        checksums = None
+        count = len(faults)
+        stated = beton.manifest.content_sha256 if beton.manifest is not None else None
+        content = stated
         if deep:
-            checksums, reason = _checksums(beton)
-            if checksums is None:
+            lines, reason = _sample_lines(beton)
+            if lines is None:
                 unchecked.append(f"changed bytes in images that still decode: {reason}")
             else:
                 checked.append("checksum of every image")
             checked.append("decoding of every JPEG")
+            digest = ContentHash(beton.manifest.identities if beton.manifest is not None else None)
+            for found in _image_faults(beton, lines, digest, workers or os.cpu_count() or 1):
+                count += len(found)
+                faults += found[: max(0, MAX_FAULTS - len(faults))]
+            if stated is not None and lines is not None:
+                content = digest.hexdigest()
+                if content != stated and not count:
+                    faults.append(f"{manifest_path(beton.path).name}: states another content hash than the images have")
+                    count += 1
         else:
             unchecked.append("images: a deep verification was not asked for")
-        count = len(faults)
-        for found in _image_faults(beton, checksums, workers or os.cpu_count() or 1) if deep else ():
-            count += len(found)
-            faults += found[: max(0, MAX_FAULTS - len(faults))]
+        if expected is not None:
+            checked.append(f"content against {against}")
+            difference = _difference(beton, content, expected)
+            count += len(difference)
+            faults += difference
         return Report(
             path=beton.path,
             samples=len(beton),
@@ -92,6 +104,23 @@ def verify(path: str | os.PathLike[str], deep: bool = False, workers: int = 0) -
             faults=tuple(faults),
             fault_count=count,
         )
+
+
+def _difference(beton: Beton, content: str | None, expected: Manifest) -> list[str]:
+    """How a file differs from another manifest, most telling first; at most one line."""
+    if content and expected.content_sha256:
+        same = content == expected.content_sha256
+    else:
+        same = beton.fingerprint == expected.fingerprint
+    if same:
+        return []
+    if len(beton) != expected.samples:
+        return [f"it holds {len(beton)} samples, {expected.samples} were expected"]
+    if beton.manifest is None or content is None or expected.content_sha256 is None:
+        return ["its metadata are not those expected; whether only the layout differs, the manifests do not say"]
+    if beton.manifest.identities != expected.identities:
+        return ["its identities are not those expected"]
+    return [f"its content is {content[:16]}..., {expected.content_sha256[:16]}... was expected"]
 
 
 def _manifest_faults(beton: Beton) -> list[str]:
@@ -113,41 +142,56 @@ def _manifest_faults(beton: Beton) -> list[str]:
     return faults
 
 
-def _checksums(beton: Beton) -> tuple[np.ndarray | None, str]:
-    """The (N,) int64 checksums that the writer noted, or None and the reason."""
+def _sample_lines(beton: Beton) -> tuple[SampleLines | None, str]:
+    """The lines that the writer noted, if they are whole, or None and the reason."""
     path = samples_path(beton.path)
+    lines = SampleLines(path)
     try:
-        checksums = np.fromiter((line.crc32 for line in SampleLines(path)), np.int64)
+        count = sum(1 for _ in lines)
     except OSError as error:
         return None, f"{path.name} cannot be read ({error.strerror})"
-    except (ValueError, OverflowError):
+    except ValueError:
         return None, f"{path.name} is damaged"
-    if len(checksums) != len(beton):
-        return None, f"{path.name} has {len(checksums)} lines for {len(beton)} samples"
-    return checksums, ""
+    if count != len(beton):
+        return None, f"{path.name} has {count} lines for {len(beton)} samples"
+    return lines, ""
 
 
-def _image_faults(beton: Beton, checksums: np.ndarray | None, workers: int) -> Iterator[list[str]]:
-    """The faults of each chunk of samples, in order; few chunks are in flight, and OpenCV decodes without the GIL."""
-    chunks = iter(range(0, len(beton), CHUNK))
+def _image_faults(beton: Beton, lines: SampleLines | None, content: ContentHash, workers: int) -> Iterator[list[str]]:
+    """The faults of each chunk of samples, in order, which is also fed to ``content``.
+
+    Few chunks are in flight, and OpenCV decodes without the GIL.
+    """
+    source = iter(lines) if lines is not None else repeat(None)
+    chunks = ((first, list(islice(source, min(CHUNK, len(beton) - first)))) for first in range(0, len(beton), CHUNK))
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[list[str]]] = deque()
-        for first in islice(chunks, 2 * workers):
-            pending.append(pool.submit(_chunk_faults, beton, checksums, first))
+        pending: deque[Future[tuple[list[str], list[tuple[bytes, bytes]]]]] = deque()
+        for first, known in islice(chunks, 2 * workers):
+            pending.append(pool.submit(_chunk_faults, beton, first, known))
         while pending:
-            yield pending.popleft().result()
-            for first in islice(chunks, 1):
-                pending.append(pool.submit(_chunk_faults, beton, checksums, first))
+            faults, contents = pending.popleft().result()
+            for image_sha256, line in contents:
+                content.add(image_sha256, line)
+            yield faults
+            for first, known in islice(chunks, 1):
+                pending.append(pool.submit(_chunk_faults, beton, first, known))
 
 
-def _chunk_faults(beton: Beton, checksums: np.ndarray | None, first: int) -> list[str]:
-    faults = []
-    for i in range(first, min(first + CHUNK, len(beton))):
+def _chunk_faults(
+    beton: Beton, first: int, lines: Sequence[SampleLine | None]
+) -> tuple[list[str], list[tuple[bytes, bytes]]]:
+    """The faults of some samples; and the SHA-256 and the line of each."""
+    faults, contents = [], []
+    sidecar = samples_path(beton.path).name
+    for i, line in enumerate(lines, first):
         encoded = beton.encoded(i)
-        if checksums is not None and zlib.crc32(encoded.data) != checksums[i]:
-            faults.append(f"{beton.name(i)}: its bytes differ from the checksum of {samples_path(beton.path).name}")
+        contents.append((hashlib.sha256(encoded.data).digest(), line.encode() if line is not None else b""))
+        if line is not None and zlib.crc32(encoded.data) != line.crc32:
+            faults.append(f"{beton.name(i)}: its bytes differ from the checksum of {sidecar}")
+        elif line is not None and line.label != beton.labels[i]:
+            faults.append(f"{beton.name(i)}: its label is {beton.labels[i]}, in {sidecar} {line.label}")
         elif beton.modes[i] == ImageMode.JPG:
             fault = jpeg.fault(encoded, int(beton.heights[i]), int(beton.widths[i]))
             if fault is not None:
                 faults.append(f"{beton.name(i)}: {fault}")
-    return faults
+    return faults, contents

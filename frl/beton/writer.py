@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
-import tempfile
+import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,37 +17,17 @@ from typing import Any, Self
 import numpy as np
 
 from frl import __version__
-from frl.beton.layout import (
-    ALLOCATION,
-    FIELD,
-    HEADER,
-    MAX_PIXELS,
-    MAX_SIDE,
-    VERSION,
-    Field,
-    FieldType,
-    ImageMode,
-    align_up,
-    is_page_size,
-    metadata_start,
-    record_dtype,
-)
-from frl.beton.manifest import (
-    Manifest,
-    SampleLine,
-    fingerprint,
-    manifest_path,
-    rejects_path,
-    samples_path,
-    tsv_line,
-)
+from frl.beton.journal import Journal
+from frl.beton.layout import FIELD, HEADER, MAX_PIXELS, MAX_SIDE, VERSION, align_up, is_page_size
+from frl.beton.ledger import FIELDS, RECORD, RECORDS_START, Files, Ledger
+from frl.beton.manifest import Manifest, SampleLine, fingerprint, manifest_path, rejects_path, samples_path, tsv_line
 from frl.beton.partial import PartialFile, sync_folder
 from frl.errors import WriteError
 
-FIELDS = (Field(name="image", type_id=FieldType.IMAGE), Field(name="label", type_id=FieldType.INT))
-RECORD = record_dtype(FIELDS)
-BLOCK = 4096
 COPY_BYTES = 1 << 20
+
+COMMIT_SECONDS = 10.0
+"""Work that a kill may cost; more often, waiting for the disk would slow the writer."""
 
 
 class BetonWriter:
@@ -57,6 +37,9 @@ class BetonWriter:
     and renamed, the ``.beton`` last; when it ends with an exception they are removed, and a target that was there
     stays. After a kill at any moment the target is absent, the old one, or complete.
 
+    Long work can be resumed: give it a name, and call ``commit`` after each task. What was committed outlives a kill,
+    and any exception but that of a full disk. A writer of the same work then begins with it, after checking every byte.
+
     Args:
         path: the file to write.
         capacity: the most samples that will be appended; room for their metadata is kept free (24 bytes each).
@@ -64,6 +47,12 @@ class BetonWriter:
         labels: name of each label, for the manifest.
         settings: how the data set was made, for the manifest; JSON-ready.
         overwrite: whether an existing target is replaced.
+        work: names what is written, so that only the same work is resumed; None: nothing is.
+
+    Attributes:
+        samples, rejected: how many there are up to now.
+        done: tasks done up to now, by ``commit``; those of an earlier run included.
+        counts: what the caller counts, for the manifest; it survives with the committed work.
 
     Raises:
         WriteError: here, by ``append`` and at the end of the block: what could not be written, and why.
@@ -78,15 +67,17 @@ class BetonWriter:
         labels: Sequence[str] | None = None,
         settings: dict[str, Any] | None = None,
         overwrite: bool = False,
+        work: str | None = None,
     ) -> None:
         self.path = Path(path)
-        self.samples = 0
-        self.rejected = 0
+        self.done = 0
+        self.counts: Counter[str] = Counter()
         self._capacity = capacity
         self._page_size = page_size
         self._labels = tuple(labels) if labels is not None else None
         self._settings = settings or {}
         self._overwrite = overwrite
+        self._work = work
         if capacity < 1:
             raise WriteError(self.path, f"a capacity of {capacity} has no room for samples", "Give some images.")
         if not is_page_size(page_size):
@@ -94,31 +85,43 @@ class BetonWriter:
                 self.path, f"{page_size} bytes is no page size", "Use a power of two from 2097152 to 2147483648."
             )
         json.dumps(self._settings)  # Fails now rather than after hours of writing.
-        self._open_files = contextlib.ExitStack()
-        self._records = np.zeros(BLOCK, RECORD)
-        self._allocations = np.zeros(BLOCK, ALLOCATION)
-        self._lines_digest = hashlib.sha256()
-        self._first_reason = ""
+        self._position = align_up(RECORDS_START + capacity * RECORD.itemsize, page_size)
+        self._committed_at = time.monotonic()
+        self._files: list[PartialFile] = []
+        self._journal: Journal | None = None
+        self._disk_failed = False
+
+    @property
+    def samples(self) -> int:
+        """Samples appended up to now."""
+        return self._ledger.sums.samples
+
+    @property
+    def rejected(self) -> int:
+        """Images left out up to now."""
+        return self._ledger.sums.rejected
 
     def __enter__(self) -> Self:
         self._refuse_existing()
-        with self._errors(), contextlib.ExitStack() as stack:
-            self._beton = self._partial(stack, self.path)
-            self._lines = self._partial(stack, samples_path(self.path))
-            self._rejects = self._partial(stack, rejects_path(self.path))
-            self._manifest = self._partial(stack, manifest_path(self.path))
-            # Kept apart because the table must end the file; it has no name that could be left behind.
-            self._table = stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent, buffering=0))
-            self._position = align_up(metadata_start(len(FIELDS)) + self._capacity * RECORD.itemsize, self._page_size)
-            self._open_files = stack.pop_all()
+        try:
+            with self._errors():
+                self._open()
+        except BaseException as error:
+            self._let_go(error)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._open_files, self._errors():
-            if kind is None:
-                self._finish()
+        try:
+            if error is None:
+                with self._errors():
+                    self._finish()
+        except BaseException as failure:
+            self._let_go(failure)
+            raise
+        self._let_go(error)
 
     def append(self, encoded: bytes | memoryview, height: int, width: int, label: int, name: str) -> None:
         """Add one sample. A refused one leaves no trace, so the caller may go on.
@@ -137,25 +140,76 @@ class BetonWriter:
         start, stop = self._position, self._position + nbytes
         if start // self._page_size != (stop - 1) // self._page_size:
             start = align_up(start, self._page_size)
+        line = SampleLine(crc32=zlib.crc32(encoded), label=label, name=name)
         with self._errors():
             self._beton.write_at(encoded, start)
-            line = SampleLine(crc32=zlib.crc32(encoded), label=label, name=name).encode()
-            self._lines.append(line)
-            self._lines_digest.update(line)
-            row = self.samples % BLOCK
-            self._records[row] = ((ImageMode.JPG, width, height, start), label)
-            self._allocations[row] = (self.samples, start, nbytes)
+            self._ledger.add(encoded, start, height, width, line)
             self._position = start + nbytes
-            self.samples += 1
-            if row == BLOCK - 1:
-                self._flush_rows(BLOCK)
+
+    def append_page(self, page: np.ndarray, samples: Iterable[tuple[int, int, int, int, SampleLine]]) -> None:
+        """Add samples that lie on one page of another file of the same page size, by copying the page.
+
+        Args:
+            page: (n,) uint8, from its beginning to the end of its last image.
+            samples: offset in the page, size in bytes, height, width and line of each.
+
+        Raises:
+            WriteError: a sample does not fit into this file, or the disk took no more.
+        """
+        start = align_up(self._position, self._page_size)
+        with self._errors():
+            self._beton.write_at(page.data, start)
+            for offset, nbytes, height, width, line in samples:
+                self._check_sample(nbytes, height, width, line.label, line.name)
+                self._ledger.add(page[offset : offset + nbytes].data, start + offset, height, width, line)
+        self._position = start + len(page)
 
     def reject(self, name: str, reason: str) -> None:
         """Note an image that was left out, and why."""
-        self.rejected += 1
-        self._first_reason = self._first_reason or f"{name}: {reason}"
         with self._errors():
-            self._rejects.append(tsv_line(name, reason))
+            self._ledger.add_rejects(tsv_line(name, reason))
+
+    def copy_rejects(self, lines: bytes) -> None:
+        """Note images that were left out of another file, by whole lines of its sidecar."""
+        with self._errors():
+            self._ledger.add_rejects(lines)
+
+    def commit(self, done: int) -> None:
+        """Say that so many tasks are done with, so that a later run need not do them again.
+
+        Args:
+            done: tasks from the first on whose samples and rejects are all in the file.
+        """
+        self.done = done
+        if self._journal is not None and time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+            with self._errors():
+                self._ledger.flush()
+                for file in (self._beton, self._table, self._lines, self._rejects):
+                    file.sync()
+                self._journal.append(self._ledger.sums.entry(done, dict(self.counts)))
+            self._committed_at = time.monotonic()
+
+    def _open(self) -> None:
+        """Open the temporary files, and take over what can be resumed."""
+        keep = self._work is not None
+        self._beton = self._partial(self.path, keep)
+        self._lines = self._partial(samples_path(self.path), keep)
+        self._rejects = self._partial(rejects_path(self.path), keep)
+        # Kept apart until the end, for the table must end the file.
+        self._table = self._partial(self.path.with_name(self.path.name + ".table"), keep)
+        self._manifest = self._partial(manifest_path(self.path))
+        self._ledger = Ledger(Files(self._beton, self._table, self._lines, self._rejects), self._labels)
+        if self._work is None:
+            return
+        journal = self._journal = Journal(
+            self._partial(self.path.with_name(self.path.name + ".journal"), keep), self._work
+        )
+        journal.cut(self._ledger.restore(journal.entries))
+        sync_folder(self.path.parent)
+        if journal.entries:
+            self.done = journal.entries[-1].done
+            self.counts.update(journal.entries[-1].counts)
+            self._position = max(self._position, self._ledger.sums.data_stop)
 
     def _check_sample(self, nbytes: int, height: int, width: int, label: int, name: str) -> None:
         if self.samples == self._capacity:
@@ -180,27 +234,32 @@ class BetonWriter:
         except OSError as error:
             cause = f"could not be written ({error.strerror or error})"
             full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+            self._disk_failed = True
             remedy = "Free space or write to another disk." if full else "Check the folder and its permissions."
             raise WriteError(self.path, cause, f"{remedy} The temporary files were removed.") from error
 
-    @staticmethod
-    def _partial(stack: contextlib.ExitStack, final: Path) -> PartialFile:
-        file = PartialFile(final)
-        stack.callback(file.discard)
-        return file
+    def _let_go(self, error: BaseException | None) -> None:
+        """Remove the temporary files, or after an error keep those that can be resumed."""
+        resumable = error is not None and self._journal is not None and self._journal.entries
+        if error is None or not resumable or self._disk_failed:
+            for file in self._files:
+                file.discard()
+        else:
+            error.add_note(f"The same command goes on after the {resumable[-1].done:,} images that are done.")
+            for file in self._files:
+                file.close()
 
-    def _flush_rows(self, count: int) -> None:
-        """Write the newest ``count`` records and allocations."""
-        first = self.samples - count
-        offset = metadata_start(len(FIELDS)) + first * RECORD.itemsize
-        self._beton.write_at(self._records[:count].tobytes(), offset)
-        self._table.write(self._allocations[:count].tobytes())
+    def _partial(self, final: Path, keep: bool = False) -> PartialFile:
+        file = PartialFile(final, keep=keep)
+        self._files.append(file)
+        return file
 
     def _finish(self) -> None:
         if self.samples == 0:
+            first = self._rejects.read_at(COPY_BYTES, 0).split(b"\n")[0].decode(errors="replace") or "none"
             cause = "no image was good enough to be written"
-            raise WriteError(self.path, cause, f"First of {self.rejected} rejected: {self._first_reason or 'none'}.")
-        self._flush_rows(self.samples % BLOCK)
+            raise WriteError(self.path, cause, f"First of {self.rejected} rejected: {first.replace(chr(9), ': ')}.")
+        self._ledger.flush()
         table_start = self._position
         self._copy_table()
         self._write_head(table_start)
@@ -211,9 +270,8 @@ class BetonWriter:
         self._publish()
 
     def _copy_table(self) -> None:
-        self._table.seek(0)
-        while block := self._table.read(COPY_BYTES):
-            self._beton.append(block)
+        for offset in range(0, self._table.size, COPY_BYTES):
+            self._beton.append(self._table.read_at(COPY_BYTES, offset))
 
     def _write_head(self, table_start: int) -> None:
         header = np.array((VERSION, len(FIELDS), self._page_size, self.samples, table_start), HEADER)
@@ -224,16 +282,18 @@ class BetonWriter:
         self._beton.write_at(header.tobytes() + fields.tobytes(), 0)
 
     def _describe(self, table_start: int) -> Manifest:
-        records_stop = metadata_start(len(FIELDS)) + self.samples * RECORD.itemsize
+        records_stop = RECORDS_START + self.samples * RECORD.itemsize
         return Manifest(
             samples=self.samples,
             bytes=self._beton.size,
             fingerprint=fingerprint(self._beton.fileno(), [(0, records_stop), (table_start, self._beton.size)]),
-            samples_sha256=self._lines_digest.hexdigest(),
+            samples_sha256=self._ledger.sums.lines_digest.hexdigest(),
             rejected=self.rejected,
             identities=self._labels,
             settings=self._settings,
             writer=f"frl {__version__}",
+            content_sha256=self._ledger.sums.content.hexdigest(),
+            counts=dict(self.counts),
         )
 
     def _publish(self) -> None:

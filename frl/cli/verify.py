@@ -1,4 +1,4 @@
-"""``frl verify faces.beton [--deep]``."""
+"""``frl verify faces.beton [--deep] [--against faces.beton.json]``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class VerifyConfig:
     """The files to check."""
     deep: bool = False
     """Also compare checksums and decode every image."""
+    against: Path | None = None
+    """A manifest (.json) whose names, labels and images the files should have, whatever their layout."""
     workers: int = 0
     """Threads of a deep check; 0: one per core."""
 
@@ -25,7 +27,7 @@ class VerifyConfig:
 def main(arguments: list[str]) -> int:
     """Print the findings of each file; exit status 1 if any has a fault."""
     config = tyro.cli(VerifyConfig, args=arguments, prog="frl verify")
-    reports = [verify(path, deep=config.deep, workers=config.workers) for path in config.files]
+    reports = [verify(path, deep=config.deep, workers=config.workers, against=config.against) for path in config.files]
     for report in reports:
         print(
             f"{report.path}: {'sound' if report.ok else 'FAULTY'}, {report.samples:,} images, {report.nbytes:,} bytes"

@@ -1,0 +1,164 @@
+"""What a writer notes about its samples: metadata, allocation table and lines, with running checksums over them."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from frl.beton.journal import Entry
+from frl.beton.layout import ALLOCATION, Field, FieldType, ImageMode, metadata_start, record_dtype
+from frl.beton.manifest import ContentHash, SampleLine
+from frl.beton.partial import PartialFile
+
+FIELDS = (Field(name="image", type_id=FieldType.IMAGE), Field(name="label", type_id=FieldType.INT))
+RECORD = record_dtype(FIELDS)
+RECORDS_START = metadata_start(len(FIELDS))
+BLOCK = 4096
+
+
+class Files(NamedTuple):
+    """The unfinished files: pages with the metadata before them, the allocation table, and both kinds of lines."""
+
+    beton: PartialFile
+    table: PartialFile
+    lines: PartialFile
+    rejects: PartialFile
+
+
+@dataclass(kw_only=True)
+class Sums:
+    """How much was noted, and checksums over it; see ``Entry``.
+
+    Attributes:
+        data_stop: where the newest image ends in the file; 0 before the first.
+        lines_digest: of the lines about the samples.
+    """
+
+    content: ContentHash
+    samples: int = 0
+    rejected: int = 0
+    data_stop: int = 0
+    lines_size: int = 0
+    rejects_size: int = 0
+    records_crc: int = 0
+    allocations_crc: int = 0
+    rejects_crc: int = 0
+    lines_digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def copy(self) -> Sums:
+        """Sums that go on from here by themselves."""
+        return replace(self, content=self.content.copy(), lines_digest=self.lines_digest.copy())
+
+    def add_sample(self, encoded: bytes | memoryview, start: int, line: bytes) -> None:
+        """Take in an image, its place and its line."""
+        self.samples += 1
+        self.data_stop = start + len(encoded)
+        self.lines_size += len(line)
+        self.lines_digest.update(line)
+        self.content.add(hashlib.sha256(encoded).digest(), line)
+
+    def add_rows(self, records: bytes, allocations: bytes) -> None:
+        """Take in rows of the metadata and of the allocation table."""
+        self.records_crc = zlib.crc32(records, self.records_crc)
+        self.allocations_crc = zlib.crc32(allocations, self.allocations_crc)
+
+    def add_rejects(self, lines: bytes) -> None:
+        """Take in lines about images left out."""
+        self.rejected += lines.count(b"\n")
+        self.rejects_size += len(lines)
+        self.rejects_crc = zlib.crc32(lines, self.rejects_crc)
+
+    def entry(self, done: int, counts: dict[str, int]) -> Entry:
+        """What the journal says of this moment."""
+        return Entry(
+            done=done,
+            samples=self.samples,
+            rejected=self.rejected,
+            lines_size=self.lines_size,
+            rejects_size=self.rejects_size,
+            records_crc=self.records_crc,
+            allocations_crc=self.allocations_crc,
+            rejects_crc=self.rejects_crc,
+            content_sha256=self.content.hexdigest(),
+            counts=counts,
+        )
+
+
+class Ledger:
+    """Notes samples and rejects in the unfinished files, the rows of fixed size in blocks.
+
+    Args:
+        files: where to; empty, or left by an earlier run for ``restore``.
+        identities: name of each label, or None.
+    """
+
+    def __init__(self, files: Files, identities: tuple[str, ...] | None) -> None:
+        self.sums = Sums(content=ContentHash(identities))
+        self._files = files
+        self._records = np.zeros(BLOCK, RECORD)
+        self._allocations = np.zeros(BLOCK, ALLOCATION)
+        self._rows = 0
+
+    def add(self, encoded: bytes | memoryview, start: int, height: int, width: int, line: SampleLine) -> None:
+        """Note a sample whose image lies at ``start``."""
+        self._records[self._rows] = ((ImageMode.JPG, width, height, start), line.label)
+        self._allocations[self._rows] = (self.sums.samples, start, len(encoded))
+        self._rows += 1
+        text = line.encode()
+        self._files.lines.append(text)
+        self.sums.add_sample(encoded, start, text)
+        if self._rows == BLOCK:
+            self.flush()
+
+    def add_rejects(self, lines: bytes) -> None:
+        """Note images left out, by their lines."""
+        self._files.rejects.append(lines)
+        self.sums.add_rejects(lines)
+
+    def flush(self) -> None:
+        """Write the rows that are held back."""
+        records, allocations = self._records[: self._rows].tobytes(), self._allocations[: self._rows].tobytes()
+        first = self.sums.samples - self._rows
+        self._files.beton.write_at(records, RECORDS_START + first * RECORD.itemsize)
+        self._files.table.append(allocations)
+        self.sums.add_rows(records, allocations)
+        self._rows = 0
+
+    def restore(self, entries: list[Entry]) -> int:
+        """Take over what an earlier run noted, as far as every byte of it is as its journal says.
+
+        Returns:
+            how many of the entries hold; the files are cut to the last of these.
+        """
+        sound = 0
+        for entry in entries:
+            extended = _replay(self._files, self.sums, entry)
+            if extended is None:
+                break
+            self.sums, sound = extended, sound + 1
+        self._files.beton.truncate(self.sums.data_stop)
+        self._files.table.truncate(self.sums.samples * ALLOCATION.itemsize)
+        self._files.lines.truncate(self.sums.lines_size)
+        self._files.rejects.truncate(self.sums.rejects_size)
+        return sound
+
+
+def _replay(files: Files, before: Sums, entry: Entry) -> Sums | None:
+    """The sums at an entry, from the bytes in the files, or None if they are not those of the entry."""
+    sums = before.copy()
+    count, first = entry.samples - sums.samples, sums.samples
+    records = files.beton.read_at(count * RECORD.itemsize, RECORDS_START + first * RECORD.itemsize)
+    allocations = files.table.read_at(count * ALLOCATION.itemsize, first * ALLOCATION.itemsize)
+    sums.add_rows(records, allocations)
+    sums.add_rejects(files.rejects.read_at(entry.rejects_size - sums.rejects_size, sums.rejects_size))
+    if (sums.records_crc, sums.allocations_crc) != (entry.records_crc, entry.allocations_crc):
+        return None  # so that no size in the table has to be trusted
+    lines = files.lines.read_at(entry.lines_size - sums.lines_size, sums.lines_size).splitlines(keepends=True)
+    for row, line in zip(np.frombuffer(allocations, ALLOCATION).tolist(), lines, strict=False):
+        _, start, nbytes = row
+        sums.add_sample(files.beton.read_at(nbytes, start), start, line)
+    return sums if sums.entry(entry.done, entry.counts) == entry else None
