@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": Command("frl.cli.doctor", "say what is installed, what is missing and how to get it"),
     "synthesize": Command("frl.cli.synthesize", "draw synthetic faces with ground truth, as VGGFace2 folders"),
     "write": Command("writers.to_beton", "turn folders of faces into a .beton"),
+    "merge": Command("frl.cli.merge", "join the shards of a job array into one .beton"),
     "verify": Command("frl.cli.verify", "check a .beton, with --deep every image in it"),
     "preview": Command("frl.cli.preview", "a picture of images and the crops the network will see"),
     "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton; under torchrun on many GPUs"),

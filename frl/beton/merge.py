@@ -1,0 +1,162 @@
+"""Join the shards of one data set by copying their pages; every image is compared with its checksum on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from frl.beton.manifest import Manifest, SampleLines, manifest_path, rejects_path, samples_path
+from frl.beton.reader import Beton
+from frl.beton.shard import Shard
+from frl.beton.validation import FETCH_AGAIN
+from frl.beton.writer import BetonWriter
+from frl.errors import BetonError, ConfigError
+
+COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file to be joined with others."""
+
+    path: Path
+    shard: Shard
+    page_size: int
+    manifest: Manifest
+
+    @property
+    def recipe(self) -> dict[str, object]:
+        """What all parts of one data set have in common."""
+        settings = {key: value for key, value in self.manifest.settings.items() if key != "shard"}
+        return {"shards": self.shard.total, "page size": self.page_size, "writer": self.manifest.writer, **settings}
+
+
+def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Manifest:
+    """Write the samples of all shards into one file: the content of an unsharded run, in its order.
+
+    Memory is taken for the metadata of one shard at a time.
+
+    Args:
+        paths: the files that ``frl write --shard I/N`` wrote for I from 1 to N, in any order.
+        out: the file to write.
+        overwrite: whether an existing one is replaced.
+
+    Returns:
+        the manifest of the new file.
+
+    Raises:
+        BetonError: naming the shard that is damaged.
+        ConfigError: the files are not the shards of one data set.
+        WriteError: the file cannot be written.
+    """
+    parts = sorted(map(_open_part, paths), key=lambda part: part.shard.number)
+    _check_set(parts)
+    writer = BetonWriter(
+        out,
+        capacity=sum(part.manifest.samples for part in parts),
+        page_size=parts[0].page_size,
+        labels=parts[0].manifest.identities,
+        settings={**parts[0].manifest.settings, "shard": None},
+        overwrite=overwrite,
+    )
+    with writer:
+        for part in parts:
+            with Beton(part.path) as beton:
+                _copy_pages(beton, part.manifest, writer)
+            _copy_rejects(part, writer)
+            writer.counts.update(part.manifest.counts)
+    merged = Manifest.load(out)
+    assert merged is not None, "the writer has published it"
+    return merged
+
+
+def _open_part(path: Path) -> Part:
+    with Beton(path) as beton:
+        manifest = beton.manifest
+        if manifest is None:
+            _refuse(
+                path, f"there is no {manifest_path(path).name} beside it", "Copy it from where the shard was written"
+            )
+        if not manifest.settings.get("shard"):
+            raise ConfigError(path, "is no shard", "Merge what frl write --shard I/N wrote; give others to frl write.")
+        shard = Shard.parse(manifest.settings["shard"])
+        return Part(path=path, shard=shard, page_size=beton.page_size, manifest=manifest)
+
+
+def _check_set(parts: Sequence[Part]) -> None:
+    """Refuse what are not all the shards of one data set, each once."""
+    if not parts:
+        raise ConfigError("frl merge", "no shard was given", "Give all files of frl write --shard I/N.")
+    first = parts[0]
+    for before, part in zip(parts, parts[1:], strict=False):
+        if before.shard == part.shard:
+            raise ConfigError(part.path, f"is shard {part.shard}, as {before.path} is", "Give each shard once.")
+    for part in parts:
+        for key, value in part.recipe.items():
+            if first.recipe.get(key) != value:
+                cause = f"was written with {key} = {value}, {first.path} with {first.recipe.get(key)}"
+                raise ConfigError(part.path, cause, "Merge the shards of one command.")
+        if part.manifest.identities != first.manifest.identities:
+            cause = f"knows other identities than {first.path}"
+            raise ConfigError(part.path, cause, "Write all shards from the same, unchanged sources.")
+    missing = set(range(1, first.shard.total + 1)) - {part.shard.number for part in parts}
+    if missing:
+        numbers = ", ".join(map(str, sorted(missing)))
+        raise ConfigError("frl merge", f"of {first.shard.total} shards these are missing: {numbers}", "Give them all.")
+
+
+def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter) -> None:
+    """Copy a shard page by page, checking each image before it is noted."""
+    if (beton.pointers[1:] <= beton.pointers[:-1]).any():
+        _refuse(beton.path, "its images do not lie in the order of its samples: another program wrote it")
+    pages = beton.pointers // np.uint64(beton.page_size)
+    bounds = [0, *(np.flatnonzero(np.diff(pages)) + 1).tolist(), len(beton)]
+    lines = iter(_trusted_lines(beton, manifest))
+    for first, stop in zip(bounds, bounds[1:], strict=False):
+        start = int(pages[first]) * beton.page_size
+        page = beton.data[start : int(beton.pointers[stop - 1] + beton.nbytes[stop - 1])]
+        noted = list(islice(lines, stop - first))
+        for i, line in enumerate(noted, first):
+            if zlib.crc32(beton.encoded(i).data) != line.crc32:
+                _refuse(beton.path, f"{beton.name(i)}: its bytes differ from their checksum")
+            if line.label != beton.labels[i]:
+                _refuse(beton.path, f"{beton.name(i)}: its label is {beton.labels[i]}, in its line {line.label}")
+        columns = (beton.pointers - np.uint64(start), beton.nbytes, beton.heights, beton.widths)
+        writer.append_page(page, zip(*(column[first:stop].tolist() for column in columns), noted, strict=True))
+
+
+def _trusted_lines(beton: Beton, manifest: Manifest) -> SampleLines:
+    """The lines about the samples, whose digest the manifest holds."""
+    path = samples_path(beton.path)
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        _refuse(beton.path, f"{path.name} cannot be read ({error.strerror})")
+    if digest != manifest.samples_sha256:
+        _refuse(beton.path, f"{path.name} differs from the digest in {manifest_path(beton.path).name}")
+    return SampleLines(path)
+
+
+def _copy_rejects(part: Part, writer: BetonWriter) -> None:
+    path, before = rejects_path(part.path), writer.rejected
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(COPY_BYTES):
+                writer.copy_rejects(block)
+    except OSError as error:
+        _refuse(part.path, f"{path.name} cannot be read ({error.strerror})")
+    if writer.rejected - before != part.manifest.rejected:
+        found, stated = writer.rejected - before, part.manifest.rejected
+        _refuse(part.path, f"{path.name} has {found} lines, {manifest_path(part.path).name} states {stated}")
+
+
+def _refuse(path: Path, cause: str, remedy: str = FETCH_AGAIN) -> NoReturn:
+    raise BetonError(path, cause, f"{remedy}.")

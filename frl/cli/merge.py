@@ -1,0 +1,32 @@
+"""``frl merge shard*.beton --out faces.beton``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from frl.beton.merge import merge
+
+
+@dataclass(frozen=True)
+class MergeConfig:
+    """Join the shards that frl write --shard I/N wrote, by copying their pages and checking every checksum."""
+
+    shards: tyro.conf.Positional[tuple[Path, ...]]
+    """All shards, in any order."""
+    out: Path
+    """The .beton file to write."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+
+
+def main(arguments: list[str]) -> None:
+    """Join them, and say what came out."""
+    config = tyro.cli(MergeConfig, args=arguments, prog="frl merge")
+    manifest = merge(config.shards, config.out, overwrite=config.overwrite)
+    print(
+        f"{config.out}: {manifest.samples:,} images of {len(config.shards)} shards, {manifest.bytes / 1e6:,.1f} MB; "
+        f"{manifest.rejected:,} were rejected\ncontent {manifest.content_sha256}"
+    )

@@ -1,0 +1,202 @@
+"""Shards joined are what one writer would have written; a shard that is damaged, missing or foreign is named."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import struct
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from beton_samples import Sample, draw_sample
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from frl.beton import Beton, BetonWriter, verify
+from frl.beton.manifest import Manifest, rejects_path
+from frl.beton.merge import merge
+from frl.beton.shard import Shard
+from frl.errors import BetonError, ConfigError, FrlError, WriteError
+
+PAGE = 1 << 21
+LABELS = ["a", "b", "c"]
+
+
+def write(path: Path, samples: list[Sample], shard: str | None, padding: int = 0, **changed: object) -> Path:
+    """A shard; ``padding`` bytes behind each JPEG spread few samples over many pages."""
+    kept = {"seed": 0, "shard": shard, **changed}
+    with BetonWriter(path, capacity=len(samples) + 3, page_size=PAGE, labels=LABELS, settings=kept) as writer:
+        for sample in samples:
+            writer.append(sample.encoded + b"\0" * padding, *sample.arguments[1:])
+            writer.counts["passed"] += 1
+        writer.reject(f"{shard}.jpg", "it is empty")
+    return path
+
+
+def write_shards(folder: Path, samples: list[Sample], total: int, padding: int = 0) -> list[Path]:
+    shards = [Shard(number, total) for number in range(1, total + 1)]
+    return [write(folder / f"s{shard.number}.beton", list(shard.of(samples)), str(shard), padding) for shard in shards]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 20),
+    total=st.integers(1, 5),
+    padding=st.sampled_from([0, PAGE // 3, PAGE // 2]),
+    order=st.randoms(use_true_random=False),
+)
+def test_shards_joined_have_the_content_of_the_whole(
+    count: int, total: int, padding: int, order: random.Random
+) -> None:
+    samples = [draw_sample(i, 8 + i, 9, i % 4 - 1) for i in range(max(count, total))]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shards = write_shards(folder, samples, total, padding)
+        order.shuffle(shards)
+        merged = merge(shards, folder / "all.beton")
+        write(folder / "whole.beton", samples, None, padding)
+        whole = Manifest.load(folder / "whole.beton")
+        assert whole is not None
+        assert (merged.content_sha256, merged.samples_sha256) == (whole.content_sha256, whole.samples_sha256)
+        assert (merged.settings, merged.counts, merged.rejected) == (whole.settings, whole.counts, total)
+        rejects = [line.split("\t")[0] for line in rejects_path(folder / "all.beton").read_text().splitlines()]
+        assert rejects == [f"{i}/{total}.jpg" for i in range(1, total + 1)]
+        report = verify(folder / "all.beton", deep=True, against=folder / "whole.beton.json")
+        assert report.ok, report.faults
+        with Beton(folder / "all.beton") as beton:
+            for i, sample in enumerate(samples):
+                assert beton.encoded(i).tobytes() == sample.encoded + b"\0" * padding
+                assert (beton.heights[i], beton.widths[i], beton.labels[i]) == sample.arguments[1:4]
+
+
+def test_stock_ffcv_reads_a_joined_file(ffcv: ModuleType, tmp_path: Path) -> None:
+    samples = [draw_sample(i, 24, 32, i % 3) for i in range(10)]
+    merge(write_shards(tmp_path, samples, 3, padding=PAGE // 2), tmp_path / "all.beton")
+    reader = ffcv.reader.Reader(str(tmp_path / "all.beton"))
+    data = np.fromfile(tmp_path / "all.beton", np.uint8)
+    assert (reader.num_samples, reader.page_size) == (10, PAGE)
+    for i, sample in enumerate(samples):
+        image, label = reader.metadata[i]
+        entry = reader.alloc_table[i]
+        assert (entry["sample_id"], entry["ptr"], label) == (i, image["data_ptr"], sample.label)
+        assert data[entry["ptr"] :][: entry["size"]].tobytes().startswith(sample.encoded)
+
+
+def test_pages_are_copied_and_memory_stays_flat(tmp_path: Path) -> None:
+    samples = [draw_sample(i, 24, 32, 0) for i in range(24)]
+    shards = write_shards(tmp_path, samples, 2, padding=PAGE - 4096)  # a page each, 24 MB a shard
+    merged = merge(shards, tmp_path / "all.beton")
+    with Beton(tmp_path / "all.beton") as all_, Beton(shards[1]) as second:
+        assert (all_.pointers % PAGE)[12:].tolist() == (second.pointers % PAGE).tolist()
+    assert merged.bytes < 26 * PAGE
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_shard_is_named_or_means_nothing(tmp_path: Path, data: st.DataObject) -> None:
+    """Any byte of any file of a shard flipped, or any end cut off."""
+    samples = [draw_sample(i, 24, 32, i % 3) for i in range(6)]
+    with tempfile.TemporaryDirectory(dir=tmp_path) as name:
+        shards = write_shards(Path(name), samples, 2)
+        suffix = data.draw(st.sampled_from(["", ".json", ".samples.tsv", ".rejects.tsv"]))
+        victim = shards[1].with_name(shards[1].name + suffix)
+        whole = bytearray(victim.read_bytes())
+        if data.draw(st.booleans(), label="cut"):
+            os.truncate(victim, data.draw(st.integers(0, len(whole) - 1)))
+        else:
+            regions = [(0, len(whole))] if suffix else [(0, 2200), (PAGE, len(whole))]
+            start, stop = data.draw(st.sampled_from(regions))
+            whole[data.draw(st.integers(start, stop - 1))] ^= data.draw(st.integers(1, 255))
+            victim.write_bytes(whole)
+        try:
+            merged = merge(shards, Path(name) / "all.beton")
+        except FrlError as error:
+            # A manifest that changed into another valid one makes the shards differ: either may be the odd one.
+            assert "s2.beton" in str(error)
+            assert not list(Path(name).glob("*all.beton*"))
+        else:
+            assert suffix in ("", ".json", ".rejects.tsv")
+            assert verify(Path(name) / "all.beton", deep=True).ok
+            with Beton(Path(name) / "all.beton") as beton:
+                assert [beton.encoded(i).tobytes() for i in range(6)] == [sample.encoded for sample in samples]
+            assert merged.samples == 6
+
+
+def test_one_flipped_byte_names_shard_and_sample(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [draw_sample(i) for i in range(6)], 2)
+    with Beton(shards[1]) as beton:
+        place = int(beton.pointers[1]) + 200
+    with open(shards[1], "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(BetonError, match=r"s2.beton: sample 1 \(n-00001/0004.jpg\): its bytes differ"):
+        merge(shards, tmp_path / "all.beton")
+    assert not (tmp_path / "all.beton").exists()
+
+
+def test_what_is_no_set_of_shards_is_refused(tmp_path: Path) -> None:
+    samples = [draw_sample(i) for i in range(9)]
+    one, two, three = write_shards(tmp_path, samples, 3)
+    out = tmp_path / "all.beton"
+    with pytest.raises(ConfigError, match="of 3 shards these are missing: 2"):
+        merge([one, three], out)
+    with pytest.raises(ConfigError, match="s1.beton: is shard 1/3, as .*s1.beton is"):
+        merge([one, two, three, one], out)
+    with pytest.raises(ConfigError, match="no shard was given"):
+        merge([], out)
+    with pytest.raises(ConfigError, match="whole.beton: is no shard"):
+        merge([one, two, write(tmp_path / "whole.beton", samples, None)], out)
+    with pytest.raises(ConfigError, match="other.beton: was written with seed = 1, .*s1.beton with 0"):
+        merge([one, two, write(tmp_path / "other.beton", samples, "3/3", seed=1)], out)
+    with pytest.raises(ConfigError, match="four.beton: was written with shards = 4"):
+        merge([one, two, three, write(tmp_path / "four.beton", samples, "4/4")], out)
+    (tmp_path / "s2.beton.json").unlink()
+    with pytest.raises(BetonError, match="s2.beton: there is no s2.beton.json"):
+        merge([one, two, three], out)
+    assert not out.exists()
+
+
+def test_a_full_disk_leaves_nothing_and_an_existing_file_stays(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [draw_sample(i) for i in range(9)], 3, padding=PAGE // 2)
+    before = set(os.listdir(tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * PAGE, limits[1]))
+    try:
+        with pytest.raises(WriteError, match="all.beton.*File too large"):
+            merge(shards, tmp_path / "all.beton")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert set(os.listdir(tmp_path)) == before
+    (tmp_path / "all.beton").write_text("precious")
+    with pytest.raises(WriteError, match="exists already"):
+        merge(shards, tmp_path / "all.beton")
+    merge(shards, tmp_path / "all.beton", overwrite=True)
+    assert verify(tmp_path / "all.beton", deep=True).ok
+
+
+@given(count=st.integers(0, 1000), total=st.integers(1, 50))
+def test_shards_in_a_row_are_the_whole(count: int, total: int) -> None:
+    parts = [Shard(number, total).of(range(count)) for number in range(1, total + 1)]
+    assert [thing for part in parts for thing in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", ""])
+def test_impossible_shards(text: str) -> None:
+    with pytest.raises(ConfigError, match="--shard"):
+        Shard.parse(text)
+
+
+def test_the_table_of_a_joined_file_is_in_order(tmp_path: Path) -> None:
+    merge(write_shards(tmp_path, [draw_sample(i) for i in range(7)], 3), tmp_path / "all.beton")
+    data = (tmp_path / "all.beton").read_bytes()
+    table = struct.unpack_from("<Q", data, 16)[0]
+    entries = [struct.unpack_from("<QQQ", data, at) for at in range(table, len(data), 24)]
+    assert [entry[0] for entry in entries] == list(range(7))
+    assert [entry[1] for entry in entries] == sorted(entry[1] for entry in entries)
