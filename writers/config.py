@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.errors import ConfigError
 from writers.crop import CropSpec
@@ -33,6 +35,8 @@ class WriteConfig:
     """Seeds the shuffle."""
     limit: int | None = None
     """Use only so many images, drawn by the seed."""
+    shard: str | None = None
+    """Write only the I-th of N parts, as I/N: 1/8 to 8/8, say, in a job array. frl merge joins them."""
     workers: int = 0
     """Processes that read, cut and encode; 0: one per core."""
     max_rejects: int | None = None
@@ -60,6 +64,7 @@ def validate(config: WriteConfig) -> None:
     require(1 <= config.quality <= 95, "quality", f"{config.quality} is not in 1 to 95", "Use e.g. 90.")
     require(config.margin >= 0, "margin", "it is negative", "Use e.g. 0.3.")
     require(config.limit is None or config.limit > 0, "limit", "there is nothing to write", "Use at least 1.")
+    Shard.parse(config.shard)
     require(config.workers >= 0, "workers", "it is negative", "Use 0 for one per core.")
     require(config.max_rejects is None or config.max_rejects >= 0, "max-rejects", "it is negative", "Use 0 for none.")
     require(config.max_megapixels > 0, "max-megapixels", "it is not positive", "Use e.g. 100.")
@@ -75,9 +80,15 @@ def crop_spec(config: WriteConfig) -> CropSpec:
     )
 
 
-def settings(config: WriteConfig) -> dict[str, object]:
-    """What the manifest keeps: whatever shapes the content of the file."""
+def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
+    """What the manifest keeps: whatever shapes the content of the file.
+
+    Args:
+        config: the options.
+        names: what each source is called in the names of its samples, in the order of the options.
+    """
     kept = as_dict(config)
+    kept["sources"] = dict(zip(names, config.sources, strict=True))
     for option in ("out", "workers", "overwrite", "max_rejects"):
         del kept[option]
     return kept

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from frl import __version__
 from frl.errors import SourceError
 from writers.config import WriteConfig
 from writers.sources import Candidate, Source
@@ -81,7 +82,15 @@ def refuse_namesakes(items: list[Item]) -> None:
             items[i] = items[i]._replace(candidate=again, identity=None)
 
 
-def label_identities(items: list[Item]) -> dict[str, int]:
+def label_identities(items: Sequence[Item]) -> dict[str, int]:
     """The label of each identity, counted in sorted order."""
     identities = {item.identity for item in items if item.identity is not None}
     return {identity: label for label, identity in enumerate(sorted(identities))}
+
+
+def name_work(items: Sequence[Item], labels: dict[str, int], settings: dict[str, object]) -> str:
+    """A name for the work of writing these items, so that a run resumes what was begun by the same command only."""
+    digest = hashlib.sha256(repr((__version__, settings, list(labels))).encode(errors="surrogateescape"))
+    for item in items:
+        digest.update(repr(item).encode(errors="surrogateescape"))
+    return digest.hexdigest()

@@ -6,18 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What became of the images."""
+    """What became of the images.
+
+    Attributes:
+        begun: images that an earlier run had done with.
+        seconds: that this run took.
+    """
 
     out: Path
     identities: int
     boxes: int
-    passed: int = 0
-    encoded: int = 0
-    rejected: int = 0
-    nbytes: int = 0
-    seconds: float = 0.0
+    passed: int
+    encoded: int
+    rejected: int
+    begun: int
+    nbytes: int
+    seconds: float
 
     @property
     def written(self) -> int:
@@ -35,6 +41,6 @@ class Summary:
             f"{self.out}: {self.written:,} images of {self.identities:,} identities, {self.nbytes / 1e6:,.1f} MB\n"
             f"read {self.read:,} = written {self.written:,} + rejected {self.rejected:,}{rejects}\n"
             f"passed through {self.passed:,}, encoded anew {self.encoded:,}; with a face box {self.boxes:,}\n"
-            f"{self.seconds:.1f} s, {self.read / self.seconds:,.0f} images/s\n"
+            f"{self.seconds:.1f} s, {(self.read - self.begun) / self.seconds:,.0f} images/s\n"
             f"Next: frl verify {self.out} --deep"
         )

@@ -1,7 +1,8 @@
 """Write folders of face images into one .beton file.
 
 Every image becomes a square, upright RGB JPEG of at most --size pixels; a JPEG that is that already keeps its bytes.
-What cannot be used is listed with its reason beside the file. The file appears under its name only when it is complete.
+What cannot be used is listed with its reason beside the file. The file appears under its name only when it is complete;
+after a kill, the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import tyro
 from tqdm import tqdm
 
 from frl.beton import BetonWriter
-from frl.errors import FrlError, WriteError
+from frl.beton.shard import Shard
+from frl.errors import FrlError, SourceError, WriteError
 from writers.config import WriteConfig, crop_spec, settings, validate
 from writers.flow import prepare_all, start_pool
-from writers.items import Item, choose, label_identities
+from writers.items import Item, choose, label_identities, name_work
 from writers.sources import Reject, help_on_kinds, open_sources
 from writers.summary import Summary
 
@@ -33,27 +35,50 @@ def write(config: WriteConfig) -> Summary:
     validate(config)
     start = time.monotonic()
     sources = open_sources(config.sources, config.boxes)
-    items = choose(sources, config)
-    labels = label_identities(items)
-    summary = Summary(out=config.out, identities=len(labels), boxes=sum(i.candidate.box is not None for i in items))
+    chosen = choose(sources, config)
+    labels = label_identities(chosen)  # of all shards, so that they agree
+    items = Shard.parse(config.shard).of(chosen)
+    if not items:
+        raise SourceError(
+            f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
+        )
+    kept = settings(config, sources)
     file = BetonWriter(
-        config.out, capacity=len(items), labels=list(labels), settings=settings(config), overwrite=config.overwrite
+        config.out,
+        capacity=len(items),
+        labels=list(labels),
+        settings=kept,
+        overwrite=config.overwrite,
+        work=name_work(items, labels, kept),
     )
     with file, start_pool(sources, crop_spec(config), config.workers) as pool:
-        outcomes = tqdm(prepare_all(items, sources, pool, config.out), total=len(items), unit="img", disable=None)
-        for item, outcome in zip(items, outcomes, strict=True):
+        begun = file.done
+        if begun:
+            print(f"{config.out}: going on after the {begun:,} images that are done", file=sys.stderr)
+        rest = items[begun:]
+        results = prepare_all(rest, sources, pool, config.out)
+        outcomes = tqdm(results, initial=begun, total=len(items), unit="img", disable=None)
+        for done, (item, outcome) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
+            file.counts["boxes"] += item.candidate.box is not None
             if isinstance(outcome, Reject):
                 file.reject(item.name, str(outcome))
-                summary.rejected += 1
-                refuse_excess(summary.rejected, config.max_rejects, item, outcome)
+                refuse_excess(file.rejected, config.max_rejects, item, outcome)
             else:
                 label = -1 if item.identity is None else labels[item.identity]
                 file.append(outcome.data, outcome.height, outcome.width, label, item.name)
-                summary.passed += outcome.untouched
-                summary.encoded += not outcome.untouched
-    summary.nbytes = config.out.stat().st_size
-    summary.seconds = time.monotonic() - start
-    return summary
+                file.counts["passed" if outcome.untouched else "encoded"] += 1
+            file.commit(done)
+    return Summary(
+        out=config.out,
+        identities=len(labels),
+        boxes=file.counts["boxes"],
+        passed=file.counts["passed"],
+        encoded=file.counts["encoded"],
+        rejected=file.rejected,
+        begun=begun,
+        nbytes=config.out.stat().st_size,
+        seconds=time.monotonic() - start,
+    )
 
 
 def refuse_excess(rejected: int, allowed: int | None, item: Item, reject: Reject) -> None:
@@ -77,12 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = tyro.cli(WriteConfig, args=arguments, prog="frl write", description=description)
     try:
         print(write(config))
-    except FrlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
+    except (FrlError, KeyboardInterrupt) as stop:
+        interrupted = isinstance(stop, KeyboardInterrupt)
+        print("interrupted; the file is not there" if interrupted else f"error: {stop}", file=sys.stderr)
+        for note in getattr(stop, "__notes__", ()):
+            print(note, file=sys.stderr)
+        return 130 if interrupted else 1
     return 0
 
 
