@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from frl import __version__
 from frl.errors import SourceError
 from writers.config import WriteConfig
 from writers.sources import Candidate, Source
@@ -90,7 +89,7 @@ def label_identities(items: Sequence[Item]) -> dict[str, int]:
 
 def name_work(items: Sequence[Item], labels: dict[str, int], settings: dict[str, object]) -> str:
     """A name for the work of writing these items, so that a run resumes what was begun by the same command only."""
-    digest = hashlib.sha256(repr((__version__, settings, list(labels))).encode(errors="surrogateescape"))
+    digest = hashlib.sha256(repr((settings, list(labels))).encode(errors="surrogateescape"))
     for item in items:
         digest.update(repr(item).encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -201,9 +201,8 @@ class BetonWriter:
         self._ledger = Ledger(Files(self._beton, self._table, self._lines, self._rejects), self._labels)
         if self._work is None:
             return
-        journal = self._journal = Journal(
-            self._partial(self.path.with_name(self.path.name + ".journal"), keep), self._work
-        )
+        file = self._partial(self.path.with_name(self.path.name + ".journal"), keep)
+        journal = self._journal = Journal(file, f"{__version__} {self._work}")
         journal.cut(self._ledger.restore(journal.entries))
         sync_folder(self.path.parent)
         if journal.entries:
