@@ -11,6 +11,7 @@ from frl.distributed import World, world
 from frl.environment import device_name
 from frl.evaluate import knn_accuracy
 from frl.evaluate.gallery import Probed, extract_gallery
+from frl.lock import run_lock
 from frl.presets import PRESETS, preset
 from frl.swav import build_objective
 from frl.train import Probe, train, uses_bf16
@@ -43,7 +44,7 @@ def run(config: RunConfig, recipe: str) -> None:
         FrlError: whatever is wrong, in a line.
     """
     validate(config)
-    with world(config.device) as place:
+    with world(config.device) as place, run_lock(config.out, enabled=place.is_main):
         if place.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
