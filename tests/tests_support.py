@@ -1,17 +1,24 @@
-"""Running a function on several gloo ranks, as torchrun would, with an end to every wait."""
+"""Processes of their own for tests: alone, or as gloo ranks as torchrun would start them; every wait has an end.
+
+They are forked from a server that has imported the program once (see ``conftest.py``), not started from nothing: that
+takes seconds each.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
+import sys
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 
 def _free_port() -> int:
@@ -20,9 +27,44 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _rank_main(rank: int, world: int, port: int, function: Callable[..., Any], arguments: tuple, queue: Any) -> None:
+def _join_torchrun(rank: int, world: int, port: int) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(world))
     os.environ.update(LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
+
+
+def _logged(log: Path, place: tuple[int, int, int] | None, function: Callable[..., Any], arguments: tuple) -> None:
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1), os.dup2(output, 2)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+    if place is not None:
+        _join_torchrun(*place)
+    function(*arguments)
+
+
+def start(function: Callable[..., Any], *arguments: Any, log: Path) -> ForkServerProcess:
+    """A process that runs ``function(*arguments)`` and writes what it prints to the end of ``log``."""
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_logged, args=(log, None, function, arguments), daemon=True
+    )
+    process.start()
+    return process
+
+
+def start_ranks(function: Callable[..., Any], world: int, *arguments: Any, log: Path) -> list[ForkServerProcess]:
+    """``world`` processes that each run ``function(*arguments)`` in torchrun's environment, printing to ``log``."""
+    context = multiprocessing.get_context("forkserver")
+    port = _free_port()
+    ranks = [
+        context.Process(target=_logged, args=(log, (rank, world, port), function, arguments), daemon=True)
+        for rank in range(world)
+    ]
+    for process in ranks:
+        process.start()
+    return ranks
+
+
+def _rank_main(rank: int, world: int, port: int, function: Callable[..., Any], arguments: tuple, queue: Any) -> None:
+    _join_torchrun(rank, world, port)
     torch.set_num_threads(1)
     try:
         dist.init_process_group("gloo", timeout=timedelta(seconds=40))
@@ -41,7 +83,7 @@ def _plain(value: Any) -> Any:
 
 def run_ranks(function: Callable[..., Any], world: int, *arguments: Any) -> list[Any]:
     """``[function(rank, world, *arguments) for every rank]``, each rank a process of one gloo group."""
-    context = mp.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     queue = context.Queue()
     port = _free_port()
     ranks = [

@@ -1,8 +1,7 @@
-"""A training run small enough for a test, on a loader that needs no files: ``python tiny_run.py OUT [STEP_DELAY]``."""
+"""A training run small enough for a test, on a loader that needs no files."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -81,10 +80,11 @@ def run(config: RunConfig, *, delay: float = 0.0, identical: bool = False) -> No
         train(config, loader, build_objective(config, len(loader), place), world=place)
 
 
+def run_in(out: Path, delay: float = 0.0) -> None:
+    """The test's run in folder ``out``."""
+    run(replace(CONFIG, out=out), delay=delay)
+
+
 def watchful(config: RunConfig, action: str) -> RunConfig:
     """``config`` with an alarm that loses patience within a test."""
     return replace(config, health=HealthConfig(action=action, patience_steps=6), log_every_steps=1)
-
-
-if __name__ == "__main__":
-    run(replace(CONFIG, out=Path(sys.argv[1])), delay=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)

@@ -2,9 +2,6 @@
 
 import math
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import run_ranks
-from tiny_run import CONFIG, run, watchful
+from tests_support import run_ranks, start
+from tiny_run import CONFIG, run, run_in, watchful
 
 from frl import checkpoint
 from frl.errors import CheckpointError, TrainingError
 from frl.logbook import read_metrics
 
-SCRIPT = Path(__file__).parents[1] / "tiny_run.py"
 LAST_STEP = 15
 
 
@@ -47,10 +43,16 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def run_to_the_end(out: Path) -> int | None:
+    process = start(run_in, out, log=out / "log")
+    process.join(100)
+    return process.exitcode
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("uninterrupted")
-    subprocess.run([sys.executable, SCRIPT, out], check=True, timeout=100)
+    assert run_to_the_end(out) == 0
     return out
 
 
@@ -72,24 +74,25 @@ def test_killed_at_random_steps_it_ends_bitwise_equal(uninterrupted, tmp_path):
     moments = random.Random(0)
     for _ in range(10):
         before = newest(tmp_path)
-        process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, "0.02"], stderr=subprocess.DEVNULL)
-        wait_until(lambda: newest(tmp_path) != before or process.poll() is not None)  # noqa: B023
+        process = start(run_in, tmp_path, 0.02, log=tmp_path / "log")
+        wait_until(lambda: newest(tmp_path) != before or process.exitcode is not None)  # noqa: B023
         time.sleep(moments.uniform(0, 0.1))
         process.kill()
-        process.wait(10)
-    subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, timeout=100, stderr=subprocess.DEVNULL)
+        process.join(10)
+    assert run_to_the_end(tmp_path) == 0
     assert_same_state(final_state(uninterrupted), final_state(tmp_path))
     steps = [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")]
     assert steps == sorted(set(steps)), "no step is logged twice"
 
 
 def test_sigterm_saves_and_the_next_run_goes_on_exactly(uninterrupted, tmp_path):
-    process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, "0.2"], stderr=subprocess.DEVNULL)
+    process = start(run_in, tmp_path, 0.2, log=tmp_path / "log")
     wait_until(lambda: newest(tmp_path) is not None)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    process.terminate()
+    process.join(20)
+    assert process.exitcode == 0
     assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] < LAST_STEP
-    subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, timeout=100, stderr=subprocess.DEVNULL)
+    assert run_to_the_end(tmp_path) == 0
     assert_same_state(final_state(uninterrupted), final_state(tmp_path))
 
 
