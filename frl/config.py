@@ -11,6 +11,8 @@ import tyro
 
 from frl.errors import ConfigError
 
+EngineName = Literal["ffcv", "dali", "torch"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CropSpec:
@@ -77,10 +79,10 @@ class DataConfig:
     that exceed half of it."""
     page_window: int = 64
     """Pages (8 MiB each, unless the writer was told otherwise) whose samples are mixed in page order."""
-    engine: Literal["ffcv", "torch"] = "ffcv"
-    """Loader: ffcv's native decoder on threads, or a plain PyTorch DataLoader. Same samples, same crops."""
+    engine: EngineName = "ffcv"
+    """Loader: ffcv's decoder on threads, NVIDIA's DALI, or a plain PyTorch DataLoader. Same samples, same crops."""
     workers: int = 0
-    """Decoding threads (ffcv) or processes (torch) per GPU; 0: the cores of this machine shared by its ranks."""
+    """Decoding threads (ffcv, dali) or processes (torch) per GPU; 0: the cores of this machine shared by its ranks."""
     prefetch: int = 3
     """Batches decoded ahead of the step."""
     on_broken: Literal["raise", "replace"] = "raise"

@@ -56,6 +56,23 @@ class DecodedBatch:
         return replace(self, images=self.images.pin_memory())
 
 
+@dataclass(frozen=True, kw_only=True)
+class CroppedBatch:
+    """Crops that an engine made while loading, in buffers of their own; only the normalisation is left to do.
+
+    Attributes:
+        crops: one contiguous ``(count * B, size, size, 3)`` uint8 buffer per crop size, crop-major.
+        samples: ``(B,)`` int64, indices into the data set.
+        labels: ``(B,)`` int64, -1 where unknown.
+        broken: samples of this batch that failed to decode and were replaced.
+    """
+
+    crops: list[torch.Tensor]
+    samples: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    broken: int = 0
+
+
 class Engine(Protocol):
     """Decodes the requested steps, in their order, some of them ahead."""
 

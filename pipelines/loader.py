@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from frl.batch import Batch
 from frl.config import AugmentConfig, DataConfig
 from frl.distributed import agreed
-from frl.errors import ConfigError
+from frl.errors import ConfigError, LoaderError
 from pipelines.augment import HostMultiCrop
 from pipelines.augment_gpu import MultiCrop
 from pipelines.beton_set import BetonSet, EncodedImages
@@ -32,14 +32,26 @@ def open_engine(images: EncodedImages, data: DataConfig, device: torch.device) -
     Raises:
         LoaderError: if the engine is not installed.
     """
+    workers = data.workers or default_workers()
+    if data.engine == "dali":
+        return dali_engine()(images, workers=workers, ahead=data.prefetch, on_broken=data.on_broken, device=device)
     engine: type[FFCVImages] | type[TorchImages] = FFCVImages if data.engine == "ffcv" else TorchImages
-    return engine(
-        images,
-        workers=data.workers or default_workers(),
-        ahead=data.prefetch,
-        on_broken=data.on_broken,
-        pin=device.type == "cuda",
-    )
+    pin = device.type == "cuda"
+    return engine(images, workers=workers, ahead=data.prefetch, on_broken=data.on_broken, pin=pin)
+
+
+def dali_engine() -> Callable[..., Engine]:
+    """The class of the DALI engine, whose module imports DALI.
+
+    Raises:
+        LoaderError: if DALI is not installed.
+    """
+    try:
+        from pipelines.dali_loader import DALIImages
+    except ImportError as error:
+        remedy = "Run pip install nvidia-dali-cuda130==2.4.0, or use --data.engine ffcv."
+        raise LoaderError("nvidia.dali", f"it is not installed ({error})", remedy) from error
+    return DALIImages
 
 
 def to_device(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from frl.batch import Batch
 from frl.beton import Beton
-from frl.config import AugmentConfig, DataConfig
+from frl.config import AugmentConfig, DataConfig, EngineName
 from pipelines.augment import Resize
 from pipelines.decoded import Request
 from pipelines.loader import open_engine, to_device
@@ -43,7 +42,7 @@ class WholeImages:
         device: torch.device,
         augment: AugmentConfig,
         limit: int | None = None,
-        engine: Literal["ffcv", "torch"] = "ffcv",
+        engine: EngineName = "ffcv",
     ) -> None:
         self.beton = Beton(path)
         self.engine = open_engine(self.beton, DataConfig(data=(path,), engine=engine), device)

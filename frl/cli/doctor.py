@@ -32,9 +32,12 @@ PARTS = (
     Part("torchvision", "the networks", "bash scripts/setup.sh"),
     Part("opencv-python", "writing .beton files", "bash scripts/setup.sh"),
     Part("ffcv", "the fast loader (--engine torch works without)", "bash scripts/setup.sh"),
+    Part("nvidia-dali-cuda130", "the DALI loader (--data.engine dali)", "pip install nvidia-dali-cuda130==2.4.0"),
     Part("tensorboard", "the logs", "bash scripts/setup.sh"),
     Part("timm", "checks of the optimiser", "pip install timm"),
 )
+
+OPTIONAL = ("ffcv", "nvidia-dali-cuda130", "timm")
 
 
 def main(arguments: list[str]) -> int:
@@ -43,14 +46,14 @@ def main(arguments: list[str]) -> int:
     print(f"frl {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
     missing = [part for part in PARTS if not _report(part)]
     print(_accelerators())
-    return int(any(part.package not in ("timm", "ffcv") for part in missing))
+    return int(any(part.package not in OPTIONAL for part in missing))
 
 
 def _report(part: Part) -> bool:
     try:
-        print(f"  {part.package:<14} {importlib.metadata.version(part.package):<14} {part.purpose}")
+        print(f"  {part.package:<20} {importlib.metadata.version(part.package):<14} {part.purpose}")
     except importlib.metadata.PackageNotFoundError:
-        print(f"  {part.package:<14} {'missing':<14} {part.purpose}: {part.remedy}")
+        print(f"  {part.package:<20} {'missing':<14} {part.purpose}: {part.remedy}")
         return False
     return True
 

@@ -11,7 +11,7 @@ from typing import Literal
 import tyro
 from torch import nn
 
-from frl.config import AugmentConfig
+from frl.config import AugmentConfig, EngineName
 from frl.distributed import pick_device
 from frl.errors import ConfigError
 from frl.evaluate import (
@@ -79,7 +79,7 @@ class Knn(Networks):
     """Of the weights of their votes: the smaller, the more the nearest count."""
     limit: int = 20000
     """Images used at most."""
-    engine: Literal["ffcv", "torch"] = "ffcv"
+    engine: EngineName = "ffcv"
     """What decodes the images: ffcv's native decoder on threads, or PIL in worker processes."""
 
 

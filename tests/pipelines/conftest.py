@@ -1,5 +1,6 @@
 """Small data sets for the tests of the pipelines."""
 
+import importlib.util
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,11 @@ from PIL import Image
 from frl.beton import BetonWriter
 
 WriteBeton = Callable[..., Path]
+
+
+def has_dali() -> bool:
+    """Whether NVIDIA's DALI is installed, without importing it."""
+    return importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

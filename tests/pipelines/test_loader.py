@@ -20,10 +20,11 @@ from frl.config import AugmentConfig, CropSpec, DataConfig
 from frl.errors import BetonError, ConfigError
 from pipelines.loader import MultiCropLoader, make_loader
 from pipelines.whole_images import WholeImages
-from tests.pipelines.conftest import picture
+from tests.pipelines.conftest import has_dali, picture
 
 ENGINES = [
     pytest.param("ffcv", marks=pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")),
+    pytest.param("dali", marks=pytest.mark.skipif(not has_dali(), reason="no DALI")),
     "torch",
 ]
 RECIPE = AugmentConfig(
