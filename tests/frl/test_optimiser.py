@@ -77,3 +77,27 @@ def test_a_parameter_without_gradient_keeps_weight_and_momentum():
     optimiser.step()
     assert torch.equal(weight, before[0])
     assert torch.equal(optimiser.state[weight]["momentum_buffer"], before[1])
+
+
+@pytest.mark.parametrize("trust", [0.001, 0.0])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
+def test_a_step_that_is_not_finite_changes_nothing(poison, trust):
+    weights = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.full((2, 2), 2.0))]
+    optimiser = LarcSGD(weights, lr=0.5, weight_decay=0.1, trust=trust)
+
+    def step(bad: bool) -> None:
+        for weight in weights:
+            weight.grad = torch.full_like(weight, 0.3)
+        if bad:
+            weights[1].grad[0, 1] = poison
+        optimiser.step()
+
+    step(bad=False)
+    assert optimiser.finite
+    before = [(w.detach().clone(), optimiser.state[w]["momentum_buffer"].clone()) for w in weights]
+    step(bad=True)
+    assert not optimiser.finite
+    for weight, (value, momentum) in zip(weights, before, strict=True):
+        assert torch.equal(weight, value) and torch.equal(optimiser.state[weight]["momentum_buffer"], momentum)
+    step(bad=False)
+    assert optimiser.finite and all((w != value).all() for w, (value, _) in zip(weights, before, strict=True))
