@@ -88,5 +88,5 @@ def _replace(
 
 
 def _broken(beton: EncodedImages, sample: int, error: Undecodable) -> LoaderError:
-    remedy = f"Check {beton.path} with frl verify --deep, or go on without such samples: --data.on-broken replace."
+    remedy = f"Check {beton.path} with frl verify --deep, or go on without such samples: --on-broken replace."
     return LoaderError(beton.name(sample), str(error), remedy)

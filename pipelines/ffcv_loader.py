@@ -24,7 +24,7 @@ from pipelines.jpeg import frame_size
 from pipelines.prefetch import prefetch
 from pipelines.threads import Threads
 
-INSTALL = "Run bash scripts/setup.sh (it builds ffcv 1.0.2), or use --data.engine torch."
+INSTALL = "Run bash scripts/setup.sh (it builds ffcv 1.0.2), or use --engine torch."
 
 
 class FFCVImages:

@@ -49,7 +49,7 @@ def dali_engine() -> Callable[..., Engine]:
     try:
         from pipelines.dali_loader import DALIImages
     except ImportError as error:
-        remedy = "Run pip install nvidia-dali-cuda130==2.4.0, or use --data.engine ffcv."
+        remedy = "Run pip install nvidia-dali-cuda130==2.4.0, or use --engine ffcv."
         raise LoaderError("nvidia.dali", f"it is not installed ({error})", remedy) from error
     return DALIImages
 

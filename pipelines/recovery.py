@@ -80,7 +80,7 @@ class Recovery:
         """The sample that stands in for the broken one at ``position``."""
         broken = self.beton.name(int(request.wanted[position]))
         if self.on_broken == "raise":
-            remedy = f"Check {self.beton.path} with frl verify --deep, or go on without: --data.on-broken replace."
+            remedy = f"Check {self.beton.path} with frl verify --deep, or go on without: --on-broken replace."
             raise LoaderError(broken, str(error), remedy) from error
         for candidate in request.successors(position):
             try:

@@ -60,7 +60,7 @@ class TorchImages:
                     raise batch
                 yield batch
         except RuntimeError as error:  # the DataLoader's word for a dead or silent worker
-            remedy = "Look for the kernel's out-of-memory killer (dmesg), use fewer --data.workers, then resume."
+            remedy = "Look for the kernel's out-of-memory killer (dmesg), use fewer --workers, then resume."
             raise LoaderError("a decoding process", str(error), remedy) from error
 
     def close(self) -> None:

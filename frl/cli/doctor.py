@@ -32,12 +32,14 @@ PARTS = (
     Part("torchvision", "the networks", "bash scripts/setup.sh"),
     Part("opencv-python", "writing .beton files", "bash scripts/setup.sh"),
     Part("ffcv", "the fast loader (--engine torch works without)", "bash scripts/setup.sh"),
-    Part("nvidia-dali-cuda130", "the DALI loader (--data.engine dali)", "pip install nvidia-dali-cuda130==2.4.0"),
+    Part("nvidia-dali-cuda130", "the DALI loader (--engine dali)", "pip install nvidia-dali-cuda130==2.4.0"),
     Part("tensorboard", "the logs", "bash scripts/setup.sh"),
+    Part("safetensors", "exports of that format", "pip install safetensors"),
+    Part("onnxscript", "exports to ONNX", "pip install onnx onnxscript"),
     Part("timm", "checks of the optimiser", "pip install timm"),
 )
 
-OPTIONAL = ("ffcv", "nvidia-dali-cuda130", "timm")
+OPTIONAL = ("ffcv", "nvidia-dali-cuda130", "safetensors", "onnxscript", "timm")
 
 
 def main(arguments: list[str]) -> int:

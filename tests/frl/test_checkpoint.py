@@ -4,12 +4,12 @@ import os
 import pickle
 import resource
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from tests_support import start
 
 from frl import checkpoint
 from frl.errors import CheckpointError
@@ -25,33 +25,61 @@ def test_round_trip(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "a.pt"]
 
 
-SAVER = """
-import sys, torch
-from pathlib import Path
-from frl import checkpoint
-folder = Path(sys.argv[1])
-print("ready", flush=True)
-for step in range(1, 10**6):
+def state_of(step: int) -> dict:
     tensor = torch.full((300_000,), float(step))
-    checkpoint.save(checkpoint.path_of(folder, step), {"step": step, "model": {"w": tensor}, "queue": tensor * 2})
-    checkpoint.prune(folder, 2)
-"""
+    return {"step": step, "model": {"w": tensor}, "queue": tensor * 2}
+
+
+def assert_of_one_step(state: dict) -> None:
+    assert (state["model"]["w"] == state["step"]).all()
+    assert (state["queue"] == 2 * state["step"]).all()
+
+
+def save_for_ever(folder: Path) -> None:
+    for step in range(1, 10**6):
+        checkpoint.save(checkpoint.path_of(folder, step), state_of(step))
+        checkpoint.prune(folder, 2)
 
 
 def test_killed_while_saving_there_is_always_a_sound_one(tmp_path):
     """Fault T1: SIGKILL at ten moments of a saving loop; what remains loads, and all its parts are of one step."""
-    checkpoint.save(
-        checkpoint.path_of(tmp_path, 0), {"step": 0, "model": {"w": torch.zeros(1)}, "queue": torch.zeros(1)}
-    )
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(checkpoint.path_of(folder, 0), state_of(0))
     for attempt in range(10):
-        process = subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)], stdout=subprocess.PIPE)
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.003 + 0.017 * attempt)
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-        newest = checkpoint.load_newest(tmp_path)
-        assert (newest["model"]["w"] == newest["step"]).all()
-        assert (newest["queue"] == 2 * newest["step"]).all()
+        process = start(save_for_ever, folder, log=tmp_path / "log")
+        time.sleep(0.05 + 0.017 * attempt)
+        process.kill()
+        process.join(10)
+        assert_of_one_step(checkpoint.load_newest(folder))
+
+
+def save_and_die(folder: Path, call: str, when: str) -> None:
+    original = getattr(os, call)
+
+    def deadly(*arguments: object) -> object:
+        if when == "after":
+            original(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(os, call, deadly)
+    checkpoint.save(checkpoint.path_of(folder, 2), state_of(2))
+
+
+@pytest.mark.parametrize(
+    ("call", "when", "left"), [("fsync", "before", 1), ("fsync", "after", 1), ("replace", "after", 2)]
+)
+def test_killed_after_write_sync_or_rename(tmp_path, call, when, left):
+    """Fault T1 at its three places; the next save works, whatever the killed one left."""
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(checkpoint.path_of(folder, 1), state_of(1))
+    process = start(save_and_die, folder, call, when, log=tmp_path / "log")
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    newest = checkpoint.load_newest(folder)
+    assert newest["step"] == left
+    assert_of_one_step(newest)
+    checkpoint.save(checkpoint.path_of(folder, 3), state_of(3))
+    assert checkpoint.load_newest(folder)["step"] == 3
 
 
 def test_disk_full_is_an_error_and_leaves_the_earlier_one(tmp_path):

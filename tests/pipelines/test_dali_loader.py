@@ -87,7 +87,7 @@ class TestDecoding:
     def test_raw_images_are_refused(self, tmp_path, write_beton):
         beton = Beton(write_beton(SIZES))
         beton.modes = np.ones_like(beton.modes)
-        with pytest.raises(LoaderError, match="raw images.*--data.engine ffcv"):
+        with pytest.raises(LoaderError, match="raw images.*--engine ffcv"):
             DALIImages(beton, workers=1, device=CPU)
 
     def test_without_dali_the_error_names_the_command(self, write_beton, monkeypatch):

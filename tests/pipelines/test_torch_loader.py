@@ -110,7 +110,7 @@ def test_a_killed_worker_reaches_the_caller(tiny_beton, monkeypatch):
 
     monkeypatch.setattr(beton, "encoded", die)
     began = time.monotonic()
-    with pytest.raises(LoaderError, match="a decoding process.*--data.workers"):
+    with pytest.raises(LoaderError, match="a decoding process.*--workers"):
         list(TorchImages(beton, workers=1).batches(requests(23, 4)))
     assert time.monotonic() - began < 10
 
