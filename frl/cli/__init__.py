@@ -24,6 +24,8 @@ COMMANDS = {
     "write": Command("writers.to_beton", "turn folders of faces into a .beton"),
     "merge": Command("frl.cli.merge", "join the shards of a job array into one .beton"),
     "verify": Command("frl.cli.verify", "check a .beton, with --deep every image in it"),
+    "extract": Command("frl.cli.extract", "turn a .beton back into a folder of images"),
+    "split": Command("frl.cli.split", "part the people of a .beton: some to train on, some to probe with"),
     "preview": Command("frl.cli.preview", "a picture of images and the crops the network will see"),
     "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton; under torchrun on many GPUs"),
     "export": Command("frl.cli.export", "turn a checkpoint into weights for torchvision or the published snippet"),

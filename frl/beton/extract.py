@@ -1,0 +1,115 @@
+"""Turn a ``.beton`` back into a folder of images."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+
+from frl.beton.partial import sync_folder
+from frl.beton.reader import Beton
+from frl.beton.samples import StoredSample, identity_name, stored_samples
+from frl.errors import WriteError
+
+MAX_NAME_BYTES = 200
+"""Of a file's or folder's name; file systems take 255."""
+
+
+def extract(beton: Beton, target: Path) -> int:
+    """Write every image into ``target``, one folder per identity; those without identity directly into it.
+
+    JPEGs keep their bytes; raw pixels become PNGs. The names come from the file's sidecar, which need not be trusted:
+    whatever they are, nothing is written outside. Where two names are the same, the second gets its number as well. The
+    folder appears when it is complete.
+
+    Returns:
+        the number of images.
+
+    Raises:
+        BetonError: an image is not what was written.
+        WriteError: the folder holds something already, or cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise WriteError(target, "exists already", "Give the name of a folder that is new or empty.")
+    count = 0
+    try:
+        with _partial_folder(target) as folder:
+            folders = _identity_folders(beton, folder)
+            for sample in stored_samples(beton):
+                _write(folders[max(sample.label, -1)], sample)
+                count += 1
+    except OSError as error:
+        cause = f"could not be written ({error.strerror or error})"
+        raise WriteError(target, cause, "Free space, or check the folder; the temporary one was removed.") from error
+    return count
+
+
+@contextmanager
+def _partial_folder(target: Path) -> Iterator[Path]:
+    """A folder beside ``target`` that takes its name at the end, and goes when the block fails; one left over goes too.
+
+    Raises:
+        BlockingIOError: another process is writing it.
+    """
+    folder = target.with_name(f".{target.name}.partial")
+    folder.mkdir(exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for old in folder.iterdir():
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        try:
+            yield folder
+            os.fsync(lock)
+            folder.rename(target)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        sync_folder(target.parent)
+    finally:
+        os.close(lock)
+
+
+def _identity_folders(beton: Beton, target: Path) -> dict[int, Path]:
+    """Make a folder for each identity, by label; the source's name in front goes where all have the same."""
+    labels = np.unique(beton.labels[beton.labels >= 0]).tolist()
+    names = [identity_name(beton, label) or "" for label in labels]
+    prefixes = {name.rpartition("/")[0] for name in names}
+    prefix = f"{prefixes.pop()}/" if len(prefixes) == 1 else ""
+    folders = {-1: target}
+    for label, name in zip(labels, names, strict=True):
+        folders[label] = _free(target / safe_name(name.removeprefix(prefix)), label)
+        folders[label].mkdir()
+    return folders
+
+
+def _write(folder: Path, sample: StoredSample) -> None:
+    stem = safe_name(PurePosixPath(sample.name.replace("\\", "/")).stem)
+    suffix, data = (".png", _as_png(sample)) if sample.raw else (".jpg", sample.encoded.data)
+    _free(folder / f"{stem}{suffix}", sample.index).write_bytes(data)
+
+
+def _free(path: Path, number: int) -> Path:
+    """The path, or where it is taken, one with the number at the end."""
+    while path.exists():
+        path = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return path
+
+
+def safe_name(text: str) -> str:
+    """One name of a file or folder, neither hidden nor special: letters, digits and ``_-+@=#,.`` and spaces stay."""
+    plain = re.sub(r"[^\w\-+@=#,. ]", "_", text).lstrip(". ").rstrip(". ")
+    cut = plain.encode("utf-8", "replace")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+    return cut or "_"
+
+
+def _as_png(sample: StoredSample) -> bytes:
+    pixels = sample.encoded.reshape(sample.height, sample.width, 3)
+    return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()

@@ -1,0 +1,88 @@
+"""The samples of a ``.beton`` one after the other, each compared with its checksum before it is handed out."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+import numpy as np
+
+from frl.beton.layout import ImageMode
+from frl.beton.manifest import SampleLine, SampleLines, samples_path
+from frl.beton.reader import Beton
+from frl.beton.validation import FETCH_AGAIN
+from frl.errors import BetonError
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """One sample.
+
+    Attributes:
+        index: its number in the file.
+        encoded: (n,) uint8, the JPEG, or raw RGB pixels if ``raw``; a view into the mapped file.
+        height, width: in pixels.
+        label: index of its identity, -1 where unknown.
+        identity: the name of the identity: the label's number where the writer left no names; None where unknown.
+        name: where it came from: its number where the writer left no name.
+        raw: whether ``encoded`` are pixels, as stock ffcv may store them.
+    """
+
+    index: int
+    encoded: np.ndarray
+    height: int
+    width: int
+    label: int
+    identity: str | None
+    name: str
+    raw: bool
+
+
+def stored_samples(beton: Beton) -> Iterator[StoredSample]:
+    """All samples in order.
+
+    Raises:
+        BetonError: naming the sample whose bytes are not those that were written, or the sidecar that is damaged.
+    """
+    for index, line in zip(range(len(beton)), _lines(beton), strict=False):
+        encoded, label = beton.encoded(index), int(beton.labels[index])
+        if line is not None and zlib.crc32(encoded.data) != line.crc32:
+            cause = f"{beton.name(index)}: its bytes differ from the checksum of {samples_path(beton.path).name}"
+            raise BetonError(beton.path, cause, f"{FETCH_AGAIN}.")
+        yield StoredSample(
+            index=index,
+            encoded=encoded,
+            height=int(beton.heights[index]),
+            width=int(beton.widths[index]),
+            label=label,
+            identity=identity_name(beton, label),
+            name=f"{index:08d}" if line is None else line.name,
+            raw=beton.modes[index] == ImageMode.RAW,
+        )
+
+
+def identity_name(beton: Beton, label: int) -> str | None:
+    """Who it is, as ``StoredSample.identity``."""
+    identities = beton.manifest.identities if beton.manifest is not None else None
+    if label < 0:
+        return None
+    return identities[label] if identities is not None and label < len(identities) else str(label)
+
+
+def _lines(beton: Beton) -> Iterator[SampleLine | None]:
+    """The line of each sample, or None where the file has no manifest, as those of stock ffcv."""
+    if beton.manifest is None:
+        yield from repeat(None, len(beton))
+        return
+    sidecar = samples_path(beton.path)
+    try:
+        lines = iter(SampleLines(sidecar))
+        for index in range(len(beton)):
+            if (line := next(lines, None)) is None:
+                raise ValueError(f"{index} lines for {len(beton)} samples")
+            yield line
+    except (OSError, ValueError) as error:
+        remedy = f"Restore it, or delete {beton.path.name}.json to do without names and checksums."
+        raise BetonError(sidecar, f"is missing or damaged ({error})", remedy) from error

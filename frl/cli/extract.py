@@ -1,0 +1,28 @@
+"""``frl extract faces.beton --out FOLDER``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from frl.beton import Beton
+from frl.beton.extract import extract
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """Write the images of a .beton into a folder again, the JPEGs byte for byte, in one folder per identity."""
+
+    data: tyro.conf.Positional[Path]
+    """A .beton file."""
+    out: Path
+    """The folder to write, new or empty."""
+
+
+def main(arguments: list[str]) -> None:
+    """Write them, and say how many."""
+    config = tyro.cli(ExtractConfig, args=arguments, prog="frl extract")
+    with Beton(config.data) as beton:
+        print(f"{config.out}: {extract(beton, config.out):,} images")
