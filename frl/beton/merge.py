@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from types import TracebackType
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -41,7 +42,8 @@ class Part:
 def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Manifest:
     """Write the samples of all shards into one file: the content of an unsharded run, in its order.
 
-    Memory is taken for the metadata of one shard at a time.
+    Where the shards were written without copies of one image, copies of the same bytes in different shards are left out
+    too, all but the first. Memory is taken for the metadata of one shard at a time.
 
     Args:
         paths: the files that ``frl write --shard I/N`` wrote for I from 1 to N, in any order.
@@ -66,10 +68,10 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Manif
         settings={**parts[0].manifest.settings, "shard": None},
         overwrite=overwrite,
     )
-    with writer:
+    with writer, _Originals(parts[0].manifest.settings) as originals:
         for part in parts:
             with Beton(part.path) as beton:
-                _copy_pages(beton, part.manifest, writer)
+                _copy_pages(beton, part.manifest, writer, originals)
             _copy_rejects(part, writer)
             writer.counts.update(part.manifest.counts)
     merged = Manifest.load(out)
@@ -112,7 +114,41 @@ def _check_set(parts: Sequence[Part]) -> None:
         raise ConfigError("frl merge", f"of {first.shard.total} shards these are missing: {numbers}", "Give them all.")
 
 
-def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter) -> None:
+class _Originals:
+    """The images copied so far, in a temporary database, so that memory does not grow with them.
+
+    Args:
+        settings: how the shards were made; they say whether copies are left out at all.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._wanted = settings.get("curate", {}).get("dedupe", "none") != "none"
+
+    def __enter__(self) -> Self:
+        self._images = sqlite3.connect("", isolation_level=None)
+        for setting in ("journal_mode = OFF", "synchronous = OFF"):
+            self._images.execute(f"PRAGMA {setting}")
+        self._images.execute("CREATE TABLE images (digest BLOB PRIMARY KEY, name TEXT) WITHOUT ROWID")
+        self._images.execute("BEGIN")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._images.close()
+
+    def find(self, encoded: np.ndarray, name: str) -> str | None:
+        """The name of the image that ``encoded`` is a copy of; None: it is the first of its kind, and noted."""
+        if not self._wanted:
+            return None
+        digest = hashlib.blake2b(encoded.data, digest_size=16).digest()
+        found = self._images.execute("SELECT name FROM images WHERE digest = ?", [digest]).fetchone()
+        if found is None:
+            self._images.execute("INSERT INTO images VALUES (?, ?)", [digest, name])
+        return found[0] if found else None
+
+
+def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals: _Originals) -> None:
     """Copy a shard page by page, checking each image before it is noted."""
     if (beton.pointers[1:] <= beton.pointers[:-1]).any():
         _refuse(beton.path, "its images do not lie in the order of its samples: another program wrote it")
@@ -122,14 +158,22 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter) -> None:
     for first, stop in zip(bounds, bounds[1:], strict=False):
         start = int(pages[first]) * beton.page_size
         page = beton.data[start : int(beton.pointers[stop - 1] + beton.nbytes[stop - 1])]
-        noted = list(islice(lines, stop - first))
-        for i, line in enumerate(noted, first):
-            if zlib.crc32(beton.encoded(i).data) != line.crc32:
+        kept = []
+        for i in range(first, stop):
+            if (line := next(lines, None)) is None:
+                _refuse(beton.path, f"{samples_path(beton.path).name} has {i} lines for {len(beton)} samples")
+            encoded = beton.encoded(i)
+            if zlib.crc32(encoded.data) != line.crc32:
                 _refuse(beton.path, f"{beton.name(i)}: its bytes differ from their checksum")
             if line.label != beton.labels[i]:
                 _refuse(beton.path, f"{beton.name(i)}: its label is {beton.labels[i]}, in its line {line.label}")
-        columns = (beton.pointers - np.uint64(start), beton.nbytes, beton.heights, beton.widths)
-        writer.append_page(page, zip(*(column[first:stop].tolist() for column in columns), noted, strict=True))
+            if original := originals.find(encoded, line.name):
+                writer.reject(line.name, f"the same bytes as {original}")
+            else:
+                offset = int(beton.pointers[i]) - start
+                kept.append((offset, len(encoded), int(beton.heights[i]), int(beton.widths[i]), line))
+        if kept:
+            writer.append_page(page, kept)
 
 
 def _trusted_lines(beton: Beton, manifest: Manifest) -> SampleLines:

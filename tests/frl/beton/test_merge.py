@@ -73,6 +73,33 @@ def test_shards_joined_have_the_content_of_the_whole(
                 assert (beton.heights[i], beton.widths[i], beton.labels[i]) == sample.arguments[1:4]
 
 
+@settings(max_examples=15, deadline=None)
+@given(pictures=st.lists(st.integers(0, 5), min_size=3, max_size=12), total=st.integers(1, 3))
+def test_copies_in_different_shards_are_left_out_where_copies_were_not_wanted(pictures: list[int], total: int) -> None:
+    """Each shard leaves out its own copies, as frl write does; joined, they are what one run would have kept."""
+    rows = [(draw_sample(picture, 8, 9), f"{i}.jpg") for i, picture in enumerate(pictures)]
+    unique = {"dedupe": "exact"}
+
+    def kept(part: list) -> list[Sample]:
+        firsts = {sample.encoded: Sample(*sample.arguments[:4], name) for sample, name in reversed(part)}
+        return [firsts[sample.encoded] for sample, name in part if firsts[sample.encoded].name == name]
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shards = [Shard(number, total) for number in range(1, total + 1)]
+        paths = [
+            write(folder / f"s{shard.number}.beton", kept(list(shard.of(rows))), str(shard), curate=unique)
+            for shard in shards
+        ]
+        merged = merge(paths, folder / "all.beton")
+        whole = Manifest.load(write(folder / "whole.beton", kept(rows), None, curate=unique))
+        assert whole is not None and merged.content_sha256 == whole.content_sha256
+        assert verify(folder / "all.beton", deep=True).ok
+        dropped = sum(len(kept(list(shard.of(rows)))) for shard in shards) - len(kept(rows))
+        assert merged.rejected == total + dropped
+        assert rejects_path(folder / "all.beton").read_text().count("the same bytes as") == dropped
+
+
 def test_stock_ffcv_reads_a_joined_file(ffcv: ModuleType, tmp_path: Path) -> None:
     samples = [draw_sample(i, 24, 32, i % 3) for i in range(10)]
     merge(write_shards(tmp_path, samples, 3, padding=PAGE // 2), tmp_path / "all.beton")
