@@ -31,6 +31,9 @@ class WriteConfig:
     """CSV of face boxes: NAME_ID (path without suffix), X, Y, W, H. VGGFace2's loose_bb_*.csv are found without."""
     margin: float = 0.3
     """Share of a box's longer side added around it. Images without a box are cut to their central square."""
+    licence: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Under which licence or consent the images are used, for the data card: one TEXT for all sources, or SOURCE=TEXT
+    for each (repeat the option), SOURCE as it was given."""
     seed: int = 0
     """Seeds the shuffle."""
     limit: int | None = None
@@ -65,6 +68,7 @@ def validate(config: WriteConfig) -> None:
     require(config.margin >= 0, "margin", "it is negative", "Use e.g. 0.3.")
     require(config.limit is None or config.limit > 0, "limit", "there is nothing to write", "Use at least 1.")
     Shard.parse(config.shard)
+    licences(config)
     require(config.workers >= 0, "workers", "it is negative", "Use 0 for one per core.")
     require(config.max_rejects is None or config.max_rejects >= 0, "max-rejects", "it is negative", "Use 0 for none.")
     require(config.max_megapixels > 0, "max-megapixels", "it is not positive", "Use e.g. 100.")
@@ -88,7 +92,30 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
         names: what each source is called in the names of its samples, in the order of the options.
     """
     kept = as_dict(config)
-    kept["sources"] = dict(zip(names, config.sources, strict=True))
-    for option in ("out", "workers", "overwrite", "max_rejects"):
+    for option in ("out", "workers", "overwrite", "max_rejects", "licence"):
         del kept[option]
+    stated = licences(config)
+    kept["licences"] = {
+        name: stated[source] for name, source in zip(names, config.sources, strict=True) if source in stated
+    }
+    kept["sources"] = dict(zip(names, config.sources, strict=True))
     return kept
+
+
+def licences(config: WriteConfig) -> dict[str, str]:
+    """The licence of each source for which one is stated, by the source as it was given.
+
+    Raises:
+        ConfigError: if one is stated for what is no source, or twice.
+    """
+    stated: dict[str, str] = {}
+    for text in config.licence:
+        source, equals, licence = text.partition("=")
+        named = [source] if equals else list(config.sources)
+        if equals and source not in config.sources:
+            raise ConfigError("--licence", f"{source!r} is none of the sources", "Give TEXT, or SOURCE=TEXT.")
+        for name in named:
+            if name in stated:
+                raise ConfigError("--licence", f"two are stated for {name}", "Give one for all, or one for each.")
+            stated[name] = licence if equals else text
+    return stated

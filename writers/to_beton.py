@@ -15,6 +15,7 @@ import tyro
 from tqdm import tqdm
 
 from frl.beton import BetonWriter
+from frl.beton.card import leave_card
 from frl.beton.shard import Shard
 from frl.errors import FrlError, SourceError, WriteError
 from writers.config import WriteConfig, crop_spec, settings, validate
@@ -68,6 +69,8 @@ def write(config: WriteConfig) -> Summary:
                 file.append(outcome.data, outcome.height, outcome.width, label, item.name)
                 file.counts["passed" if outcome.untouched else "encoded"] += 1
             file.commit(done)
+    if complaint := leave_card(config.out):
+        print(complaint, file=sys.stderr)
     return Summary(
         out=config.out,
         identities=len(labels),

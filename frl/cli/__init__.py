@@ -23,6 +23,7 @@ COMMANDS = {
     "synthesize": Command("frl.cli.synthesize", "draw synthetic faces with ground truth, as VGGFace2 folders"),
     "write": Command("writers.to_beton", "turn folders of faces into a .beton"),
     "merge": Command("frl.cli.merge", "join the shards of a job array into one .beton"),
+    "info": Command("frl.cli.info", "say what is inside a .beton, and how it was made"),
     "verify": Command("frl.cli.verify", "check a .beton, with --deep every image in it"),
     "extract": Command("frl.cli.extract", "turn a .beton back into a folder of images"),
     "split": Command("frl.cli.split", "part the people of a .beton: some to train on, some to probe with"),

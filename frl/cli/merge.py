@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from frl.beton.card import leave_card
 from frl.beton.merge import merge
 
 
@@ -26,6 +28,8 @@ def main(arguments: list[str]) -> None:
     """Join them, and say what came out."""
     config = tyro.cli(MergeConfig, args=arguments, prog="frl merge")
     manifest = merge(config.shards, config.out, overwrite=config.overwrite)
+    if complaint := leave_card(config.out):
+        print(complaint, file=sys.stderr)
     print(
         f"{config.out}: {manifest.samples:,} images of {len(config.shards)} shards, {manifest.bytes / 1e6:,.1f} MB; "
         f"{manifest.rejected:,} were rejected\ncontent {manifest.content_sha256}"

@@ -107,4 +107,4 @@ def test_killed_again_and_again_it_comes_to_the_same_content(people: Path, tmp_p
     manifest = Manifest.load(out)
     assert manifest is not None and manifest.content_sha256 == quiet.content_sha256
     assert manifest.counts == quiet.counts
-    assert len(list(out.parent.iterdir())) == 4
+    assert len(list(out.parent.iterdir())) == 6

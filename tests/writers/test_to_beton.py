@@ -198,7 +198,7 @@ def test_a_command_killed_at_any_moment_leaves_a_whole_file_or_none(tmp_path: Pa
     assert verify(out, deep=True).ok
     assert {path.name for path in out.parent.iterdir()} == {
         out.name,
-        *(f"{out.name}.{kind}" for kind in ("json", "samples.tsv", "rejects.tsv")),
+        *(f"{out.name}.{kind}" for kind in ("json", "samples.tsv", "rejects.tsv", "md", "png")),
     }
 
 

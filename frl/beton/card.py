@@ -1,0 +1,178 @@
+"""The data card beside a ``.beton``: what is in it, where it came from, and under which terms, for people to read."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from frl.beton.facts import Facts, gather
+from frl.beton.reader import Beton
+from frl.errors import FrlError
+
+SHOWN_KINDS = 20
+"""Kinds of reject in the table."""
+
+
+def card_path(beton: Path) -> Path:
+    """Where the card of a ``.beton`` lies."""
+    return beton.with_name(beton.name + ".md")
+
+
+def picture_path(beton: Path) -> Path:
+    """Where the picture of the card lies."""
+    return beton.with_name(beton.name + ".png")
+
+
+def write_card(facts: Facts) -> Path:
+    """Write the card and its picture; whole or not at all, over older ones.
+
+    Returns:
+        the path of the card.
+
+    Raises:
+        OSError: they cannot be written.
+        ImportError: matplotlib is not installed.
+    """
+    picture, card = picture_path(facts.path), card_path(facts.path)
+    _replace(picture, _draw(facts))
+    _replace(card, card_text(facts).encode("utf-8", "replace"))
+    return card
+
+
+def leave_card(path: Path) -> str | None:
+    """Write the card of a file that has just been written.
+
+    Returns:
+        None, or what to tell the user: the file is whole without its card, so nothing is raised.
+    """
+    try:
+        with Beton(path) as beton:
+            write_card(gather(beton))
+    except (FrlError, OSError, ImportError) as error:
+        return f"{card_path(path)}: the data card could not be written ({error}). frl info --card {path} does it later."
+    return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def card_text(facts: Facts) -> str:
+    """The card in Markdown."""
+    licences = facts.settings.get("licences") or {}
+    lines = [
+        f"# {facts.path.name}",
+        "",
+        f"{facts.samples:,} face images, {facts.nbytes / 1e6:,.1f} MB. {_people(facts)}",
+        "",
+        "## Sources and licences",
+        "",
+        "Faces are personal data: whoever uses this file answers for the licence and the consent of each image.",
+        "",
+        _table(
+            ("source", "given as", "images", "licence, as stated by the writer"),
+            [
+                (name, given, f"{facts.per_source.get(name, 0):,}", licences.get(name, "**not stated**"))
+                for name, given in facts.sources.items()
+            ],
+        ),
+        "",
+        "## Images",
+        "",
+        f"The longer side has {facts.sides.min()} to {facts.sides.max()} pixels, median {np.median(facts.sides):g}.",
+        "",
+        f"![Sizes, and images per identity]({picture_path(facts.path).name})",
+        "",
+        "## Left out",
+        "",
+        _rejects(facts),
+        "",
+        "## How it was made",
+        "",
+        _made(facts),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _people(facts: Facts) -> str:
+    counts = facts.per_identity
+    unknown = f"{facts.unknown:,} images have no identity." if facts.unknown else ""
+    if not len(counts):
+        return "No image has an identity."
+    spread = f"{counts.min():,} to {counts.max():,} images each, median {np.median(counts):g}"
+    return f"{len(counts):,} identities with {spread}. {unknown}".rstrip()
+
+
+def _rejects(facts: Facts) -> str:
+    if not facts.rejects:
+        return "Nothing that was looked at was left out."
+    shown = list(facts.rejects.items())[:SHOWN_KINDS]
+    rows = [(kind, f"{count:,}") for kind, count in shown]
+    if rest := facts.rejected - sum(count for _, count in shown):
+        rows.append(("other reasons", f"{rest:,}"))
+    where = f"{facts.rejected:,} images or faces; `{facts.path.name}.rejects.tsv` names each."
+    return f"{where}\n\n{_table(('reason', 'count'), rows)}"
+
+
+def _made(facts: Facts) -> str:
+    if facts.manifest is None:
+        return "Unknown: there is no manifest."
+    settings = {key: value for key, value in facts.settings.items() if key not in ("sources", "licences")}
+    rows = [(key, f"{value}") for key, value in settings.items()]
+    rows += [(f"counted: {key}", f"{count:,}") for key, count in facts.manifest.counts.items()]
+    rows += [("writer", facts.manifest.writer), ("content hash", f"{facts.manifest.content_sha256}")]
+    return _table(("setting", "value"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text as one cell of a table, whatever is in it."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _draw(facts: Facts) -> bytes:
+    """The histograms, as a PNG."""
+    from matplotlib.figure import Figure  # heavy, and without pyplot no display is looked for
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    sizes, people = figure.subplots(1, 2)
+    low, high = int(facts.sides.min()), int(facts.sides.max())
+    step = max(1, -(-(high - low + 1) // 40))
+    sizes.hist(facts.sides, bins=np.arange(low, high + step + 1, step) - 0.5, color="tab:blue")
+    sizes.set(title="Sizes", xlabel="longer side in pixels", ylabel="images")
+    counts = facts.per_identity
+    if len(counts):
+        people.hist(counts, bins=_count_bins(int(counts.max())), color="tab:orange")
+        if counts.max() > 50:
+            people.set_xscale("log")
+        people.set(title=f"{len(counts):,} identities", xlabel="images of an identity", ylabel="identities")
+    else:
+        people.text(0.5, 0.5, "no identities", ha="center", va="center")
+        people.set_axis_off()
+    for axes in (sizes, people):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png", dpi=130)
+    return encoded.getvalue()
+
+
+def _count_bins(most: int) -> np.ndarray:
+    """Edges of bins for counts from 1 to ``most``: one a count while they are few, else evenly in their logarithm."""
+    if most <= 50:
+        return np.arange(1, most + 2) - 0.5
+    return np.unique(np.round(np.geomspace(1, most + 1, 40))) - 0.5
