@@ -1,4 +1,4 @@
-"""What there is to write, in the order of the file, and who is on it."""
+"""What there is to write, and who is on it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from frl.errors import SourceError
-from writers.config import WriteConfig
 from writers.sources import Candidate, Source
 
 
@@ -33,29 +31,6 @@ class Item(NamedTuple):
         return os.fsencode(f"{self.source}/{self.candidate.name}").decode(errors="backslashreplace")
 
 
-def choose(sources: dict[str, Source], config: WriteConfig) -> list[Item]:
-    """The items to write, in the order of the file.
-
-    They are sorted by a hash of the seed and their name, so their order depends on no generator, nor on other items.
-
-    Raises:
-        SourceError: if a source cannot be listed, or there is no image.
-    """
-
-    def key(item: Item) -> bytes:
-        return hashlib.blake2b(
-            os.fsencode(f"{config.seed}/{item.source}/{item.candidate.name}"), digest_size=8
-        ).digest()
-
-    items = list(list_items(sources, merge=config.merge_identities))
-    if not items:
-        where = " ".join(config.sources) or "SOURCE"
-        raise SourceError(where, "no image found", "Give folders of .jpg, .png, .webp, .bmp or .tif.")
-    items.sort(key=key)
-    refuse_namesakes(items)
-    return items[: config.limit]
-
-
 def list_items(sources: dict[str, Source], *, merge: bool) -> Iterator[Item]:
     """All candidates of all sources; people of different sources are different, unless they are to be merged.
 
@@ -68,17 +43,6 @@ def list_items(sources: dict[str, Source], *, merge: bool) -> Iterator[Item]:
             who = candidate.identity
             identity = who if who is None or merge else identities.setdefault(who, f"{name}/{who}")
             yield Item(name, candidate, identity)
-
-
-def refuse_namesakes(items: list[Item]) -> None:
-    """Give all but the first of those that share a name a fault; they are neighbours, for the order follows the name.
-
-    An archive may hold two members of one path.
-    """
-    for i in range(len(items) - 1, 0, -1):
-        if items[i].name == items[i - 1].name:
-            again = items[i].candidate._replace(fault="the source holds another of this name")
-            items[i] = items[i]._replace(candidate=again, identity=None)
 
 
 def label_identities(items: Sequence[Item]) -> dict[str, int]:

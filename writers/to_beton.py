@@ -20,7 +20,8 @@ from frl.beton.shard import Shard
 from frl.errors import FrlError, SourceError, WriteError
 from writers.config import WriteConfig, crop_spec, settings, validate
 from writers.flow import prepare_all, start_pool
-from writers.items import Item, choose, label_identities, name_work
+from writers.item_list import choose
+from writers.items import Item, label_identities, name_work
 from writers.sources import Reject, help_on_kinds, open_sources
 from writers.summary import Summary
 

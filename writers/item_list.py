@@ -1,0 +1,106 @@
+"""The items in the order of the file: a list that lies on the disk, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import overload
+
+from frl.errors import SourceError
+from writers.config import WriteConfig
+from writers.items import Item, list_items
+from writers.sources import Source
+
+BLOCK = 4096
+"""Items read at a time."""
+
+CACHE_KB = 1 << 14
+"""Memory of the database; the rest lies in the system's folder for temporary files, or in SQLITE_TMPDIR."""
+
+
+class ItemList(Sequence[Item]):
+    """Items ``first`` to ``stop`` of a table that ``sort_items`` made; slices share it."""
+
+    def __init__(self, database: sqlite3.Connection, first: int, stop: int) -> None:
+        self._database = database
+        self._first = first
+        self._stop = stop
+
+    def __len__(self) -> int:
+        return self._stop - self._first
+
+    def __iter__(self) -> Iterator[Item]:
+        for first in range(self._first, self._stop, BLOCK):
+            yield from self._read(first, min(first + BLOCK, self._stop))
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> ItemList: ...
+    def __getitem__(self, index: int | slice) -> Item | ItemList:
+        chosen = range(self._first, self._stop)[index]
+        if isinstance(chosen, range):
+            if chosen.step != 1:
+                raise ValueError("a list on the disk has no steps")
+            return ItemList(self._database, chosen.start, max(chosen.start, chosen.stop))
+        return self._read(chosen, chosen + 1)[0]
+
+    def _read(self, first: int, stop: int) -> list[Item]:
+        """Some items. One of the same name as the one before gets a fault: an archive may hold a path twice."""
+        query = "SELECT item FROM sorted WHERE rowid BETWEEN ? AND ?"
+        items = [pickle.loads(row[0]) for row in self._database.execute(query, (max(first, 1), stop))]
+        if first > 0:
+            before, *items = items
+        else:
+            before = None
+        read = []
+        for item in items:
+            namesake = before is not None and before.name == item.name
+            before = item
+            read.append(_refused(item) if namesake else item)
+        return read
+
+
+def choose(sources: dict[str, Source], config: WriteConfig) -> ItemList:
+    """The items to write, in the order of the file.
+
+    They are sorted by a hash of the seed and their name, so their order depends on no generator, nor on other items.
+
+    Raises:
+        SourceError: if a source cannot be listed, or there is no image.
+    """
+
+    def key(item: Item) -> bytes:
+        return hashlib.blake2b(
+            os.fsencode(f"{config.seed}/{item.source}/{item.candidate.name}"), digest_size=8
+        ).digest()
+
+    items = sort_items(list_items(sources, merge=config.merge_identities), key)
+    if not items:
+        where = " ".join(config.sources) or "SOURCE"
+        raise SourceError(where, "no image found", "Give folders of .jpg, .png, .webp, .bmp or .tif.")
+    return items[: config.limit]
+
+
+def _refused(item: Item) -> Item:
+    fault = "the source holds another of this name"
+    return item._replace(candidate=item.candidate._replace(fault=fault), identity=None)
+
+
+def sort_items(items: Iterable[Item], key: Callable[[Item], bytes]) -> ItemList:
+    """Sort items by a key, on the disk; those of equal keys stay as they came."""
+    database = sqlite3.connect("", isolation_level=None)  # without a name: gone when it is closed
+    for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
+        database.execute(f"PRAGMA {setting}")
+    database.execute("CREATE TABLE listed (key BLOB, item BLOB)")
+    database.execute("BEGIN")
+    rows = ((key(item), pickle.dumps(item, pickle.HIGHEST_PROTOCOL)) for item in items)
+    database.executemany("INSERT INTO listed VALUES (?, ?)", rows)
+    database.execute("COMMIT")
+    database.execute("CREATE TABLE sorted AS SELECT item FROM listed ORDER BY key, rowid")
+    (count,) = database.execute("SELECT count(*) FROM sorted").fetchone()
+    database.execute("DROP TABLE listed")
+    return ItemList(database, 0, count)
