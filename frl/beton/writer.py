@@ -18,9 +18,18 @@ import numpy as np
 
 from frl import __version__
 from frl.beton.journal import Journal
-from frl.beton.layout import FIELD, HEADER, MAX_PIXELS, MAX_SIDE, VERSION, align_up, is_page_size
-from frl.beton.ledger import FIELDS, RECORD, RECORDS_START, Files, Ledger
-from frl.beton.manifest import Manifest, SampleLine, fingerprint, manifest_path, rejects_path, samples_path, tsv_line
+from frl.beton.layout import ALLOCATION, FIELD, HEADER, MAX_PIXELS, MAX_SIDE, VERSION, align_up, is_page_size
+from frl.beton.ledger import BLOCK, FIELDS, RECORD, RECORDS_START, Files, Ledger
+from frl.beton.manifest import (
+    Manifest,
+    SampleLine,
+    SampleLines,
+    fingerprint,
+    manifest_path,
+    rejects_path,
+    samples_path,
+    tsv_line,
+)
 from frl.beton.partial import PartialFile, sync_folder
 from frl.errors import WriteError
 
@@ -173,6 +182,19 @@ class BetonWriter:
         """Note images that were left out of another file, by whole lines of its sidecar."""
         with self._errors():
             self._ledger.add_rejects(lines)
+
+    def stored(self) -> Iterator[tuple[bytes, SampleLine]]:
+        """The images in the file up to now and their lines, in order.
+
+        Whatever the caller remembers from one task to another, it can learn again from these when work is resumed.
+        """
+        with self._errors():
+            self._ledger.flush()
+        lines = iter(SampleLines(self._lines.path))
+        for first in range(0, self.samples, BLOCK):
+            rows = self._table.read_at(BLOCK * ALLOCATION.itemsize, first * ALLOCATION.itemsize)
+            for _, start, nbytes in np.frombuffer(rows, ALLOCATION).tolist():
+                yield self._beton.read_at(nbytes, start), next(lines)
 
     def commit(self, done: int) -> None:
         """Say that so many tasks are done with, so that a later run need not do them again.

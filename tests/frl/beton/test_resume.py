@@ -109,6 +109,16 @@ def test_a_damaged_beginning_is_not_trusted(tasks: Tasks, data: st.DataObject) -
                 assert (Path(folder) / name).read_bytes() == data_bytes
 
 
+def test_a_resumed_writer_gives_back_what_it_stored(tmp_path: Path) -> None:
+    tasks: Tasks = [[sample] for sample in POOL]
+    with pytest.raises(Stopped):
+        write(tmp_path / "a.beton", tasks, stop=5)
+    with BetonWriter(tmp_path / "a.beton", capacity=99, page_size=1 << 21, labels=["a", "b"], work="w") as file:
+        file.append(*POOL[5].arguments)
+        stored = [(encoded, line.label, line.name) for encoded, line in file.stored()]
+    assert stored == [(sample.encoded, sample.label, sample.name) for sample in POOL[:6]]
+
+
 def test_other_work_begins_anew(tmp_path: Path) -> None:
     tasks: Tasks = [[sample] for sample in POOL]
     with pytest.raises(Stopped):
