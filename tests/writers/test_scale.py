@@ -80,6 +80,19 @@ def test_an_empty_shard_is_refused(people: Path, tmp_path: Path, capsys: pytest.
     assert main([str(people), "--out", str(tmp_path / "x.beton"), "--shard", "4/3"]) == 1
 
 
+@pytest.mark.parametrize("kilobytes", [4, 8192 + 8])
+def test_a_full_disk_ends_the_command_and_leaves_nothing(people: Path, tmp_path: Path, kilobytes: int) -> None:
+    """Full at the first byte of an image, or after some of them (images begin at 8 MiB)."""
+    out = tmp_path / "out" / "faces.beton"
+    out.parent.mkdir()
+    command = [sys.executable, "-c", QUICK_COMMITS, str(people), "--out", str(out), "--workers", "1"]
+    limited = ["bash", "-c", f'ulimit -f {kilobytes} && exec "$@"', "bash", *command]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"error: {out}: could not be written (File too large). Free space" in done.stderr
+    assert list(out.parent.iterdir()) == []
+
+
 @pytest.mark.timeout(110)
 def test_killed_again_and_again_it_comes_to_the_same_content(people: Path, tmp_path: Path) -> None:
     quiet = written(people, tmp_path / "quiet.beton", "--workers", "2")
