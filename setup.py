@@ -33,6 +33,7 @@ setup(
         "ffcv": ["ffcv==1.0.2"],
         "dali": ["nvidia-dali-cuda130==2.4.0"],
         "faces": ["dlib-bin>=19.24"],
+        "hdf5": ["h5py>=3.10"],
         "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
         "dev": [
             *["ruff", "mypy", "pytest>=8", "pytest-timeout", "hypothesis"],

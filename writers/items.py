@@ -14,7 +14,7 @@ class Item(NamedTuple):
     """A candidate among those of other sources.
 
     Attributes:
-        source: name of its source.
+        source: name of its source; empty where the candidates' own names say where they came from.
         candidate: the face.
         identity: who it is, in a name that parts the people of different sources, or None.
         data: the encoded image if it came out of a stream; else None, and the worker reads it.
@@ -28,7 +28,12 @@ class Item(NamedTuple):
     @property
     def name(self) -> str:
         """What to call it in messages and in the sidecars; bytes of a file name that are no UTF-8 are escaped."""
-        return os.fsencode(f"{self.source}/{self.candidate.name}").decode(errors="backslashreplace")
+        return os.fsencode(within(self.source, self.candidate.name)).decode(errors="backslashreplace")
+
+
+def within(source: str, name: str) -> str:
+    """A name in a source, as one of all sources."""
+    return f"{source}/{name}" if source else name
 
 
 def list_items(sources: dict[str, Source], *, merge: bool) -> Iterator[Item]:
@@ -41,7 +46,7 @@ def list_items(sources: dict[str, Source], *, merge: bool) -> Iterator[Item]:
         identities: dict[str, str] = {}  # one string for all images of a person
         for candidate in source.candidates():
             who = candidate.identity
-            identity = who if who is None or merge else identities.setdefault(who, f"{name}/{who}")
+            identity = who if who is None or merge else identities.setdefault(who, within(name, who))
             yield Item(name, candidate, identity)
 
 

@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frl.errors import SourceError
+from writers.sources.beton import BetonFile, BetonSamples
 from writers.sources.directory import Directory
+from writers.sources.flickr import Flickr
 from writers.sources.folder import Folder
+from writers.sources.hdf5 import HDF5, HDF5Rows
+from writers.sources.lfw import LFW
+from writers.sources.listing import ListedFiles, Listing
 from writers.sources.source import Box, Candidate, Reject, Source, Store, Stream
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.vggface2 import VGGFace2, has_identity_folders
+from writers.sources.webdataset import is_pattern, open_shards
 
 __all__ = [
     "KINDS",
     "Box",
     "Candidate",
-    "Folder",
     "Reject",
     "Source",
     "Store",
     "Stream",
-    "VGGFace2",
     "help_on_kinds",
     "open_source",
     "open_sources",
@@ -31,10 +35,17 @@ __all__ = [
 
 
 class Kind(NamedTuple):
-    """A kind of source: how it is opened, by its path and a table of boxes, and what it looks like."""
+    """A kind of source.
+
+    Attributes:
+        open: makes the source of an absolute path and a table of boxes.
+        layout: what it looks like, in a line.
+        boxed: whether it can use a table of boxes.
+    """
 
     open: Callable[[str, Path | None], Source]
     layout: str
+    boxed: bool = False
 
 
 def open_tree(path: str) -> Directory | Tars | CompressedTars:
@@ -45,11 +56,33 @@ def open_tree(path: str) -> Directory | Tars | CompressedTars:
 KINDS = {
     "vggface2": Kind(
         lambda path, table: VGGFace2(open_tree(path), table),
-        "one folder per identity, in train/ and test/ or not; or the original .tar.gz",
+        "a folder per identity, in train/ and test/ or not, or the original tar.gz; loose_bb_*.csv beside",
+        boxed=True,
     ),
-    "folder": Kind(lambda path, table: Folder(open_tree(path), table), "face crops at any depth, or a tar of them"),
-    "flickr": Kind(lambda path, table: Folder(open_tree(path), table), "photographs at any depth, or a tar of them"),
+    "lfw": Kind(lambda path, table: LFW(open_tree(path)), "NAME/NAME_0001.jpg, or its tgz"),
+    "flickr": Kind(
+        lambda path, table: Flickr(open_tree(path), table),
+        "photographs at any depth, several faces on each; ID.faces.json beside, or --boxes",
+        boxed=True,
+    ),
+    "folder": Kind(
+        lambda path, table: Folder(open_tree(path), table),
+        "face crops at any depth, without identities, or a tar of them",
+        boxed=True,
+    ),
+    "webdataset": Kind(
+        lambda path, table: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
+    ),
+    "hdf5": Kind(lambda path, table: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "list": Kind(
+        lambda path, table: Listing(ListedFiles(path)),
+        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box)",
+    ),
+    "beton": Kind(lambda path, table: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
 }
+
+SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
+"""The kind of a file by its suffix; others are tars."""
 
 
 def help_on_kinds() -> str:
@@ -68,13 +101,25 @@ def open_source(text: str, table: Path | None = None) -> Source:
     Raises:
         SourceError: if it is not there, or is no such source.
     """
+    kind, location = parse(text)
+    return KINDS[kind].open(location, table)
+
+
+def parse(text: str) -> tuple[str, str]:
+    """The kind and the absolute path that ``text`` means.
+
+    Raises:
+        SourceError: if it is not there, or cannot be listed.
+    """
     kind, colon, path = text.partition(":")
     if not colon or kind not in KINDS:
         kind, path = "", text
-    if not os.path.exists(path):
-        raise SourceError(text, "is not there", f"Give a folder of images, or KIND:PATH (KIND: {', '.join(KINDS)}).")
     location = os.path.abspath(path)
-    return KINDS[kind or guess_kind(location)].open(location, table)
+    if kind == "webdataset" or (not kind and is_pattern(path)):  # looks for its shards itself
+        return "webdataset", location
+    if not os.path.exists(location):
+        raise SourceError(text, "is not there", f"Give PATH or KIND:PATH; the kinds are {', '.join(KINDS)}.")
+    return kind or guess_kind(location), location
 
 
 def guess_kind(location: str) -> str:
@@ -85,18 +130,28 @@ def guess_kind(location: str) -> str:
     """
     if os.path.isdir(location):
         return "vggface2" if has_identity_folders(location) else "folder"
+    if kind := SUFFIXES.get(Path(location).suffix.lower()):
+        return kind
     first = next(open_tars(location, (location,)).entries(), None)
-    return "vggface2" if first and "/" in first.path else "folder"
+    return "vggface2" if first and "/" in first.path else "webdataset"
 
 
 def open_sources(texts: Sequence[str], table: Path | None = None) -> dict[str, Source]:
     """Sources by a short name that is theirs alone: the end of the path, as long as it takes to tell them apart.
 
+    The name of a ``.beton`` that is the only source is empty, for its samples have been named before.
+
     Raises:
-        SourceError: if one is not there, or is given twice.
+        SourceError: if one is not there, or is given twice, or none can use the table.
     """
-    sources = [open_source(text, table) for text in texts]
-    paths = [Path(source.store.location).parts for source in sources]
+    parsed = [parse(text) for text in texts]
+    if table and not any(KINDS[kind].boxed for kind, _ in parsed):
+        usable = ", ".join(name for name, kind in KINDS.items() if kind.boxed)
+        raise SourceError(table, "no source here uses a table of boxes", f"These do: {usable}.")
+    sources = [KINDS[kind].open(location, table) for kind, location in parsed]
+    if len(sources) == 1 and isinstance(sources[0], BetonFile):
+        return {"": sources[0]}
+    paths = [Path(location).parts for _, location in parsed]
     if len(set(paths)) < len(paths):
         raise SourceError(" ".join(texts), "a source is given twice", "Name each once.")
     parts = 1

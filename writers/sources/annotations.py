@@ -1,14 +1,16 @@
-"""What is known of the faces in a photograph: boxes and landmarks, from tables as VGGFace2 publishes them."""
+"""What is known of the faces in a photograph: from tables as VGGFace2 publishes them, or from JSON."""
 
 from __future__ import annotations
 
 import csv
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from os.path import splitext
 from pathlib import Path
-from typing import NamedTuple
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from frl.errors import SourceError
 from writers.sources.source import Box, Candidate, Entry
@@ -31,21 +33,63 @@ def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None)
 
     Args:
         entry: the photograph.
-        faces: what is known. Several faces are named ``photo#1.jpg``, ``photo#2.jpg``, ...
+        faces: what is known. The first has the photograph's name, the others ``photo#2.jpg``, ``photo#3.jpg``, ...
         identity: who is on it, where the faces do not say so themselves.
     """
-    stem, suffix = splitext(entry.path)
     for number, face in enumerate(faces or [Face()], 1):
-        name = entry.path if len(faces) < 2 else f"{stem}#{number}{suffix}"
+        name = numbered(entry.path, number)
         if fault := entry.fault or face.fault:
             yield Candidate(name, entry.place, fault=fault)
         else:
             yield Candidate(name, entry.place, face.identity or identity, face.box, face.points)
 
 
+def numbered(path: str, number: int) -> str:
+    """The name of a face of a photograph, counted from 1; the first keeps the photograph's."""
+    stem, suffix = splitext(path)
+    return path if number == 1 else f"{stem}#{number}{suffix}"
+
+
+def parse_face(record: object) -> Face:
+    """A face as JSON says it; what cannot be understood becomes its fault.
+
+    Args:
+        record: an object that may have ``identity`` (a string or a number), ``box`` (left, top, width, height) and
+            ``points`` (pairs of x and y, all in pixels), or the points alone. Without a box, that of the points counts;
+            5 points (eyes, nose, mouth corners) or the 68 of 300-W also tell where the eyes are.
+    """
+    try:
+        known: Mapping[str, Any] = {"points": record} if isinstance(record, list) else record  # type: ignore[assignment]
+        identity, numbers, pairs = known.get("identity"), known.get("box"), known.get("points")
+        points = [(float(x), float(y)) for x, y in pairs or []]
+        if numbers is None and points:
+            left, top = (min(axis) for axis in zip(*points, strict=True))
+            right, bottom = (max(axis) for axis in zip(*points, strict=True))
+            numbers = left, top, right - left, bottom - top
+        box, fault = make_box(numbers) if numbers is not None else (None, None)
+    except (AttributeError, TypeError, ValueError):
+        return Face(
+            fault="its annotation is none: give an object with identity, box [x, y, w, h], points [[x, y], ...]"
+        )
+    return Face(None if identity is None else str(identity), box, five_points(points), fault)
+
+
+def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
+    """Eyes, nose tip and mouth corners of 5 points or of the 68 of 300-W (Sagonas et al., 2013); None of others."""
+    if len(points) == 68:
+        parts = points[36:42], points[42:48], points[30:31], points[48:49], points[54:55]
+        points = [(fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts]
+    return array("f", chain.from_iterable(points)) if len(points) == 5 else None
+
+
 def make_box(numbers: Iterable[float]) -> tuple[Box | None, str | None]:
-    """A box of left, top, width and height, or the reason why they are none."""
-    box = Box(*map(float, numbers))
+    """A box of left, top, width and height, or the reason why they are none.
+
+    Raises:
+        TypeError, ValueError: if they are not four numbers.
+    """
+    left, top, width, height = map(float, numbers)
+    box = Box(left, top, width, height)
     if not all(map(math.isfinite, box)):
         return None, f"its box {tuple(box)} is not finite"
     if box.width <= 0 or box.height <= 0:

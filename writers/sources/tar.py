@@ -35,7 +35,7 @@ class _Tars:
     """Tars that are listed by reading their headers once.
 
     Attributes:
-        location: the tar, or the folder below which the tars lie.
+        location: the tar, or what stands for all of them: their folder, a pattern.
         paths: the tars.
     """
 
@@ -51,8 +51,9 @@ class _Tars:
         Raises:
             SourceError: if a tar cannot be read or is none.
         """
+        folder = os.path.commonpath(self.paths)
         for number, path in enumerate(self.paths):
-            prefix = "" if path == self.location else f"{os.path.relpath(path, self.location)}/"
+            prefix = f"{os.path.relpath(path, folder)}/" if len(self.paths) > 1 else ""
             with TarFile(path) as file:
                 for member in members(file, wanted):
                     place = TarPlace(number, member.offset, member.nbytes)
