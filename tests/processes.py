@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,3 +31,8 @@ def descendants(pid: int) -> list[int]:
     except OSError:
         return []
     return children + [below for child in children for below in descendants(child)]
+
+
+def left_in_shared_memory(before: set[str]) -> set[str]:
+    """What is in /dev/shm that was not there before, but for semaphores: the writer has none, other programs have."""
+    return {name for name in set(os.listdir("/dev/shm")) - before if not name.startswith("sem.")}

@@ -68,9 +68,7 @@ def parse_face(record: object) -> Face:
             numbers = left, top, right - left, bottom - top
         box, fault = make_box(numbers) if numbers is not None else (None, None)
     except (AttributeError, TypeError, ValueError):
-        return Face(
-            fault="its annotation is none: give an object with identity, box [x, y, w, h], points [[x, y], ...]"
-        )
+        return Face(fault="its annotation is none of identity, box [x, y, w, h] and points [[x, y], ...]")
     return Face(None if identity is None else str(identity), box, five_points(points), fault)
 
 

@@ -82,10 +82,10 @@ def expand_braces(pattern: str) -> Iterator[str]:
         first, last = int(span[1]), int(span[2])
         if abs(last - first) >= MOST_SHARDS:
             raise SourceError(pattern, f"means more than {MOST_SHARDS:,} files", "Give a shorter range.")
-        width = max(map(len, span.groups())) if any(text[0] == "0" for text in span.groups()) else 0
-        parts = [f"{number:0{width}}" for number in range(first, last + 1)] or [
-            f"{number:0{width}}" for number in range(first, last - 1, -1)
-        ]
+        padded = any(len(text) > 1 and text[0] == "0" for text in span.groups())
+        width = max(map(len, span.groups())) if padded else 0
+        step = 1 if first <= last else -1
+        parts = [f"{number:0{width}}" for number in range(first, last + step, step)]
     else:
         parts = match[1].split(",")
     for part in parts:
