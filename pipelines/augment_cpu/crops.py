@@ -1,0 +1,139 @@
+"""All crops of one decoded image, as the plan says, straight into their rows of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.augment_cpu.blur import blur, gaussian
+from pipelines.augment_cpu.colour import jitter_and_grey
+from pipelines.augment_cpu.compiler import entry_point, kernel
+from pipelines.augment_cpu.resize import load_image, most_taps, resize
+from pipelines.augment_cpu.sums import Plane, padded, plane
+from pipelines.augment_cpu.vectors import BLOCK, LANES, join_pixels, load
+from pipelines.blur import RADIUS, TAPS
+from pipelines.plan import Plan
+
+
+class Parameters(NamedTuple):
+    """A ``Plan`` as the kernels take it: the same names, shapes and meaning, contiguous."""
+
+    boxes: NDArray[np.int32]
+    flip: NDArray[np.bool_]
+    jitter: NDArray[np.bool_]
+    order: NDArray[np.uint8]
+    factors: NDArray[np.float32]
+    grey: NDArray[np.bool_]
+    blur_sigma: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Parameters:
+        """The parameters of a plan whose leading axes are ``(B, V)``."""
+        return cls(**{field.name: np.ascontiguousarray(getattr(plan, field.name)) for field in fields(plan)})
+
+
+class Scratch(NamedTuple):
+    """What a thread needs beside its input and output; see the kernels that take each part."""
+
+    band: Plane
+    image: Plane
+    exact: NDArray[np.float64]
+    starts: NDArray[np.int32]
+    weights: Plane
+    narrow: Plane
+    tall: Plane
+    crop: Plane
+    steps: Plane
+    mirrored: Plane
+    smooth: Plane
+    tail: NDArray[np.uint8]
+
+
+def scratch_for(side: int, size: int) -> Scratch:
+    """Room to make crops of up to ``size`` pixels from images of up to ``side`` pixels."""
+    row, tall = padded(size), padded(side) + LANES
+    taps = most_taps(side, size)
+    return Scratch(
+        band=plane(3 * BLOCK * padded(side)),
+        image=plane(3 * (side + BLOCK) * tall),
+        exact=np.zeros(max(taps, TAPS)),
+        starts=np.zeros(2 * size, dtype=np.int32),
+        weights=np.zeros(2 * max(size * taps, TAPS), dtype=np.uint16),
+        narrow=plane((size + BLOCK) * tall),
+        tall=plane((side + BLOCK) * (row + BLOCK)),
+        crop=plane(3 * size * row),
+        steps=np.zeros((4, 4), dtype=np.uint16),
+        mirrored=plane(padded(size) + 2 * RADIUS + LANES),
+        smooth=plane((size + 2 * RADIUS) * row),
+        tail=np.zeros(LANES * 3, dtype=np.uint8),
+    )
+
+
+def room_for_pixels(side: int) -> NDArray[np.uint8]:
+    """Room for the packed pixels of an image of up to ``side`` pixels a side, and for what ``load_image`` reads on."""
+    return np.zeros(((side + BLOCK) * side + LANES) * 3, dtype=np.uint8)
+
+
+@kernel
+def store_crop(crop: Plane, size: int, row: int, grey: bool, tail: NDArray[np.uint8], out: NDArray[np.uint8], to: int) -> None:
+    """Round the planes ``(3, size, row)`` to interleaved pixels from byte ``to`` of ``out`` on."""
+    green, blue = (0, 0) if grey else (size * row, 2 * size * row)
+    for y in range(size):
+        for x in range(0, size, LANES):
+            at, byte = y * row + x, to + (y * size + x) * 3
+            pixels = (load(crop, at), load(crop, green + at), load(crop, blue + at))
+            if x + LANES <= size:
+                join_pixels(pixels[0], pixels[1], pixels[2], out, byte)
+            else:
+                join_pixels(pixels[0], pixels[1], pixels[2], tail, 0)
+                for b in range((size - x) * 3):
+                    out[byte + b] = tail[b]
+
+
+@entry_point
+def load_pixels(pixels: NDArray[np.uint8], height: int, width: int, scratch: Scratch) -> None:
+    """Take in a decoded image: ``height`` rows of ``width`` packed RGB pixels, in ``room_for_pixels``."""
+    load_image(pixels, height, width, scratch.band, scratch.image, pitch_of(height))
+
+
+@kernel
+def pitch_of(height: int) -> int:
+    return (height + BLOCK - 1) // BLOCK * BLOCK
+
+
+@entry_point
+def make_crops(
+    height: int,
+    width: int,
+    plan: Parameters,
+    i: int,
+    first: int,
+    count: int,
+    size: int,
+    scratch: Scratch,
+    out: NDArray[np.uint8],
+) -> None:
+    """Make the crops ``first .. first + count`` of sample ``i`` from the image last taken in.
+
+    ``out``: the bytes of ``(count * B, size, size, 3)``; crop c goes to row ``c * B + i``.
+    """
+    batch, row = len(plan.flip), padded(size)
+    crop = scratch.crop
+    for c in range(count):
+        v = first + c
+        resize(
+            scratch.image, width, pitch_of(height), plan.boxes[i, v], plan.flip[i, v], size,
+            scratch.exact, scratch.starts, scratch.weights, scratch.narrow, scratch.tall, crop,
+        )  # fmt: skip
+        grey = plan.grey[i, v]
+        jitter_and_grey(crop, size, row, plan.jitter[i, v], plan.order[i, v], plan.factors[i, v], grey, scratch.steps)
+        sigma = plan.blur_sigma[i, v]
+        if sigma > 0:
+            radius = gaussian(sigma, scratch.exact, scratch.weights)
+            if radius > 0:
+                for channel in range(1 if grey else 3):
+                    blur(crop, channel, size, row, radius, scratch.weights, scratch.mirrored, scratch.smooth)
+        store_crop(crop, size, row, grey, scratch.tail, out, (c * batch + i) * size * size * 3)
