@@ -1,4 +1,4 @@
-"""A batch from a decoder of single images: the canvas, the metadata and what happens to a broken sample."""
+"""A batch from a decoder of single images: its buffers, and what happens to a broken sample."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from frl.config import CropSpec
 from frl.errors import LoaderError
+from pipelines.augment_cpu.crops import Parameters, ThreadScratch, load_pixels, make_crops
 from pipelines.beton_set import EncodedImages
-from pipelines.decoded import DecodedBatch, Request
+from pipelines.decoded import CroppedBatch, DecodedBatch, Request
+from pipelines.plan import PlanFor
 
 Decode = Callable[[int, NDArray[np.uint8]], None]
+Fill = Callable[[int, int], None]
 ForEach = Callable[[Callable[[int], None], Sequence[int]], None]
 OnBroken = Literal["raise", "replace"]
 
@@ -25,68 +29,133 @@ class Undecodable(Exception):
     """An image that a decoder refuses; the message says why."""
 
 
-def assemble(
-    beton: EncodedImages, request: Request, decode: Decode, *, on_broken: OnBroken, for_each: ForEach, pin: bool = False
-) -> DecodedBatch:
-    """Decode the wanted samples of a step into a fresh batch.
+class Assembler:
+    """Makes batches from a decoder of single images.
 
     Args:
         beton: the data set.
-        request: the step and this rank's share of it.
-        decode: writes sample i into the upper left of its ``(S, S, 3)`` canvas, or raises ``Undecodable``.
+        decode: writes the rows of sample i, densely packed RGB, to the beginning of a flat uint8 buffer, or raises
+            ``Undecodable``.
         on_broken: stop, or take the next sample of the step that decodes, and count.
         for_each: calls a function on every item, perhaps on threads.
         pin: allocate page-locked memory, from which a GPU copies asynchronously.
-
-    Raises:
-        LoaderError: naming the first sample that cannot be decoded, if it is not to be replaced.
     """
-    samples, side = request.wanted.copy(), beton.max_side
-    images = torch.empty((len(samples), side, side, 3), dtype=torch.uint8, pin_memory=pin)
-    canvases = images.numpy()
-    refused: dict[int, Undecodable] = {}
 
-    def paint(sample: int, canvas: NDArray[np.uint8]) -> None:
-        decode(sample, canvas)
-        canvas[beton.heights[sample] :] = 0
-        canvas[:, beton.widths[sample] :] = 0
+    def __init__(
+        self, beton: EncodedImages, decode: Decode, *, on_broken: OnBroken, for_each: ForEach, pin: bool = False
+    ) -> None:
+        self.beton = beton
+        self.decode = decode
+        self.on_broken = on_broken
+        self.for_each = for_each
+        self.pin = pin
+        self.scratch = ThreadScratch(beton.max_side)
 
-    def fill(position: int) -> None:
-        sample = int(samples[position])
-        try:
-            paint(sample, canvases[position])
-        except Undecodable as error:
-            refused[position] = error
-        except Exception as error:
-            cause = f"reading it failed ({type(error).__name__}: {error})"
-            raise LoaderError(beton.name(sample), cause, f"Check {beton.path} with frl verify --deep.") from error
+    def images(self, request: Request) -> DecodedBatch:
+        """Decode the wanted samples of a step into a fresh batch.
 
-    for_each(fill, range(len(samples)))
-    for position in sorted(refused):
-        if on_broken == "raise":
-            raise _broken(beton, int(samples[position]), refused[position])
-        samples[position] = _replace(beton, request, position, refused[position], paint, canvases[position])
+        Raises:
+            LoaderError: naming the first sample that cannot be decoded, if it is not to be replaced.
+        """
+        side = self.beton.max_side
+        images = torch.empty((len(request.wanted), side, side, 3), dtype=torch.uint8, pin_memory=self.pin)
+        canvases = images.numpy()
 
-    sizes = np.stack([beton.heights[samples], beton.widths[samples]], axis=1).astype(np.int32)
-    return DecodedBatch(images=images, sizes=sizes, samples=samples, labels=beton.labels[samples], broken=len(refused))
+        def paint(position: int, sample: int) -> None:
+            canvas, height, width = canvases[position], *self.size(sample)
+            if width == side:
+                self.decode(sample, canvas.reshape(-1))
+            else:
+                self.decode(sample, self.scratch.pixels)
+                canvas[:height, :width] = self.scratch.pixels[: height * width * 3].reshape(height, width, 3)
+                canvas[:height, width:] = 0
+            canvas[height:] = 0
 
+        samples, broken = self.fill(request, paint)
+        return DecodedBatch(
+            images=images, sizes=self.sizes(samples), samples=samples, labels=self.beton.labels[samples], broken=broken
+        )
 
-def _replace(
-    beton: EncodedImages, request: Request, position: int, error: Undecodable, paint: Decode, canvas: NDArray[np.uint8]
-) -> int:
-    broken = int(request.wanted[position])
-    for candidate in request.successors(position):
-        try:
-            paint(candidate, canvas)
-        except Undecodable:
-            continue
-        log.warning("%s: %s; replaced by %s", beton.name(broken), error, beton.name(candidate))
-        return candidate
-    raise LoaderError(
-        beton.path, "no sample of a whole step decodes", "Check the file with frl verify --deep, or write it again."
-    ) from error
+    def crops(self, request: Request, specs: tuple[CropSpec, ...], plan_for: PlanFor) -> CroppedBatch:
+        """Decode the wanted samples of a step, and make their crops on the same thread while they are in its cache.
 
+        Raises:
+            LoaderError: as ``images``.
+        """
+        wanted, largest = request.wanted, max(spec.size for spec in specs)
+        shapes = [(spec.count * len(wanted), spec.size, spec.size, 3) for spec in specs]
+        buffers = [torch.empty(shape, dtype=torch.uint8, pin_memory=self.pin) for shape in shapes]
+        rows = [buffer.numpy() for buffer in buffers]
+        planned = Parameters.of(plan_for(wanted, self.sizes(wanted)))
 
-def _broken(beton: EncodedImages, sample: int, error: Undecodable) -> LoaderError:
-    remedy = f"Check {beton.path} with frl verify --deep, or go on without such samples: --on-broken replace."
-    return LoaderError(beton.name(sample), str(error), remedy)
+        def crop(position: int, sample: int) -> None:
+            height, width = self.size(sample)
+            self.decode(sample, self.scratch.pixels)
+            scratch = self.scratch.for_crops(largest)
+            if sample == wanted[position]:
+                plan, i = planned, position
+            else:  # a replacement has a plan of its own
+                chosen = np.array([sample])
+                plan, i = Parameters.of(plan_for(chosen, self.sizes(chosen))), 0
+            load_pixels(self.scratch.pixels, height, width, scratch)
+            first = 0
+            for spec, out in zip(specs, rows, strict=True):
+                make_crops(height, width, plan, i, first, spec.count, scratch, out, position)
+                first += spec.count
+
+        samples, broken = self.fill(request, crop)
+        return CroppedBatch(crops=buffers, samples=samples, labels=self.beton.labels[samples], broken=broken)
+
+    def size(self, sample: int) -> tuple[int, int]:
+        """Height and width of one image, in pixels."""
+        return int(self.beton.heights[sample]), int(self.beton.widths[sample])
+
+    def sizes(self, samples: NDArray[np.int64]) -> NDArray[np.int32]:
+        """``(B, 2)``: heights and widths, in pixels."""
+        return np.stack([self.beton.heights[samples], self.beton.widths[samples]], axis=1).astype(np.int32)
+
+    def fill(self, request: Request, fill: Fill) -> tuple[NDArray[np.int64], int]:
+        """Call ``fill(position, sample)`` for every wanted sample, and for others in the place of broken ones.
+
+        Returns:
+            the samples that the batch is made of, and how many of them stand in for a broken one.
+        """
+        samples = request.wanted.copy()
+        refused: dict[int, Undecodable] = {}
+
+        def attempt(position: int) -> None:
+            sample = int(samples[position])
+            try:
+                fill(position, sample)
+            except Undecodable as error:
+                refused[position] = error
+            except Exception as error:
+                cause = f"reading it failed ({type(error).__name__}: {error})"
+                remedy = f"Check {self.beton.path} with frl verify --deep."
+                raise LoaderError(self.beton.name(sample), cause, remedy) from error
+
+        self.for_each(attempt, range(len(samples)))
+        for position in sorted(refused):
+            if self.on_broken == "raise":
+                raise self.broken(int(samples[position]), refused[position])
+            samples[position] = self.replace(request, position, refused[position], fill)
+        return samples, len(refused)
+
+    def replace(self, request: Request, position: int, error: Undecodable, fill: Fill) -> int:
+        """Fill the place of a broken sample with the next of its step that decodes; returns which."""
+        broken = int(request.wanted[position])
+        for candidate in request.successors(position):
+            try:
+                fill(position, candidate)
+            except Undecodable:
+                continue
+            log.warning("%s: %s; replaced by %s", self.beton.name(broken), error, self.beton.name(candidate))
+            return candidate
+        remedy = "Check the file with frl verify --deep, or write it again."
+        raise LoaderError(self.beton.path, "no sample of a whole step decodes", remedy) from error
+
+    def broken(self, sample: int, error: Undecodable) -> LoaderError:
+        """What a user reads of a sample that stops the run."""
+        check = f"Check {self.beton.path} with frl verify --deep"
+        remedy = f"{check}, or go on without such samples: --on-broken replace."
+        return LoaderError(self.beton.name(sample), str(error), remedy)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-from pipelines.threads import Threads
 
 RADIUS = 11
 TAPS = 2 * RADIUS + 1
@@ -42,14 +37,3 @@ def batch_blur(columns: Tensor, sigma: Tensor) -> Tensor:
     matrix = blur_matrix(sigma, size).to(columns.dtype)
     down = torch.bmm(columns.reshape(len(columns), -1, size), matrix.transpose(1, 2))
     return torch.bmm(matrix, down.view(len(columns), size, -1)).view(columns.shape)
-
-
-def blur_each(images: Tensor, sigma: NDArray[np.float32], threads: Threads) -> None:
-    """The blur on the host, in place: OpenCV on those of the contiguous images that have a sigma."""
-    planes = images.numpy()
-
-    def blur(n: int) -> None:
-        for plane in planes[n]:
-            cv2.GaussianBlur(plane, (TAPS, TAPS), float(sigma[n]), dst=plane, borderType=cv2.BORDER_REFLECT_101)
-
-    threads.for_each(blur, np.flatnonzero(sigma).tolist())

@@ -1,6 +1,6 @@
 """The DALI engine: NVIDIA's decoders and operators, on a GPU or on the CPU, over the bytes of the mapped file.
 
-The only file here that imports nvidia.dali. ``batches`` decodes only: on the CPU its pixels are PIL's, bit for bit.
+The only file here that imports nvidia.dali. ``images`` decodes only: on the CPU its pixels are PIL's, bit for bit.
 ``crops`` also makes the crops, with DALI's own operators, and follows the plan as closely as they allow: docs/parity.md
 says how closely.
 
@@ -31,12 +31,11 @@ from pipelines.beton_set import EncodedImages
 from pipelines.blur import TAPS
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.ladder import Operation
-from pipelines.plan import Plan
+from pipelines.plan import Plan, PlanFor
 from pipelines.prefetch import prefetch
 from pipelines.recovery import DecoderFailed, Recovery
 
 Feeds = Mapping[str, Sequence[NDArray[Any]]]
-PlanFor = Callable[[NDArray[np.int64], NDArray[np.int32]], Plan]
 
 
 class DALIImages:
@@ -73,7 +72,7 @@ class DALIImages:
         self.croppers: dict[tuple[int, ...], Runner] = {}
         self.running = threading.Lock()  # a pipeline's outputs are overwritten by its next run
 
-    def batches(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
+    def images(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
         """Yield one batch per request, in order; see ``Engine``. The images are on the engine's device."""
         return prefetch(map(self.decode, requests), self.ahead)
 
@@ -103,7 +102,7 @@ class DALIImages:
             plan_for: draws the plan of samples ``(B,)`` and their sizes ``(B, 2)``.
 
         Raises:
-            LoaderError: as ``batches``.
+            LoaderError: as ``images``.
         """
         return prefetch((self.crop(request, specs, plan_for) for request in requests), self.ahead)
 

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from frl.config import CropSpec
+from pipelines.plan import PlanFor
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -58,10 +61,11 @@ class DecodedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class CroppedBatch:
-    """Crops that an engine made while loading, in buffers of their own; only the normalisation is left to do.
+    """Crops made while loading, with every augmentation on, in buffers of their own: nothing overwrites them later.
 
     Attributes:
-        crops: one contiguous ``(count * B, size, size, 3)`` uint8 buffer per crop size, crop-major.
+        crops: one contiguous ``(count * B, size, size, 3)`` uint8 RGB buffer per crop size, crop-major: rows
+            ``[c * B, (c + 1) * B)`` are crop ``c`` of the B samples.
         samples: ``(B,)`` int64, indices into the data set.
         labels: ``(B,)`` int64, -1 where unknown.
         broken: samples of this batch that failed to decode and were replaced.
@@ -72,15 +76,34 @@ class CroppedBatch:
     labels: NDArray[np.int64]
     broken: int = 0
 
+    def pin_memory(self) -> CroppedBatch:
+        """A copy whose crops are in page-locked memory."""
+        return replace(self, crops=[crops.pin_memory() for crops in self.crops])
+
 
 class Engine(Protocol):
-    """Decodes the requested steps, in their order, some of them ahead."""
+    """Turns the requested steps into batches, in their order, some of them ahead."""
 
-    def batches(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
-        """Yield one batch per request.
+    def images(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
+        """Yield the decoded images of each request, to be augmented on the training device.
 
         Raises:
             LoaderError: naming the sample that cannot be decoded, or the worker that died.
+        """
+        ...
+
+    def crops(
+        self, requests: Iterable[Request], specs: tuple[CropSpec, ...], plan_for: PlanFor
+    ) -> Iterator[CroppedBatch]:
+        """Yield the crops of each request, made while loading.
+
+        Args:
+            requests: the steps.
+            specs: sizes and counts of the crops.
+            plan_for: draws the plan of the samples.
+
+        Raises:
+            LoaderError: as ``images``.
         """
         ...
 

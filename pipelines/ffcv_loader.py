@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.beton.layout import ImageMode
+from frl.config import CropSpec
 from frl.errors import LoaderError
-from pipelines.assemble import OnBroken, Undecodable, assemble
+from pipelines.assemble import Assembler, OnBroken, Undecodable
 from pipelines.beton_set import EncodedImages
-from pipelines.decoded import DecodedBatch, Request
+from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.jpeg import frame_size
+from pipelines.plan import PlanFor
 from pipelines.prefetch import prefetch
 from pipelines.threads import Threads
 
@@ -48,41 +49,35 @@ class FFCVImages:
     ) -> None:
         self.beton = beton
         self.ahead = ahead
-        self.on_broken = on_broken
-        self.pin = pin
         self.imdecode = load_imdecode()
         # libffcv keeps one decoder per thread and never frees it: the threads must live as long as the engine.
         self.threads = Threads(workers, "frl-decode")
-        self.scratch = threading.local()
-
-    def batches(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
-        """Yield one batch per request, in order; see ``Engine``."""
-        return prefetch(map(self.decode, requests), self.ahead)
-
-    def decode(self, request: Request) -> DecodedBatch:
-        """Decode one step here and now."""
-        for_each = self.threads.for_each
-        return assemble(
-            self.beton, request, self.decode_sample, on_broken=self.on_broken, for_each=for_each, pin=self.pin
+        self.assembler = Assembler(
+            beton, self.decode_sample, on_broken=on_broken, for_each=self.threads.for_each, pin=pin
         )
 
-    def decode_sample(self, sample: int, canvas: NDArray[np.uint8]) -> None:
-        """Write image ``sample`` into the upper left of its ``(S, S, 3)`` canvas.
+    def images(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
+        """Yield one batch of images per request, in order; see ``Engine``."""
+        return prefetch(map(self.assembler.images, requests), self.ahead)
+
+    def crops(
+        self, requests: Iterable[Request], specs: tuple[CropSpec, ...], plan_for: PlanFor
+    ) -> Iterator[CroppedBatch]:
+        """Yield one batch of crops per request, in order; see ``Engine``."""
+        return prefetch((self.assembler.crops(request, specs, plan_for) for request in requests), self.ahead)
+
+    def decode_sample(self, sample: int, pixels: NDArray[np.uint8]) -> None:
+        """Write the rows of image ``sample``, densely packed RGB, to the beginning of ``pixels``, flat.
 
         Raises:
             Undecodable: if libjpeg-turbo fails or warns, or the image's size is not the one in the metadata.
         """
         height, width = int(self.beton.heights[sample]), int(self.beton.widths[sample])
         encoded = self.beton.encoded(sample)
-        if self.beton.modes[sample] != ImageMode.JPG:
-            canvas[:height, :width] = encoded[: height * width * 3].reshape(height, width, 3)
-        elif width == canvas.shape[1]:
-            self.decode_jpeg(encoded, height, width, canvas)
+        if self.beton.modes[sample] == ImageMode.JPG:
+            self.decode_jpeg(encoded, height, width, pixels)
         else:
-            # The decoder packs rows densely, a canvas row is longer.
-            packed = self.thread_scratch()[: height * width * 3].reshape(height, width, 3)
-            self.decode_jpeg(encoded, height, width, packed)
-            canvas[:height, :width] = packed
+            pixels[: height * width * 3] = encoded[: height * width * 3]
 
     def decode_jpeg(self, encoded: NDArray[np.uint8], height: int, width: int, out: NDArray[np.uint8]) -> None:
         """Decode to ``height`` rows of ``width`` packed RGB pixels at the beginning of ``out``."""
@@ -96,12 +91,6 @@ class FFCVImages:
         source, target = encoded.ctypes.data, out.ctypes.data
         if self.imdecode(source, encoded.size, height, width, target, height, width, 0, 0, 1, 1, False, False) != 0:
             raise Undecodable("its JPEG data is damaged or cut off")
-
-    def thread_scratch(self) -> NDArray[np.uint8]:
-        """Room for one packed image, of the calling thread's own."""
-        if not hasattr(self.scratch, "buffer"):
-            self.scratch.buffer = np.empty(self.beton.max_side**2 * 3, dtype=np.uint8)
-        return self.scratch.buffer
 
     def close(self) -> None:
         """Stop the decoding threads."""

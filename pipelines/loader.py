@@ -6,24 +6,28 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from frl.batch import Batch
 from frl.config import AugmentConfig, DataConfig
 from frl.distributed import agreed
 from frl.errors import ConfigError, LoaderError
-from pipelines.augment import HostMultiCrop
-from pipelines.augment_gpu import MultiCrop
+from pipelines.augment_gpu import MultiCrop, require_room_for_blur
 from pipelines.beton_set import BetonSet, EncodedImages
-from pipelines.decoded import Engine, Request
+from pipelines.decoded import CroppedBatch, DecodedBatch, Engine, Request
 from pipelines.ffcv_loader import FFCVImages
+from pipelines.normalise import NormaliseCrops
 from pipelines.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
 from pipelines.plan import draw
 from pipelines.readahead import ReadAhead, fits_memory
 from pipelines.torch_loader import TorchImages
+
+Made = tuple[list[torch.Tensor], CroppedBatch | DecodedBatch]  # views on the device, and what they were made of
 
 
 def open_engine(images: EncodedImages, data: DataConfig, device: torch.device) -> Engine:
@@ -111,11 +115,12 @@ class MultiCropLoader:
         self.seed = seed
         self.device = device
         self.share = rank_share(batch_size, rank, world)
-        self.multicrop = (
-            HostMultiCrop(augment, dtype=dtype)
-            if device.type == "cpu"
-            else MultiCrop(augment, dtype=dtype, compile=compile).to(device)
-        )
+        self.multicrop: nn.Module
+        if device.type == "cpu":
+            require_room_for_blur(augment)
+            self.multicrop = NormaliseCrops(augment, dtype=dtype)
+        else:
+            self.multicrop = MultiCrop(augment, dtype=dtype, compile=compile).to(device)
         self.samples = len(betons)
         self.dataset_fingerprint = betons.fingerprint
         self.law = str(order)
@@ -131,16 +136,28 @@ class MultiCropLoader:
             LoaderError: naming the sample that does not decode, or the worker that died.
         """
         order = self.order.epoch(epoch)
+        make = self.cropped if self.device.type == "cpu" else self.decoded
         with closing(ReadAhead(self.betons, order, start * self.batch_size)) as ahead:
-            for step, decoded in enumerate(self.engine.batches(self.requests(order, start)), start):
+            for step, (views, batch) in enumerate(make(epoch, order, start), start):
                 ahead.advance(step * self.batch_size, (step + 1) * self.batch_size - 1)
-                self.broken += decoded.broken
-                plan = draw(self.recipe, self.seed, epoch, decoded.samples, decoded.sizes)
+                self.broken += batch.broken
                 yield Batch(
-                    views=self.multicrop(decoded.images.to(self.device, non_blocking=True), plan),
-                    samples=to_device(decoded.samples, self.device),
-                    labels=to_device(decoded.labels, self.device),
+                    views=views,
+                    samples=to_device(batch.samples, self.device),
+                    labels=to_device(batch.labels, self.device),
                 )
+
+    def cropped(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
+        """Views of crops that the engine makes."""
+        plan_for = partial(draw, self.recipe, self.seed, epoch)
+        for batch in self.engine.crops(self.requests(order, start), self.recipe.crops, plan_for):
+            yield self.multicrop([crops.to(self.device, non_blocking=True) for crops in batch.crops]), batch
+
+    def decoded(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
+        """Views made on the device from whole images."""
+        for batch in self.engine.images(self.requests(order, start)):
+            plan = draw(self.recipe, self.seed, epoch, batch.samples, batch.sizes)
+            yield self.multicrop(batch.images.to(self.device, non_blocking=True), plan), batch
 
     def requests(self, order: EpochOrder, start: int) -> Iterator[Request]:
         """What this rank decodes of an epoch from step ``start`` on."""

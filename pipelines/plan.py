@@ -7,6 +7,7 @@ on the number of workers or ranks, the engine, or the step at which a run was re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from itertools import permutations
@@ -69,6 +70,10 @@ class Plan:
         return Plan(**{name: a.swapaxes(0, 1).reshape(-1, *a.shape[2:]) for name, a in parts.items()})
 
 
+PlanFor = Callable[[NDArray[np.int64], NDArray[np.int32]], Plan]
+"""Gives the plan of samples ``(B,)`` and their sizes ``(B, 2)``."""
+
+
 def draw(recipe: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64], sizes: NDArray[np.integer]) -> Plan:
     """Draw the plan of a batch.
 
@@ -94,6 +99,20 @@ def draw(recipe: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64
         factors=np.stack(factors, axis=-1).astype(np.float32),
         grey=u[..., Decision.GREY] < recipe.grey_p,
         blur_sigma=np.where(u[..., Decision.BLUR] < recipe.blur_p, sigma, 0).astype(np.float32),
+    )
+
+
+def plan_whole(samples: NDArray[np.int64], sizes: NDArray[np.int32]) -> Plan:
+    """One crop an image: the whole of it, as it is."""
+    lead = (len(samples), 1)
+    return Plan(
+        boxes=np.concatenate([np.zeros_like(sizes), sizes], axis=1)[:, None].astype(np.int32),
+        flip=np.zeros(lead, dtype=np.bool_),
+        jitter=np.zeros(lead, dtype=np.bool_),
+        order=np.zeros((*lead, 4), dtype=np.uint8),
+        factors=np.zeros((*lead, 4), dtype=np.float32),
+        grey=np.zeros(lead, dtype=np.bool_),
+        blur_sigma=np.zeros(lead, dtype=np.float32),
     )
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from frl.beton import Beton
 from frl.config import AugmentConfig
-from pipelines.augment import HostMultiCrop
-from pipelines.decoded import DecodedBatch, Request
+from pipelines.assemble import Assembler
+from pipelines.decoded import Request
 from pipelines.order import permutation
 from pipelines.plan import draw
 from pipelines.torch_loader import StepDataset
@@ -23,7 +23,7 @@ PAPER = 255
 
 
 def contact_sheet(path: Path, augment: AugmentConfig, seed: int = 0, count: int = 8) -> NDArray[np.uint8]:
-    """Draw the first samples of epoch 0, one a row: the image, then its crops as the network gets them.
+    """Draw the first samples of epoch 0, one a row: the image, then its crops.
 
     Args:
         path: the ``.beton``.
@@ -41,24 +41,17 @@ def contact_sheet(path: Path, augment: AugmentConfig, seed: int = 0, count: int 
     with Beton(path) as beton:
         samples = permutation(len(beton), seed, 0)[:count]
         # Decoded in this process by PIL: a preview needs no ffcv.
-        decoded = StepDataset(beton, "raise")[Request(samples=samples, share=slice(0, len(samples)))]
-        if not isinstance(decoded, DecodedBatch):
-            raise decoded
-    plan = draw(augment, seed, 0, decoded.samples, decoded.sizes)
-    views = [as_pixels(view, augment) for view in HostMultiCrop(augment)(decoded.images, plan)]
+        request = Request(samples=samples, share=slice(0, len(samples)))
+        assembler = StepDataset(beton, "raise", Assembler.images).assembler
+        decoded = assembler.images(request)
+        cropped = assembler.crops(request, augment.crops, partial(draw, augment, seed, 0))
     rows = []
     for i, (height, width) in enumerate(decoded.sizes):
-        crops = [crop for view in views for crop in view[i :: len(samples)]]
+        crops = [crop.numpy() for crops in cropped.crops for crop in crops[i :: len(samples)]]
         rows.append([decoded.images[i, :height, :width].numpy(), *crops])
     captions = ["original"]
     captions += [f"{spec.size} px" if i == 0 else "" for spec in augment.crops for i in range(spec.count)]
     return arrange(rows, captions)
-
-
-def as_pixels(view: torch.Tensor, augment: AugmentConfig) -> NDArray[np.uint8]:
-    """Undo the normalisation: ``(N, 3, H, W)`` to ``(N, H, W, 3)`` uint8."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (augment.mean, augment.std))
-    return ((view.float() * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 
 def arrange(rows: list[list[NDArray[np.uint8]]], captions: list[str]) -> NDArray[np.uint8]:

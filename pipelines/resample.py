@@ -1,20 +1,13 @@
-"""Crop, flip and resize in one: bilinear with anti-aliasing, as ``torchvision`` resizes a cropped PIL image.
+"""Crop, flip and resize in one, on a GPU: bilinear with anti-aliasing, as ``torchvision`` resizes a cropped PIL image.
 
-Two implementations of one law. ``batch_resample`` is two batched matrix products, for the GPU: static shapes, no index
-lists, and hardware made for it. ``resample_each`` calls PyTorch's native 8-bit kernel crop by crop, for the CPU, where
-the dense products cost ten times as much. The first keeps fractions of a grey level, the second rounds them as PIL
-does: each is within one level of PIL.
+Two batched matrix products: static shapes, no index lists, and hardware made for it. They keep fractions of a grey
+level, which PIL rounds: the two are within one level. ``pipelines.augment_cpu.resize`` is the CPU's.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
-
-from pipelines.threads import Threads
 
 
 def columns_first(images: Tensor) -> Tensor:
@@ -69,37 +62,3 @@ def batch_resample(columns: Tensor, boxes: Tensor, flip: Tensor, size: int) -> T
     down = filter_weights(top, box_height, torch.zeros_like(flip.flatten()), size, height).to(columns.dtype)
     narrow = torch.bmm(across.view(batch, -1, width), columns.flatten(2))
     return torch.bmm(narrow.view(-1, size * 3, height), down.transpose(1, 2)).view(-1, size, 3, size)
-
-
-def resample_each(
-    images: Tensor,
-    boxes: NDArray[np.int32],
-    flip: NDArray[np.bool_],
-    rows: NDArray[np.intp],
-    size: int,
-    threads: Threads,
-) -> Tensor:
-    """Some crops on the host: ``(B, H, W, 3)`` uint8 to ``(len(rows), 3, size, size)`` float32 in [0, 1].
-
-    Args:
-        images: ``(B, H, W, 3)`` uint8.
-        boxes: ``(N, 4)`` int32, top, left, height, width; row n crops image ``n % B``.
-        flip: ``(N,)`` bool, mirror left and right.
-        rows: the rows of ``boxes`` and ``flip`` to make.
-        size: side of the output.
-        threads: run the crops.
-    """
-    planar = images.permute(0, 3, 1, 2)
-    crops = np.empty((len(rows), size, size, 3), dtype=np.uint8)
-
-    def resample(k: int) -> None:
-        row = rows[k]
-        top, left, height, width = boxes[row].tolist()
-        image = row % len(images)
-        box = planar[image : image + 1, :, top : top + height, left : left + width]
-        crop = F.interpolate(box, size=(size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
-        crops[k] = crop[:, ::-1] if flip[row] else crop
-
-    threads.for_each(resample, range(len(rows)))
-    levels = torch.from_numpy(crops).permute(0, 3, 1, 2)
-    return levels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)

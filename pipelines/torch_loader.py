@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from frl.beton.layout import ImageMode
+from frl.config import CropSpec
 from frl.errors import LoaderError
-from pipelines.assemble import OnBroken, Undecodable, assemble
+from pipelines.assemble import Assembler, OnBroken, Undecodable
 from pipelines.beton_set import EncodedImages
-from pipelines.decoded import DecodedBatch, Request
+from pipelines.decoded import CroppedBatch, DecodedBatch, Request
+from pipelines.plan import PlanFor
 
+AnyBatch = TypeVar("AnyBatch", DecodedBatch, CroppedBatch)
 TIMEOUT = 300  # seconds that a worker may take for one batch
 
 
@@ -38,15 +43,27 @@ class TorchImages:
     def __init__(
         self, beton: EncodedImages, *, workers: int, ahead: int = 3, on_broken: OnBroken = "raise", pin: bool = False
     ) -> None:
-        self.dataset = StepDataset(beton, on_broken)
+        self.beton = beton
+        self.on_broken = on_broken
         self.workers = workers
         self.ahead = ahead
         self.pin = pin
 
-    def batches(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
-        """Yield one batch per request, in order; see ``Engine``."""
+    def images(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
+        """Yield one batch of images per request, in order; see ``Engine``."""
+        return self.batches(StepDataset(self.beton, self.on_broken, Assembler.images), requests)
+
+    def crops(
+        self, requests: Iterable[Request], specs: tuple[CropSpec, ...], plan_for: PlanFor
+    ) -> Iterator[CroppedBatch]:
+        """Yield one batch of crops per request, in order; see ``Engine``."""
+        make: partial[CroppedBatch] = partial(Assembler.crops, specs=specs, plan_for=plan_for)
+        return self.batches(StepDataset[CroppedBatch](self.beton, self.on_broken, make), requests)
+
+    def batches(self, dataset: StepDataset[AnyBatch], requests: Iterable[Request]) -> Iterator[AnyBatch]:
+        """Let the workers map the requests to batches."""
         loader = DataLoader(
-            self.dataset,
+            dataset,
             batch_size=None,
             sampler=list(requests),
             num_workers=self.workers,
@@ -67,21 +84,30 @@ class TorchImages:
         """Nothing to release: the processes end with their epoch."""
 
 
-class StepDataset(Dataset):
-    """Maps a request to its decoded batch, in a worker; a LoaderError is a value, so that it crosses over whole."""
+class StepDataset(Dataset, Generic[AnyBatch]):
+    """Maps a request to its batch, in a worker; a LoaderError is a value, so that it crosses over whole.
 
-    def __init__(self, beton: EncodedImages, on_broken: OnBroken) -> None:
+    Args:
+        beton: the data set.
+        on_broken: what to do with an image that does not decode.
+        make: which of the assembler's batches.
+    """
+
+    def __init__(
+        self, beton: EncodedImages, on_broken: OnBroken, make: Callable[[Assembler, Request], AnyBatch]
+    ) -> None:
         self.beton = beton
-        self.on_broken = on_broken
+        self.assembler = Assembler(beton, self.decode_sample, on_broken=on_broken, for_each=one_by_one)
+        self.make: Callable[[Assembler, Request], AnyBatch] = make
 
-    def __getitem__(self, request: Request) -> DecodedBatch | LoaderError:
+    def __getitem__(self, request: Request) -> AnyBatch | LoaderError:
         try:
-            return assemble(self.beton, request, self.decode_sample, on_broken=self.on_broken, for_each=one_by_one)
+            return self.make(self.assembler, request)
         except LoaderError as error:
             return error
 
-    def decode_sample(self, sample: int, canvas: NDArray[np.uint8]) -> None:
-        """Write image ``sample`` into the upper left of its ``(S, S, 3)`` canvas.
+    def decode_sample(self, sample: int, pixels: NDArray[np.uint8]) -> None:
+        """Write the rows of image ``sample``, densely packed RGB, to the beginning of ``pixels``, flat.
 
         Raises:
             Undecodable: if PIL fails, or the image's size is not the one in the metadata.
@@ -89,9 +115,9 @@ class StepDataset(Dataset):
         height, width = int(self.beton.heights[sample]), int(self.beton.widths[sample])
         encoded = self.beton.encoded(sample)
         if self.beton.modes[sample] == ImageMode.JPG:
-            canvas[:height, :width] = decode_jpeg(encoded, height, width)
+            pixels[: height * width * 3] = decode_jpeg(encoded, height, width).reshape(-1)
         else:
-            canvas[:height, :width] = encoded[: height * width * 3].reshape(height, width, 3)
+            pixels[: height * width * 3] = encoded[: height * width * 3]
 
 
 def decode_jpeg(encoded: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

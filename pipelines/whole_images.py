@@ -10,10 +10,11 @@ import torch
 
 from frl.batch import Batch
 from frl.beton import Beton
-from frl.config import AugmentConfig, DataConfig, EngineName
-from pipelines.augment import Resize
+from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
 from pipelines.decoded import Request
 from pipelines.loader import open_engine, to_device
+from pipelines.normalise import NormaliseCrops
+from pipelines.plan import plan_whole
 
 
 class WholeImages:
@@ -23,7 +24,7 @@ class WholeImages:
         path: the ``.beton``.
         size: side of the view, in pixels; an image that is not square is stretched.
         batch_size: images of a batch; the last may hold fewer.
-        device: where the view is made.
+        device: where the view is normalised; it is resized while loading.
         augment: its mean and standard deviation normalise the view.
         limit: images used at most; None: all.
         engine: which engine decodes.
@@ -47,20 +48,20 @@ class WholeImages:
         self.beton = Beton(path)
         self.engine = open_engine(self.beton, DataConfig(data=(path,), engine=engine), device)
         self.samples = len(self.beton) if limit is None else min(limit, len(self.beton))
-        self.size = size
+        self.spec = CropSpec(size=size, count=1, scale=(1, 1))
         self.batch_size = batch_size
         self.device = device
-        self.resize = Resize(size, augment).to(device)
+        self.normalise = NormaliseCrops(augment).to(device)
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for decoded in self.engine.batches(self.requests()):
+        for batch in self.engine.crops(self.requests(), (self.spec,), plan_whole):
             yield Batch(
-                views=[self.resize(decoded.images.to(self.device, non_blocking=True), decoded.sizes)],
-                samples=to_device(decoded.samples, self.device),
-                labels=to_device(decoded.labels, self.device),
+                views=self.normalise([crops.to(self.device, non_blocking=True) for crops in batch.crops]),
+                samples=to_device(batch.samples, self.device),
+                labels=to_device(batch.labels, self.device),
             )
 
     def requests(self) -> Iterator[Request]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pipelines.augment_cpu.blur import blur, gaussian
 from pipelines.augment_cpu.colour import jitter_and_grey
 from pipelines.augment_cpu.compiler import entry_point, kernel
-from pipelines.augment_cpu.resize import load_image, most_taps, resize
+from pipelines.augment_cpu.resize import load_image, resize
 from pipelines.augment_cpu.sums import Plane, padded, plane
 from pipelines.augment_cpu.vectors import BLOCK, LANES, join_pixels, load
 from pipelines.blur import RADIUS, TAPS
@@ -55,13 +56,13 @@ class Scratch(NamedTuple):
 def scratch_for(side: int, size: int) -> Scratch:
     """Room to make crops of up to ``size`` pixels from images of up to ``side`` pixels."""
     row, tall = padded(size), padded(side) + LANES
-    taps = most_taps(side, size)
+    taps = 2 * (side + size)  # over all pixels of a crop of any size, along one axis
     return Scratch(
         band=plane(3 * BLOCK * padded(side)),
         image=plane(3 * (side + BLOCK) * tall),
-        exact=np.zeros(max(taps, TAPS)),
+        exact=np.zeros(taps + TAPS),
         starts=np.zeros(2 * size, dtype=np.int32),
-        weights=np.zeros(2 * max(size * taps, TAPS), dtype=np.uint16),
+        weights=np.zeros(2 * taps + TAPS, dtype=np.uint16),
         narrow=plane((size + BLOCK) * tall),
         tall=plane((side + BLOCK) * (row + BLOCK)),
         crop=plane(3 * size * row),
@@ -72,13 +73,10 @@ def scratch_for(side: int, size: int) -> Scratch:
     )
 
 
-def room_for_pixels(side: int) -> NDArray[np.uint8]:
-    """Room for the packed pixels of an image of up to ``side`` pixels a side, and for what ``load_image`` reads on."""
-    return np.zeros(((side + BLOCK) * side + LANES) * 3, dtype=np.uint8)
-
-
 @kernel
-def store_crop(crop: Plane, size: int, row: int, grey: bool, tail: NDArray[np.uint8], out: NDArray[np.uint8], to: int) -> None:
+def store_crop(
+    crop: Plane, size: int, row: int, grey: bool, tail: NDArray[np.uint8], out: NDArray[np.uint8], to: int
+) -> None:
     """Round the planes ``(3, size, row)`` to interleaved pixels from byte ``to`` of ``out`` on."""
     green, blue = (0, 0) if grey else (size * row, 2 * size * row)
     for y in range(size):
@@ -95,7 +93,7 @@ def store_crop(crop: Plane, size: int, row: int, grey: bool, tail: NDArray[np.ui
 
 @entry_point
 def load_pixels(pixels: NDArray[np.uint8], height: int, width: int, scratch: Scratch) -> None:
-    """Take in a decoded image: ``height`` rows of ``width`` packed RGB pixels, in ``room_for_pixels``."""
+    """Take in a decoded image: ``height`` rows of ``width`` packed RGB pixels, in a thread's scratch."""
     load_image(pixels, height, width, scratch.band, scratch.image, pitch_of(height))
 
 
@@ -112,16 +110,23 @@ def make_crops(
     i: int,
     first: int,
     count: int,
-    size: int,
     scratch: Scratch,
     out: NDArray[np.uint8],
+    position: int,
 ) -> None:
-    """Make the crops ``first .. first + count`` of sample ``i`` from the image last taken in.
+    """Make some crops of one size from the image last taken in.
 
-    ``out``: the bytes of ``(count * B, size, size, 3)``; crop c goes to row ``c * B + i``.
+    Args:
+        height, width: of the image.
+        plan: parameters of crops; row ``i`` holds the image's.
+        i: see there.
+        first, count: which of the row's crops.
+        scratch: the thread's own.
+        out: ``(count * B, size, size, 3)``; crop c becomes row ``c * B + position``.
+        position: the image's place in the batch.
     """
-    batch, row = len(plan.flip), padded(size)
-    crop = scratch.crop
+    size, batch, pixels = out.shape[1], len(out) // count, out.reshape(-1)
+    crop, row = scratch.crop, padded(size)
     for c in range(count):
         v = first + c
         resize(
@@ -129,11 +134,33 @@ def make_crops(
             scratch.exact, scratch.starts, scratch.weights, scratch.narrow, scratch.tall, crop,
         )  # fmt: skip
         grey = plan.grey[i, v]
-        jitter_and_grey(crop, size, row, plan.jitter[i, v], plan.order[i, v], plan.factors[i, v], grey, scratch.steps)
+        jitter, order, factors = plan.jitter[i, v], plan.order[i, v], plan.factors[i, v]
+        jitter_and_grey(crop, size, row, jitter, order, factors, grey, scratch.steps)
         sigma = plan.blur_sigma[i, v]
         if sigma > 0:
             radius = gaussian(sigma, scratch.exact, scratch.weights)
-            if radius > 0:
-                for channel in range(1 if grey else 3):
-                    blur(crop, channel, size, row, radius, scratch.weights, scratch.mirrored, scratch.smooth)
-        store_crop(crop, size, row, grey, scratch.tail, out, (c * batch + i) * size * size * 3)
+            for channel in range((1 if grey else 3) if radius > 0 else 0):
+                blur(crop, channel, size, row, radius, scratch.weights, scratch.mirrored, scratch.smooth)
+        store_crop(crop, size, row, grey, scratch.tail, pixels, (c * batch + position) * size * size * 3)
+
+
+class ThreadScratch(threading.local):
+    """Each thread's room: for the packed pixels of one image of up to ``side`` pixels, and for the making of crops.
+
+    Attributes:
+        pixels: flat uint8; what lies beyond the image is read, and means nothing.
+    """
+
+    def __init__(self, side: int) -> None:  # called again in every thread
+        self.side = side
+        self.size = 0
+        self.pixels = np.zeros(((side + BLOCK) * side + LANES) * 3, dtype=np.uint8)
+
+    def for_crops(self, size: int) -> Scratch:
+        """Room for crops of up to ``size`` pixels."""
+        if size > self.size:
+            self.size, self.scratch = size, scratch_for(self.side, size)
+        return self.scratch
+
+    def __reduce__(self) -> tuple[type[ThreadScratch], tuple[int]]:
+        return type(self), (self.side,)

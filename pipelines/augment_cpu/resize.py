@@ -16,11 +16,6 @@ from pipelines.augment_cpu.sums import Plane, padded, quantise, sum_rows
 from pipelines.augment_cpu.vectors import BLOCK, LANES, split_pixels, transpose_block
 
 
-def most_taps(side: int, size: int) -> int:
-    """Pixels that a pixel of a crop is made of, at most, along one axis."""
-    return math.ceil(2 * max(side / size, 1))
-
-
 @kernel
 def load_image(pixels: NDArray[np.uint8], height: int, width: int, band: Plane, image: Plane, pitch: int) -> None:
     """Packed RGB pixels to planes ``(3, width, pitch)`` with x before y, as fixed point.

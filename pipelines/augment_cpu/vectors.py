@@ -12,7 +12,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
+
+from pipelines.augment_cpu.compiler import intrinsic
 
 LANES = 32
 BLOCK = 8  # side of the square that ``transpose_block`` turns

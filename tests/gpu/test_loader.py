@@ -53,7 +53,7 @@ def test_images_are_copied_from_page_locked_memory(device, data):
     """Only such copies run beside the training; DALI's batches are on the device already."""
     with Beton(data.data[0]) as beton:
         engine = open_engine(beton, data, device)
-        (batch,) = engine.batches([Request(samples=np.arange(8), share=slice(0, 8))])
+        (batch,) = engine.images([Request(samples=np.arange(8), share=slice(0, 8))])
         if device.type == "cuda":
             assert batch.images.is_cuda if data.engine == "dali" else batch.images.is_pinned()
         else:

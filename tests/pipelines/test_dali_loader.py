@@ -66,7 +66,7 @@ class TestDecoding:
     def test_pixels_equal_pil_s(self, engine_of, write_beton):
         path = write_beton(SIZES * 3)
         steps = [*requests(12, 4), step(3, 1)]  # the last is smaller
-        pairs = zip(engine_of(path).batches(steps), TorchImages(Beton(path), workers=1).batches(steps), strict=True)
+        pairs = zip(engine_of(path).images(steps), TorchImages(Beton(path), workers=1).images(steps), strict=True)
         for ours, pil in pairs:
             assert torch.equal(ours.images, pil.images)
             for name in ("sizes", "samples", "labels"):
@@ -126,7 +126,7 @@ class TestBroken:
     """R5: one broken image costs one image."""
 
     def test_raises_naming_the_sample(self, engine_of, broken_beton):
-        batches = engine_of(broken_beton).batches(requests(12, 4))
+        batches = engine_of(broken_beton).images(requests(12, 4))
         assert next(batches).samples.tolist() == [0, 1, 2, 3]
         with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\).*JPEG.*verify --deep"):
             next(batches)
@@ -135,7 +135,7 @@ class TestBroken:
         engine = engine_of(broken_beton, on_broken="replace")
         for _ in range(2):  # the second time the sample is known
             with caplog.at_level(logging.WARNING):
-                batches = list(engine.batches(requests(12, 4)))
+                batches = list(engine.images(requests(12, 4)))
             assert [batch.broken for batch in batches] == [0, 1, 0]
             assert batches[1].samples.tolist() == [4, 6, 6, 7]
             assert torch.equal(batches[1].images[1], batches[1].images[2])
@@ -174,7 +174,7 @@ class TestRunning:
     def test_kept_batches_keep_their_values(self, engine_of, tiny_beton):
         """R7."""
         kept, copies = [], []
-        for batch in engine_of(tiny_beton).batches(requests(23, 2)):
+        for batch in engine_of(tiny_beton).images(requests(23, 2)):
             kept.append(batch.images)
             copies.append(batch.images.clone())
         assert all(map(torch.equal, kept, copies))
@@ -184,16 +184,16 @@ class TestRunning:
         engine = engine_of(tiny_beton)
         monkeypatch.setattr(Recovery, "choose", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            next(engine.batches(requests(23, 4)))
+            next(engine.images(requests(23, 4)))
 
     @pytest.mark.timeout(30)
     def test_a_consumer_that_stops_early_leaves_no_thread(self, engine_of, tiny_beton):
         engine = engine_of(tiny_beton)
-        batches = engine.batches(requests(23, 1) * 1000)
+        batches = engine.images(requests(23, 1) * 1000)
         next(batches)
         batches.close()
         assert not [thread for thread in threading.enumerate() if thread.name == "frl-prefetch"]
-        assert len(list(engine.batches(requests(23, 4)))) == 5
+        assert len(list(engine.images(requests(23, 4)))) == 5
 
     @pytest.mark.timeout(100)
     def test_200_epochs_leave_nothing_behind(self, engine_of, tiny_beton):
@@ -202,7 +202,7 @@ class TestRunning:
 
         def epochs(n: int) -> tuple[int, int, int]:
             for _ in range(n):
-                for _ in engine.batches(requests(23, 8)):
+                for _ in engine.images(requests(23, 8)):
                     pass
             gc.collect()
             with open("/proc/self/statm") as memory:

@@ -53,7 +53,7 @@ class TestPixels:
     def test_images_of_any_size_fill_their_canvas(self, engine_of, write_beton):
         sizes = [(64, 64), (64, 40), (33, 64), (17, 23), (1, 1)]
         engine = engine_of(write_beton(sizes))
-        batch = engine.decode(step(4, 2, 0, 1, 3))
+        batch = engine.assembler.images(step(4, 2, 0, 1, 3))
         assert batch.images.shape == (5, 64, 64, 3)
         assert batch.sizes.tolist() == [list(sizes[i]) for i in (4, 2, 0, 1, 3)]
         assert batch.samples.tolist() == [4, 2, 0, 1, 3]
@@ -76,7 +76,7 @@ class TestPixels:
             pipelines={"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]},
         )
         images, labels = next(iter(stock))
-        ours = engine_of(tiny_beton).decode(step(*range(23)))
+        ours = engine_of(tiny_beton).assembler.images(step(*range(23)))
         np.testing.assert_array_equal(ours.images.numpy(), images)
         np.testing.assert_array_equal(ours.labels, labels[:, 0])
 
@@ -88,20 +88,20 @@ class TestPixels:
         path = tmp_path / "raw.beton"
         fields = {"image": RGBImageField(write_mode="raw"), "label": IntField()}
         DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(list(zip(pictures, range(6), strict=True)))
-        batch = engine_of(path).decode(step(*range(6)))
+        batch = engine_of(path).assembler.images(step(*range(6)))
         np.testing.assert_array_equal(batch.images.numpy()[:, :20], pictures)
         assert not batch.images.numpy()[:, 20:].any()
 
     def test_grey_jpegs_become_rgb(self, engine_of, write_beton, as_jpeg):
         grey = np.tile(np.arange(48, dtype=np.uint8) * 5, (48, 1))
-        image = engine_of(write_beton([(48, 48)], {0: as_jpeg(grey)})).decode(step(0)).images[0]
+        image = engine_of(write_beton([(48, 48)], {0: as_jpeg(grey)})).assembler.images(step(0)).images[0]
         assert torch.equal(image[..., 0], image[..., 2])
         assert (image[..., 1].int() - torch.from_numpy(grey.astype(int))).abs().max() <= 4
 
     @pytest.mark.parametrize("workers", [1, 3])
     def test_any_number_of_threads_gives_the_same_batches(self, engine_of, tiny_beton, workers):
-        expected = engine_of(tiny_beton).decode(step(*range(23))).images
-        batches = list(engine_of(tiny_beton, workers=workers).batches(requests(23, 4)))
+        expected = engine_of(tiny_beton).assembler.images(step(*range(23))).images
+        batches = list(engine_of(tiny_beton, workers=workers).images(requests(23, 4)))
         assert len(batches) == 5
         assert torch.equal(torch.cat([batch.images for batch in batches]), expected[:20])
 
@@ -115,7 +115,7 @@ class TestBroken:
     @pytest.mark.timeout(10)
     def test_raises_naming_the_sample(self, engine_of, broken_beton):
         engine = engine_of(broken_beton)
-        batches = engine.batches(requests(12, 4))
+        batches = engine.images(requests(12, 4))
         assert next(batches).samples.tolist() == [0, 1, 2, 3]
         with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\).*JPEG.*verify --deep"):
             next(batches)
@@ -123,7 +123,7 @@ class TestBroken:
     def test_replaces_and_counts(self, engine_of, broken_beton, caplog):
         engine = engine_of(broken_beton, on_broken="replace")
         with caplog.at_level(logging.WARNING):
-            batches = list(engine.batches(requests(12, 4)))
+            batches = list(engine.images(requests(12, 4)))
         assert [batch.broken for batch in batches] == [0, 1, 0]
         assert batches[1].samples.tolist() == [4, 6, 6, 7]
         assert batches[1].labels.tolist() == [1, 0, 0, 1]
@@ -132,11 +132,11 @@ class TestBroken:
 
     def test_the_replacement_does_not_depend_on_the_number_of_ranks(self, engine_of, write_beton):
         engine = engine_of(write_beton([(48, 48)] * 8, {3: ZEROS, 4: ZEROS, 7: ZEROS}), on_broken="replace")
-        whole = engine.decode(step(*range(8)))
+        whole = engine.assembler.images(step(*range(8)))
         assert whole.samples.tolist() == [0, 1, 2, 5, 5, 5, 6, 0]
         for world in (2, 4):
             shares = [slice(r * 8 // world, (r + 1) * 8 // world) for r in range(world)]
-            parts = [engine.decode(Request(samples=np.arange(8), share=share)) for share in shares]
+            parts = [engine.assembler.images(Request(samples=np.arange(8), share=share)) for share in shares]
             assert np.concatenate([part.samples for part in parts]).tolist() == whole.samples.tolist()
             assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
             assert sum(part.broken for part in parts) == 3
@@ -144,7 +144,7 @@ class TestBroken:
     def test_nothing_of_a_broken_image_is_left_around_a_smaller_replacement(self, engine_of, write_beton, as_jpeg):
         noise = as_jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
         path = write_beton([(64, 64), (20, 30), (64, 64)], {0: noise[: len(noise) // 2]})
-        batch = engine_of(path, on_broken="replace").decode(step(0, 1, 2))
+        batch = engine_of(path, on_broken="replace").assembler.images(step(0, 1, 2))
         assert batch.samples.tolist() == [1, 1, 2]
         assert batch.sizes.tolist() == [[20, 30], [20, 30], [64, 64]]
         assert torch.equal(batch.images[0], batch.images[1])
@@ -153,7 +153,7 @@ class TestBroken:
     def test_a_step_without_a_good_sample_is_refused(self, engine_of, write_beton):
         engine = engine_of(write_beton([(48, 48)] * 3, dict.fromkeys(range(3), ZEROS)), on_broken="replace")
         with pytest.raises(LoaderError, match="no sample of a whole step decodes"):
-            engine.decode(step(0, 1, 2))
+            engine.assembler.images(step(0, 1, 2))
 
     def test_missing_ffcv_names_the_remedy(self, tiny_beton, monkeypatch):
         monkeypatch.setattr(ffcv_loader.importlib.util, "find_spec", lambda name: None)
@@ -175,7 +175,7 @@ class TestThreads:
 
         monkeypatch.setattr(engine.beton, "encoded", failing)
         with pytest.raises(LoaderError, match=r"sample 9 .*OSError: the disk is on fire"):
-            list(engine.batches(requests(23, 4)))
+            list(engine.images(requests(23, 4)))
 
     @pytest.mark.timeout(10)
     def test_an_exception_in_the_requests_reaches_the_caller(self, engine_of, tiny_beton):
@@ -183,7 +183,7 @@ class TestThreads:
             yield step(0, 1)
             raise KeyError("no such epoch")
 
-        batches = engine_of(tiny_beton).batches(failing())
+        batches = engine_of(tiny_beton).images(failing())
         next(batches)
         with pytest.raises(KeyError, match="no such epoch"):
             next(batches)
@@ -192,7 +192,7 @@ class TestThreads:
         """R7: stock ffcv overwrites them."""
         engine = engine_of(tiny_beton, ahead=2)
         kept, copies = [], []
-        for batch in itertools.islice(engine.batches(requests(23, 2) * 2), 20):
+        for batch in itertools.islice(engine.images(requests(23, 2) * 2), 20):
             kept.append(batch)
             copies.append(batch.images.clone())
         gc.collect()
@@ -204,7 +204,7 @@ class TestThreads:
     def test_a_consumer_that_stops_early_ends_the_thread(self, engine_of, tiny_beton, ending):
         engine = engine_of(tiny_beton)
         before = prefetch_threads()
-        batches = engine.batches(requests(23, 1) * 1000)
+        batches = engine.images(requests(23, 1) * 1000)
         next(batches)
         assert prefetch_threads() == before + 1
         if ending == "close":
@@ -219,7 +219,7 @@ class TestThreads:
         while prefetch_threads() > before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert prefetch_threads() == before
-        assert len(list(engine.batches(requests(23, 4)))) == 5
+        assert len(list(engine.images(requests(23, 4)))) == 5
 
     def test_decodes_no_further_ahead_than_told(self, engine_of, tiny_beton):
         taken = []
@@ -229,7 +229,7 @@ class TestThreads:
                 taken.append(request)
                 yield request
 
-        batches = engine_of(tiny_beton, ahead=2).batches(counted())
+        batches = engine_of(tiny_beton, ahead=2).images(counted())
         next(batches)
         time.sleep(0.5)
         assert len(taken) <= 1 + 2 + 1  # handed over, waiting, in the thread's hands
@@ -242,7 +242,7 @@ class TestThreads:
 
         def epochs(n: int) -> tuple[int, int, int]:
             for _ in range(n):
-                for _ in engine.batches(requests(23, 8)):
+                for _ in engine.images(requests(23, 8)):
                     pass
             gc.collect()
             return threading.active_count(), len(os.listdir("/proc/self/fd")), resident_bytes()

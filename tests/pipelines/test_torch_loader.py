@@ -37,7 +37,7 @@ def assert_within_tolerance(path: Path) -> None:
     beton = Beton(path)
     fast, accurate = FFCVImages(beton, workers=1), TorchImages(beton, workers=2)
     steps = requests(len(beton), 4)
-    for ours, theirs in zip(fast.batches(steps), accurate.batches(steps), strict=True):
+    for ours, theirs in zip(fast.images(steps), accurate.images(steps), strict=True):
         difference = (ours.images.int() - theirs.images.int()).abs()
         assert difference.max() <= 10
         assert difference.float().mean() < 1.25
@@ -67,8 +67,8 @@ def test_real_faces_equal_the_ffcv_engine_s_within_tolerance(real_faces, tmp_pat
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_gives_the_same_batches(tiny_beton, workers):
     beton = Beton(tiny_beton)
-    expected = list(TorchImages(beton, workers=2).batches(requests(23, 4)))
-    batches = list(TorchImages(beton, workers=workers).batches(requests(23, 4)))
+    expected = list(TorchImages(beton, workers=2).images(requests(23, 4)))
+    batches = list(TorchImages(beton, workers=workers).images(requests(23, 4)))
     assert len(batches) == 5
     for a, b in zip(expected, batches, strict=True):
         assert torch.equal(a.images, b.images)
@@ -79,12 +79,12 @@ def test_any_number_of_workers_gives_the_same_batches(tiny_beton, workers):
 def test_a_broken_image_is_named(broken_beton):
     """R5."""
     with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\).*JPEG.*verify --deep"):
-        list(TorchImages(Beton(broken_beton), workers=2).batches(in_order(12, 4)))
+        list(TorchImages(Beton(broken_beton), workers=2).images(in_order(12, 4)))
 
 
 def test_a_broken_image_is_replaced_and_counted(broken_beton):
     engine = TorchImages(Beton(broken_beton), workers=2, on_broken="replace")
-    batches = list(engine.batches(in_order(12, 4)))
+    batches = list(engine.images(in_order(12, 4)))
     assert [batch.broken for batch in batches] == [0, 1, 0]
     assert batches[1].samples.tolist() == [4, 6, 6, 7]
 
@@ -95,7 +95,7 @@ def test_an_exception_in_a_worker_reaches_the_caller(tiny_beton, monkeypatch):
     beton = Beton(tiny_beton)
     monkeypatch.setattr(beton, "encoded", lambda sample: 1 / 0)
     with pytest.raises(LoaderError, match=r"sample \d+ .*ZeroDivisionError"):
-        list(TorchImages(beton, workers=1).batches(requests(23, 4)))
+        list(TorchImages(beton, workers=1).images(requests(23, 4)))
 
 
 @pytest.mark.timeout(20)
@@ -111,14 +111,14 @@ def test_a_killed_worker_reaches_the_caller(tiny_beton, monkeypatch):
     monkeypatch.setattr(beton, "encoded", die)
     began = time.monotonic()
     with pytest.raises(LoaderError, match="a decoding process.*--workers"):
-        list(TorchImages(beton, workers=1).batches(requests(23, 4)))
+        list(TorchImages(beton, workers=1).images(requests(23, 4)))
     assert time.monotonic() - began < 10
 
 
 def test_kept_batches_keep_their_values(tiny_beton):
     """R7."""
     kept, copies = [], []
-    for batch in TorchImages(Beton(tiny_beton), workers=1).batches(in_order(16, 2)):
+    for batch in TorchImages(Beton(tiny_beton), workers=1).images(in_order(16, 2)):
         kept.append(batch)
         copies.append(batch.images.clone())
     assert all(torch.equal(batch.images, copy) for batch, copy in zip(kept, copies, strict=True))
@@ -131,7 +131,7 @@ def test_epochs_leave_nothing_behind(tiny_beton):
 
     def epochs(n: int) -> tuple[int, int]:
         for _ in range(n):
-            list(engine.batches(requests(23, 8)))
+            list(engine.images(requests(23, 8)))
         gc.collect()
         return threading.active_count(), len(os.listdir("/proc/self/fd"))
 
