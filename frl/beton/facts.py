@@ -117,5 +117,6 @@ def _count_rejects(path: Path) -> dict[str, int]:
 
 
 def reason_kind(reason: str) -> str:
-    """What reasons of one kind have in common: what stands before a colon, without its numbers."""
-    return re.sub(r"\d+(?:[.,]\d+)*", "N", reason.split(": ")[0])
+    """What reasons of one kind have in common: what stands before a colon, without numbers and names of others."""
+    plain = re.sub(r"(the same bytes as|looks like) .*", r"\1 another", reason.split(": ")[0])
+    return re.sub(r"-?\d+(?:[.,]\d+)*(?:e-?\d+)?", "N", plain)

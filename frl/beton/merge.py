@@ -51,7 +51,7 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Manif
         overwrite: whether an existing one is replaced.
 
     Returns:
-        the manifest of the new file.
+        the manifest of the new file. What the shards counted is added up; copies left out are counted as duplicates.
 
     Raises:
         BetonError: naming the shard that is damaged.
@@ -169,6 +169,7 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals
                 _refuse(beton.path, f"{beton.name(i)}: its label is {beton.labels[i]}, in its line {line.label}")
             if original := originals.find(encoded, line.name):
                 writer.reject(line.name, f"the same bytes as {original}")
+                writer.counts["duplicates"] += 1
             else:
                 offset = int(beton.pointers[i]) - start
                 kept.append((offset, len(encoded), int(beton.heights[i]), int(beton.widths[i]), line))

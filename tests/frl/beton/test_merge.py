@@ -96,7 +96,7 @@ def test_copies_in_different_shards_are_left_out_where_copies_were_not_wanted(pi
         assert whole is not None and merged.content_sha256 == whole.content_sha256
         assert verify(folder / "all.beton", deep=True).ok
         dropped = sum(len(kept(list(shard.of(rows)))) for shard in shards) - len(kept(rows))
-        assert merged.rejected == total + dropped
+        assert merged.rejected == total + dropped and merged.counts.get("duplicates", 0) == dropped
         assert rejects_path(folder / "all.beton").read_text().count("the same bytes as") == dropped
 
 
