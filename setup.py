@@ -17,6 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["frl*", "pipelines*", "writers*"]),
+    package_data={"frl.report": ["page.css", "page.js"]},
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",
@@ -32,6 +33,7 @@ setup(
     extras_require={
         "ffcv": ["ffcv==1.0.2"],
         "dali": ["nvidia-dali-cuda130==2.4.0"],
+        "wandb": ["wandb>=0.19"],
         "faces": ["dlib-bin>=19.24"],
         "hdf5": ["h5py>=3.10"],
         "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],

@@ -133,7 +133,7 @@ def crop_grid(views: Sequence[torch.Tensor], augment: AugmentConfig, images: int
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a ``metrics.jsonl``; a last line cut off by a kill is left out."""
+    """The JSON lines of a run's ``metrics.jsonl`` or ``environment.jsonl``, without one that a kill cut off."""
     if not path.exists():
         return []
     lines = []

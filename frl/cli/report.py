@@ -1,4 +1,4 @@
-"""``frl report RUN --weights weights.pth --data faces.beton``."""
+"""``frl report RUN``."""
 
 from __future__ import annotations
 
@@ -10,31 +10,38 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from torch import nn
 
-from frl import report
-from frl.config import AugmentConfig, CropSpec
-from frl.errors import ConfigError
-from frl.evaluate import Features, KnnResult, RawPixels, extract_features, leave_one_out, untrained
+from frl import checkpoint
+from frl.config import RunConfig, as_dict, from_dict
+from frl.errors import ConfigError, FrlError
+from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
+from frl.evaluate.gallery import Gallery, extract_gallery
 from frl.export import load_backbone
+from frl.health import Vitals, diagnose
 from frl.logbook import read_metrics
+from frl.report import Report, write_report
 from pipelines.preview import contact_sheet
 from pipelines.whole_images import WholeImages
+
+THUMBNAIL = 96  # side of the faces on the page, in pixels
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Compare a trained network with the same one untrained and with raw pixels, in a page with pictures."""
+    """Make a page of a run: curves, crops, nearest neighbours, configuration; with labels, how well it tells faces."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run of frl pretrain."""
-    weights: Path
-    """Exported weights, or a checkpoint."""
-    data: Path
-    """Labelled .beton on which identities are told apart; best of people the run has not seen."""
-    out: Path = Path("report")
-    """Folder of the report."""
-    size: int = 224
-    """Side of the images shown to the network."""
+    weights: Path | None = None
+    """Exported weights, or a checkpoint; none: the run's newest checkpoint."""
+    data: Path | None = None
+    """.beton of the faces shown, best labelled and of people the run has not seen; none: the run's probe, or what it
+    was trained on."""
+    out: Path | None = None
+    """Folder of the report; none: report/ in the run's."""
+    size: int | None = None
+    """Side of the images shown to the network; none: that of the run's probe, or of its largest crops."""
     neighbours: int = 5
     """Neighbours that vote for an identity."""
     limit: int = 5000
@@ -43,68 +50,110 @@ class ReportConfig:
 
 def main(arguments: list[str]) -> None:
     """Measure, write the page, print the comparison."""
-    config = tyro.cli(ReportConfig, args=arguments, prog="frl report")
-    settings = _settings(config.run)
-    trained, arch = load_backbone(config.weights)
-    rivals = {"trained": trained, "untrained": untrained(arch, settings["seed"]), "raw pixels": RawPixels()}
-    images = WholeImages(
-        config.data,
-        size=config.size,
-        batch_size=128,
-        device=torch.device("cpu"),
-        augment=AugmentConfig(),
-        limit=config.limit,
-    )
-    features = {name: extract_features(network, images) for name, network in rivals.items()}
-    accuracy = {name: leave_one_out(*found, neighbours=config.neighbours) for name, found in features.items()}
-    augment = _augment(settings)
-    files = [Path(file) for file in settings["data"]["data"]]
-    page = report.write_report(
-        report.Report(
-            title=f"{arch} pre-trained on {' + '.join(file.name for file in files)}",
+    options = tyro.cli(ReportConfig, args=arguments, prog="frl report")
+    run = _run_config(options.run)
+    notes: list[str] = []
+    trained, arch = load_backbone(options.weights or _newest(options.run))
+    faces = options.data or run.knn.data or run.data.data[0]
+    gallery: Gallery | None = None
+    accuracy: dict[str, KnnResult] = {}
+    try:
+        gallery, accuracy = _look(trained, arch, faces, run, options)
+    except FrlError as error:
+        if options.data is not None:
+            raise
+        notes.append(f"No faces to show: {error}")
+    crops = None
+    try:
+        crops = contact_sheet(run.data.data[0], run.augment, run.seed, 6)
+    except FrlError as error:
+        notes.append(f"No crops to show: {error}")
+    metrics = read_metrics(options.run / "metrics.jsonl")
+    page = write_report(
+        Report(
+            title=f"{arch} pre-trained on {' + '.join(path.name for path in run.data.data)}",
             settings={
-                "network": f"{arch}, {settings['model']['prototypes']} prototypes",
-                "recipe": f"{settings['optim']['epochs']} epochs, batch {settings['optim']['batch_size']}, "
-                f"peak learning rate {settings['optim']['lr']:g}",
-                "weights": config.weights.name,
-                "probe": config.data.name,
+                "progress": _progress(metrics),
+                "network": f"{arch}, {run.model.prototypes} prototypes",
+                "recipe": f"{run.optim.epochs} epochs, batch {run.optim.batch_size}, "
+                f"peak learning rate {run.optim.lr:g}",
+                "weights": options.weights.name if options.weights else "newest checkpoint",
+                "faces": faces.name,
             },
-            metrics=read_metrics(config.run / "metrics.jsonl"),
-            crops=contact_sheet(files[0], augment, settings["seed"], 6),
-            gallery=_gallery(images, features["trained"]),
+            metrics=metrics,
+            crops=crops,
+            gallery=gallery,
             accuracy=accuracy,
+            health=_health(metrics, run),
+            configuration=as_dict(run),
+            defaults=as_dict(RunConfig()),
+            starts=read_metrics(options.run / "environment.jsonl"),
+            notes=notes,
         ),
-        config.out,
+        options.out or options.run / "report",
     )
-    print(_table(accuracy))
+    if accuracy:
+        print(_table(accuracy))
     print(page)
 
 
-def _settings(run: Path) -> dict:
+def _run_config(run: Path) -> RunConfig:
     path = run / "config.json"
     if not path.is_file():
         raise ConfigError(path, "no such file", "Pass the --out folder of a run of frl pretrain.")
-    return json.loads(path.read_text())
+    return from_dict(RunConfig, json.loads(path.read_text()))
 
 
-def _augment(settings: dict) -> AugmentConfig:
-    """The augmentation that a saved configuration holds; JSON has made lists of its tuples."""
-
-    def fields(saved: dict[str, Any]) -> dict[str, Any]:
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
-
-    crops = tuple(CropSpec(**fields(spec)) for spec in settings["augment"]["crops"])
-    return AugmentConfig(**{**fields(settings["augment"]), "crops": crops})
+def _newest(run: Path) -> Path:
+    saved = checkpoint.saved(run / "checkpoints")
+    if not saved:
+        raise ConfigError(run, "holds no checkpoints", "Wait for the first one, or name --weights.")
+    return saved[-1]
 
 
-def _gallery(images: WholeImages, features: Features) -> report.Gallery:
-    mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (AugmentConfig().mean, AugmentConfig().std))
-    pictures = torch.cat([(batch.views[0] * std + mean).clamp(0, 1) * 255 for batch in images])
-    return report.Gallery(
-        images=pictures.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy().astype(np.uint8),
-        vectors=features.vectors,
-        labels=features.labels,
+def _look(
+    trained: nn.Module, arch: str, faces: Path, run: RunConfig, options: ReportConfig
+) -> tuple[Gallery, dict[str, KnnResult]]:
+    """A gallery of ``faces``, and how well identities are told apart where labels say who is who."""
+    images = WholeImages(
+        faces,
+        size=options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops)),
+        batch_size=128,
+        device=torch.device("cpu"),
+        augment=run.augment,
+        limit=options.limit,
     )
+    try:
+        features, gallery = extract_gallery(trained, images, run.augment, side=THUMBNAIL, pictures=options.limit)
+        if not _has_pairs(features.labels):
+            return gallery, {}
+        rivals = {"untrained": untrained(arch, run.seed), "raw pixels": RawPixels()}
+        found = {"trained": features} | {name: extract_features(rival, images) for name, rival in rivals.items()}
+    finally:
+        images.close()
+    return gallery, {name: leave_one_out(*rival, neighbours=options.neighbours) for name, rival in found.items()}
+
+
+def _has_pairs(labels: torch.Tensor) -> bool:
+    _, counts = np.unique(labels[labels >= 0].cpu().numpy(), return_counts=True)
+    return bool((counts > 1).any())
+
+
+def _progress(metrics: list[dict[str, Any]]) -> str:
+    last = max((line for line in metrics if "loss" in line), key=lambda line: line["step"], default=None)
+    return f"step {last['step']:,}, epoch {last['epoch']}" if last else "no step logged"
+
+
+def _health(metrics: list[dict[str, Any]], run: RunConfig) -> str:
+    """What the alarm would say of the last interval."""
+    names = Vitals.__dataclass_fields__
+    last = next((line for line in reversed(metrics) if names.keys() <= line.keys()), None)
+    if last is None:
+        return ""
+    diagnosis = diagnose(Vitals(**{name: last[name] for name in names}), run)
+    if diagnosis is None:
+        return f"No sign of collapse in the last interval, which ends with step {last['step']:,}."
+    return f"Step {last['step']:,}: {diagnosis}"
 
 
 def _table(accuracy: dict[str, KnnResult]) -> str:

@@ -1,5 +1,7 @@
 """The commands, from synthetic faces to an export that torchvision loads, as a user runs them."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,9 @@ def test_export_of_a_folder_without_checkpoints_says_so(tmp_path, capsys):
     assert "no checkpoints" in capsys.readouterr().err
 
 
+REPORT = {"report.html", "report.md", "training.png", "crops.png", "neighbours.png"}
+
+
 def test_report_compares_with_the_baselines(run, faces, tmp_path, capsys):
     weights = tmp_path / "weights.pth"
     main(["export", str(run), "--out", str(weights)])
@@ -107,9 +112,31 @@ def test_report_compares_with_the_baselines(run, faces, tmp_path, capsys):
     assert main(["report", str(run), *arguments]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("trained", "untrained", "raw pixels"))
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        "report.md", "training.png", "crops.png", "neighbours.png"
-    }  # fmt: skip
+    assert {path.name for path in (tmp_path / "report").iterdir()} == REPORT
+
+
+def test_report_needs_only_the_run(run, tmp_path, capsys):
+    """Without options: the newest checkpoint, the run's own faces; and a page even when those are gone."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["knn"]["data"] = None
+    (copy / "config.json").write_text(json.dumps(config))
+    assert main(["report", str(copy)]) == 0
+    assert {path.name for path in (copy / "report").iterdir()} == REPORT
+    page = (copy / "report" / "report.html").read_text()
+    assert all(
+        f"<h2>{title}</h2>" in page for title in ("Curves", "Nearest neighbours", "Configuration", "Environment")
+    )
+
+    config["data"]["data"] = [str(tmp_path / "gone.beton")]
+    (copy / "config.json").write_text(json.dumps(config))
+    assert main(["report", str(copy), "--out", str(tmp_path / "poor")]) == 0
+    page = (tmp_path / "poor" / "report.html").read_text()
+    assert "gone.beton" in page and "<h2>Curves</h2>" in page and "<h2>Nearest" not in page
+    capsys.readouterr()
+    assert main(["report", str(copy), "--data", str(tmp_path / "gone.beton")]) == 1
+    assert "gone.beton" in capsys.readouterr().err
 
 
 def test_doctor_finds_what_setup_installed(capsys):

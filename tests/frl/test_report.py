@@ -1,32 +1,32 @@
-"""The report shows what it was given: every figure in the text, every image in the pictures."""
+"""The report shows what it was given: every figure in the text, every image in the pictures, nothing from elsewhere."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
+import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from frl.config import RunConfig, as_dict
 from frl.errors import ConfigError
 from frl.evaluate import KnnResult
-from frl.report import (
-    INK,
-    RIGHT,
-    WRONG,
-    Gallery,
-    Report,
-    draw_neighbours,
-    draw_training,
-    nearest,
-    render,
-    smoothed,
-    write_report,
-)
+from frl.evaluate.gallery import Gallery
+from frl.report import Report, html, markdown, write_report
+from frl.report.charts import MOST_POINTS, Curve, chart, ticks
+from frl.report.figures import INK, QUIET, RIGHT, WRONG, draw_neighbours, draw_training, smoothed
+from frl.report.neighbours import nearest
 
 
 @pytest.fixture
@@ -45,8 +45,9 @@ def report(gallery: Gallery) -> Report:
     metrics.insert(3, {"step": 30, "knn_top1": 0.25})
     crops = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
     scores = {"trained": 0.9126, "untrained": 0.401, "raw pixels": 0.377}
+    configuration = json.loads(json.dumps(as_dict(dataclasses.replace(RunConfig(), seed=77))))
     return Report(
-        title="Quickstart",
+        title="Quickstart <b>",
         settings={"command": "frl write a | frl verify b"},
         metrics=metrics,
         crops=crops,
@@ -54,12 +55,114 @@ def report(gallery: Gallery) -> Report:
         accuracy={
             name: KnnResult(accuracy=score, queries=1234, images=1300, identities=56) for name, score in scores.items()
         },
+        health="No sign of collapse.",
+        configuration=configuration,
+        defaults=json.loads(json.dumps(as_dict(RunConfig()))),
+        starts=[
+            {"step": 0, "started": "2026-01-01", "frl": "0.1"},
+            {"step": 90, "started": "2026-01-02", "frl": "0.2"},
+        ],
     )
 
 
-def test_the_page_finds_its_pictures_and_holds_the_figures(report: Report, tmp_path: Path) -> None:
+class Page(HTMLParser):
+    """What a page holds: its text, its tags, and every attribute that could fetch something."""
+
+    VOID = {"meta", "img", "br"}
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.text, self.links, self.open, self.classes = "", [], [], []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attributes: list) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "action", "data")]
+        self.classes += [(tag, value) for name, value in attributes if name == "class"]
+
+    def handle_startendtag(self, tag: str, attributes: list) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text += data
+
+
+def test_the_page_is_whole_and_fetches_nothing(report: Report) -> None:
+    source = html.render(report)
+    page = Page(source)
+    assert page.open == []
+    assert page.links and all(link.startswith("data:image/jpeg;base64,") for link in page.links)
+    assert not re.findall(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", source)
+    assert "<title>Quickstart &lt;b&gt;</title>" in source
+
+
+def test_the_page_holds_the_figures_and_the_pictures(report: Report) -> None:
+    page = Page(html.render(report))
+    for words in ("91.3%", "40.1%", "37.7%", "1,234 images of 56 identities", "3.100", "ln K = 8.006", "No sign of"):
+        assert words in page.text, words
+    for words in ("frl write a | frl verify b", "swav.epsilon", "0.05", "From step 90, 2026-01-02"):
+        assert words in page.text, words
+    chosen = re.findall(r"<tr class=chosen><th>(.*?)</th><td>(.*?)</td>", html.render(report))
+    assert chosen == [("seed", "77")]
+    images = [Image.open(io.BytesIO(base64.b64decode(link.split(",")[1]))) for link in page.links]
+    assert images[-1].size == (50, 30)  # the crops
+    asked = nearest(report.gallery, html.QUESTIONS, html.ANSWERS)
+    assert len(images) == 1 + sum(1 + len(answers) for _, answers in asked)
+    shown = [(tag, kind) for tag, kind in page.classes if tag == "img"]
+    wanted = [kind for _, answers in asked for kind in ("question", *(a.verdict for a in answers))]
+    assert shown == [("img", kind) for kind in wanted]
+
+
+def test_what_a_run_cannot_tell_is_left_out(report: Report) -> None:
+    bare = Report(title="bare", metrics=report.metrics, notes=["No crops to show: <gone>"])
+    source = html.render(bare)
+    page = Page(source)
+    assert page.open == [] and "No crops to show: <gone>" in page.text
+    assert re.findall("<h2>(.*?)</h2>", source) == ["Curves"]
+    assert "crops.png" not in markdown.render(bare) and "> No crops to show" in markdown.render(bare)
+
+
+def test_every_chart_is_sound_svg_with_all_its_points(report: Report) -> None:
+    charts = re.findall(r"<svg.*?</svg>", html.render(report), re.S)
+    assert len(charts) == 4  # loss, k-NN, learning rate, speed
+    loss = ElementTree.fromstring(charts[0])
+    faint, main = [line.attrib["points"].split() for line in loss.iter("polyline")]
+    assert len(faint) == len(main) == 19
+    heights = [float(point.split(",")[1]) for point in faint]
+    assert heights == sorted(heights), "a falling loss falls on the screen"
+    readings = json.loads(loss.attrib["data-readings"])
+    assert readings["text"][0][-1].endswith("step 190")
+
+
+def test_long_curves_are_thinned_to_means_and_gaps_are_survived() -> None:
+    curve = Curve(name="x", steps=range(10_000), values=[float(i % 2) for i in range(10_000)]).thinned()
+    assert len(curve.steps) <= MOST_POINTS and set(np.round(curve.values, 1)) <= {0.5}
+    picture = chart("x", [Curve(name="x", steps=[1, 2, 3], values=[1.0, float("nan"), 2.0])])
+    assert "nan" not in re.search('points="(.*?)"', picture)[1]
+    assert chart("x", [Curve(name="x", steps=[], values=[])]) == ""
+
+
+@given(
+    st.floats(-1e9, 1e9, allow_nan=False),
+    st.floats(0, 1e9, allow_nan=False).filter(lambda x: x == 0 or x > 1e-6),
+    st.integers(2, 6),
+)
+def test_ticks_are_few_and_enclose_the_range(low: float, extent: float, count: int) -> None:
+    found = ticks(low, low + extent, count)
+    step = found[1] - found[0]
+    assert 2 <= len(found) <= count + 3
+    assert found[0] <= low + step * 1e-3 and found[-1] >= low + extent - step * 1e-3
+
+
+def test_the_folder_holds_both_pages_and_the_pictures(report: Report, tmp_path: Path) -> None:
     page = write_report(report, tmp_path / "deep" / "report")
-    text = page.read_text()
+    assert page.name == "report.html" and page.read_text() == html.render(report)
+    text = (page.parent / "report.md").read_text()
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
     assert sorted(pictures) == ["crops.png", "neighbours.png", "training.png"]
     for name in pictures:
@@ -67,7 +170,7 @@ def test_the_page_finds_its_pictures_and_holds_the_figures(report: Report, tmp_p
             picture.load()
             if name == "crops.png":
                 assert np.array_equal(np.asarray(picture), report.crops)
-    assert sorted(path.name for path in page.parent.iterdir()) == sorted([*pictures, "report.md"])
+    assert {path.name for path in page.parent.iterdir()} == {*pictures, "report.md", "report.html"}
     for row in ("| trained | 91.3% |", "| untrained | 40.1% |", "| raw pixels | 37.7% |"):
         assert row in text
     assert "1,234 images of 56 identities" in text
@@ -75,12 +178,12 @@ def test_the_page_finds_its_pictures_and_holds_the_figures(report: Report, tmp_p
 
 
 def test_a_report_without_settings_has_no_empty_table(report: Report) -> None:
-    assert "|  |  |" in render(report)
-    assert "|  |  |" not in render(dataclasses.replace(report, settings={}))
+    assert "|  |  |" in markdown.render(report)
+    assert "|  |  |" not in markdown.render(dataclasses.replace(report, settings={}))
 
 
 def test_the_curves_hold_every_logged_line(report: Report) -> None:
-    loss, rate, speed = draw_training(report.metrics).axes
+    loss, rate, speed = draw_training(report).axes
     losses = [line["loss"] for line in report.metrics if "loss" in line]
     assert loss.lines[0].get_ydata().tolist() == losses
     assert loss.lines[0].get_xdata().tolist() == list(range(10, 200, 10))
@@ -96,19 +199,27 @@ def test_smoothing_keeps_straight_lines_and_averages_noise() -> None:
     assert smoothed(noise).std() < 0.2
 
 
-def test_no_loss_is_refused(report: Report, tmp_path: Path) -> None:
+def test_no_loss_is_refused(report: Report) -> None:
     with pytest.raises(ConfigError, match="no loss"):
-        write_report(dataclasses.replace(report, metrics=[{"step": 1, "knn_top1": 0.5}]), tmp_path)
+        dataclasses.replace(report, metrics=[{"step": 1, "knn_top1": 0.5}])
 
 
 def test_neighbours_are_the_nearest_others_of_known_identity(gallery: Gallery) -> None:
-    asked, others = nearest(gallery, questions=100, neighbours=2)
-    assert asked.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11]  # not the single 9, nor the unknown 10
-    assert others[0].tolist() == [1, 2]
-    assert others[-1].tolist() == [9, 8]
-    assert all(question not in found for question, found in zip(asked, others, strict=True))
-    few, _ = nearest(gallery, questions=3, neighbours=50)
-    assert few.tolist() == [0, 4, 11]
+    found = dict(nearest(gallery, questions=100, neighbours=2))
+    assert list(found) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11]  # not the single 9, nor the unknown 10
+    assert [(answer.image, answer.verdict) for answer in found[0]] == [(1, "same"), (2, "same")]
+    assert [(answer.image, answer.verdict) for answer in found[11]] == [(9, "other"), (8, "same")]
+    assert [answer.similarity for answer in found[0]] == pytest.approx([np.cos(np.pi / 18), np.cos(np.pi / 9)])
+    few = nearest(gallery, questions=3, neighbours=50)
+    assert [question for question, _ in few] == [0, 4, 11] and len(few[0][1]) == 10
+
+
+@pytest.mark.parametrize("labels", [torch.full((12,), -1), torch.arange(12)])
+def test_without_two_images_of_a_person_every_image_is_asked_and_answers(gallery: Gallery, labels) -> None:
+    found = nearest(dataclasses.replace(gallery, labels=labels), questions=100, neighbours=3)
+    assert [question for question, _ in found] == list(range(12))
+    assert {answer.verdict for _, answers in found for answer in answers} == {"unknown"}
+    assert [answer.image for answer in found[0][1]] == [1, 2, 3]
 
 
 def test_frames_tell_right_from_wrong(gallery: Gallery) -> None:
@@ -118,14 +229,9 @@ def test_frames_tell_right_from_wrong(gallery: Gallery) -> None:
         spine = axes.spines["left"]
         image = int(np.asarray(axes.images[0].get_array())[0, 0, 0])
         frames.setdefault(to_hex(spine.get_edgecolor()), []).append((image, spine.get_linestyle()))
-    asked, others = nearest(gallery, questions=3, neighbours=5)
-    labels = gallery.labels.numpy()
-    pairs = [(q, a) for q, found in zip(asked, others, strict=True) for a in found]
-    assert sorted(i for i, _ in frames[INK]) == sorted(asked.tolist())
-    assert sorted(frames[RIGHT]) == sorted((a, "solid") for q, a in pairs if labels[q] == labels[a])
-    assert sorted(frames[WRONG]) == sorted((a, "dashed") for q, a in pairs if labels[q] != labels[a])
-
-
-def test_a_gallery_without_pairs_is_refused(gallery: Gallery) -> None:
-    with pytest.raises(ConfigError, match="no identity has two images"):
-        nearest(dataclasses.replace(gallery, labels=torch.arange(12)), 3, 5)
+    found = nearest(gallery, questions=3, neighbours=5)
+    pairs = [(answer.image, answer.verdict) for _, answers in found for answer in answers]
+    assert sorted(i for i, _ in frames[INK]) == sorted(question for question, _ in found)
+    assert sorted(frames[RIGHT]) == sorted((i, "solid") for i, verdict in pairs if verdict == "same")
+    assert sorted(frames[WRONG]) == sorted((i, "dashed") for i, verdict in pairs if verdict == "other")
+    assert QUIET not in frames

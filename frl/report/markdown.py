@@ -1,0 +1,51 @@
+"""The report as Markdown; it expects its pictures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from frl.report.content import Report
+
+
+def render(report: Report) -> str:
+    """The page, with links to ``training.png`` and, where there are any, ``crops.png`` and ``neighbours.png``."""
+    lines = [
+        f"# {report.title}",
+        "",
+        *_table(("", ""), [(f"**{name}**", value) for name, value in report.settings.items()]),
+        *[line for note in report.notes for line in (f"> {note}", "")],
+    ]
+    if report.accuracy:
+        some = next(iter(report.accuracy.values()))
+        lines += [
+            "## Whose face is it?",
+            "",
+            f"Leave-one-out k-nearest neighbours on frozen features: {some.queries:,} images of {some.identities:,} "
+            f"identities, none of whose labels were seen in training.",
+            "",
+            *_table(
+                ("features", "identity accuracy"),
+                [(name, f"{result.accuracy:.1%}") for name, result in report.accuracy.items()],
+            ),
+        ]
+    if report.gallery is not None:
+        lines += [
+            "## Nearest neighbours",
+            "",
+            "The first face of each row is the question, the others are its nearest in feature space"
+            + (": solid green the same person, dashed red somebody else." if report.accuracy else "."),
+            "",
+            "![Nearest neighbours](neighbours.png)",
+            "",
+        ]
+    lines += ["## Training", "", "![Loss, learning rate and speed](training.png)", ""]
+    if report.crops is not None:
+        lines += ["## What the network was shown", "", "![Crops](crops.png)", ""]
+    return "\n".join(lines)
+
+
+def _table(header: tuple[str, str], rows: Sequence[tuple[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    cells = [tuple(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return [f"| {header[0]} | {header[1]} |", "|:--|:--|", *(f"| {a} | {b} |" for a, b in cells), ""]
