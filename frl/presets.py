@@ -4,16 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig, SwAVConfig
+from frl.config import AugmentConfig, CropSpec, HealthConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One run of a recipe.
+
+    Attributes:
+        data: what it was trained on, and what it was tested on.
+        device: that ran it, by name.
+        time: that it took.
+        result: what came out.
+    """
+
+    data: str
+    device: str
+    time: str
+    result: str
+
+    def __str__(self) -> str:
+        return f"{self.result} ({self.data}; {self.time} on {self.device})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A recipe and a line about it."""
+    """A recipe.
+
+    Attributes:
+        summary: a line about it.
+        advice: what it is for.
+        config: all of its options.
+        wants_gpu: whether it is meant for GPUs.
+        measured: runs of it; none: not yet measured.
+    """
 
     summary: str
+    advice: str
     config: RunConfig
+    wants_gpu: bool = True
+    measured: tuple[Measured, ...] = ()
 
 
 # With few prototypes in a space of few dimensions the loss of guessing is out of reach by geometry: a feature cannot
@@ -23,17 +54,23 @@ SMALL_MODEL = ModelConfig(arch="resnet18", hidden_dim=512, feature_dim=32, proto
 PRESETS = {
     "vggface2": Preset(
         summary="the paper's: ResNet-50, 400 epochs, batch 1024, learning rates scaled from batch 4096",
+        advice="The recipe of the paper, on VGGFace2 (3.3 million faces). The batch is that of all GPUs together.",
         config=RunConfig(),
     ),
     "small-batch": Preset(
         summary="SwAV's recipe for batch 256: a queue of 3840 features from epoch 15",
+        advice="For one GPU or a few. A batch smaller than the number of prototypes cannot be shared out evenly over "
+        "them; features of the last 15 batches help out.",
         config=RunConfig(
             swav=SwAVConfig(queue_length=3840, queue_from_epoch=15, epsilon=0.03),
             optim=OptimConfig(batch_size=256, epochs=400, lr=0.6, start_lr=0.6, final_lr=0.0006, warmup_epochs=0),
         ),
     ),
     "cpu": Preset(
-        summary="resnet18 on small crops, for machines without a GPU: about 100 images/s on two cores",
+        summary="resnet18 on small crops, for machines without a GPU",
+        advice="Learns from a few thousand faces on a CPU. For a feeling of the method, and for tests of data; not for "
+        "features that compete.",
+        wants_gpu=False,
         config=RunConfig(
             augment=AugmentConfig(
                 crops=(CropSpec(size=48, count=2, scale=(0.4, 1.0)), CropSpec(size=32, count=2, scale=(0.2, 0.5))),
@@ -47,6 +84,8 @@ PRESETS = {
     ),
     "quickstart": Preset(
         summary="a few minutes on two cores, for scripts/quickstart.sh",
+        advice="What `bash scripts/quickstart.sh` trains on synthetic faces that it draws itself.",
+        wants_gpu=False,
         config=RunConfig(
             augment=AugmentConfig(
                 crops=(CropSpec(size=40, count=2, scale=(0.5, 1.0)), CropSpec(size=24, count=2, scale=(0.3, 0.7))),
@@ -56,6 +95,7 @@ PRESETS = {
             model=ModelConfig(arch="resnet18", hidden_dim=512, feature_dim=32, prototypes=128),
             swav=SwAVConfig(epsilon=0.03),
             optim=OptimConfig(batch_size=64, epochs=9, lr=1.5, start_lr=1.5, final_lr=0.0015, warmup_epochs=0),
+            health=HealthConfig(patience_steps=100),
         ),
     ),
 }

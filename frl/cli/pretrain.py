@@ -1,4 +1,4 @@
-"""``frl pretrain [PRESET] --data faces.beton --out runs/x [OPTIONS]``."""
+"""``frl pretrain [PRESET] --data faces.beton --out runs/x [OPTIONS]``, ``frl pretrain --list``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import tyro
 from torch import nn
 
+from frl import recipes
 from frl.config import RunConfig, validate
 from frl.distributed import World, world
 from frl.environment import device_name
@@ -23,7 +24,10 @@ THUMBNAIL = 32  # their side, in pixels
 
 
 def main(arguments: list[str]) -> None:
-    """Parse a preset and its overrides, then train."""
+    """Parse a preset and its overrides, then train; ``--list`` prints the presets instead."""
+    if arguments == ["--list"]:
+        print(recipes.listing())
+        return
     named = bool(arguments) and not arguments[0].startswith("-")
     name = arguments[0] if named else "vggface2"
     listing = "\n\n".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
@@ -32,7 +36,8 @@ def main(arguments: list[str]) -> None:
         args=arguments[named:],
         default=preset(name).config,
         prog=f"frl pretrain {name}",
-        description=f"Pre-train on a .beton. Presets (first argument; vggface2 if none):\n\n{listing}",
+        description="Pre-train on a .beton. --list tells more of the presets, the first argument (vggface2 if none):"
+        f"\n\n{listing}",
     )
     run(config, name)
 
@@ -86,13 +91,13 @@ def _knn_probe(config: RunConfig, place: World) -> Probe | None:
 
 def _summary(config: RunConfig, loader: MultiCropLoader, place: World, recipe: str) -> str:
     """The start-up table."""
-    crops = " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops)
     precision = "bf16" if uses_bf16(config.precision, place.device) else "fp32"
     optim, steps = config.optim, len(loader)
     rows = {
         "data": f"{loader.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
         "order": f"{loader.law}, {steps:,} steps an epoch",
-        "model": f"{config.model.arch}, {config.model.prototypes} prototypes, crops {crops}",
+        "model": f"{config.model.arch}, {config.model.prototypes} prototypes",
+        "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, peak lr {optim.lr:g}",
         "device": f"{place.size} x {device_name(place)}",
         "precision": precision,

@@ -86,6 +86,22 @@ def test_pretraining_logs_losses_and_the_probe(run):
     assert all(0 <= line["knn_top1"] <= 1 for line in lines if "knn_top1" in line)
 
 
+def test_identical_images_raise_the_alarm(faces, tmp_path, capsys):
+    """Fault T8, from the file to the exit status: within 16 steps, as its message says what to change."""
+    (one, *_) = sorted((faces.parent / "faces" / "train").rglob("*.jpg"))
+    (tmp_path / "same" / "person").mkdir(parents=True)
+    for copy in range(24):
+        shutil.copy(one, tmp_path / "same" / "person" / f"{copy}.jpg")
+    beton = tmp_path / "same.beton"
+    assert main(["write", str(tmp_path / "same"), "--out", str(beton), "--workers", "1"]) == 0
+    alarm = ["--health.action", "stop", "--health.patience-steps", "8", "--swav.freeze-prototypes-steps", "0"]
+    options = [*TINY, *alarm, "--optim.epochs", "6", "--log-every-steps", "1"]
+    assert main(["pretrain", "cpu", "--data", str(beton), "--out", str(tmp_path / "run"), *options]) == 1
+    error = capsys.readouterr().err
+    assert "collapse" in error and "Try, in this order" in error and "duplicates" in error
+    assert max(line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")) <= 16
+
+
 @pytest.mark.parametrize("format", ["torchvision", "frl"])
 def test_the_export_loads_where_it_should(run, tmp_path, format):
     out = tmp_path / "weights.pth"

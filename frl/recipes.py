@@ -1,0 +1,84 @@
+"""The recipes as people read them: what each does, its command, its time and its result. Prints ``docs/recipes.md``."""
+
+from __future__ import annotations
+
+from frl.config import AugmentConfig, RunConfig
+from frl.presets import PRESETS, Preset
+
+UNMEASURED = "not yet measured"
+
+
+def markdown() -> str:
+    """The page ``docs/recipes.md``."""
+    parts = [
+        "# Recipes",
+        "",
+        "Written by `python -m frl.recipes > docs/recipes.md`; a test compares the two. Every option can be "
+        "overridden: `frl pretrain RECIPE --help` lists them. A figure stands here only if it was measured, with the "
+        "device it was measured on.",
+        "",
+        "| recipe | in a word | result |",
+        "|:--|:--|:--|",
+        *(f"| [`{name}`](#{name}) | {recipe.summary} | {_results(recipe)} |" for name, recipe in PRESETS.items()),
+        "",
+    ]
+    for name, recipe in PRESETS.items():
+        parts += [f"## {name}", "", recipe.advice, "", "```bash", command(name), "```", "", *_table(recipe), ""]
+    return "\n".join(parts)
+
+
+def listing() -> str:
+    """All recipes for a terminal: ``frl pretrain --list``."""
+    parts = []
+    for name, recipe in PRESETS.items():
+        facts = {**facts_of(recipe.config), "command": command(name)}
+        facts |= {"measured": "; ".join(map(str, recipe.measured)) or UNMEASURED}
+        lines = [f"  {label:<9} {text}" for label, text in facts.items()]
+        parts.append("\n".join([f"{name}: {recipe.summary}", *lines]))
+    return "\n\n".join(parts)
+
+
+def command(name: str) -> str:
+    """What to type; the script starts a process on every GPU."""
+    start = "bash scripts/pretrain_ffcv.sh" if PRESETS[name].wants_gpu else "frl pretrain"
+    return f"{start} {name} --data faces.beton --out runs/{name}"
+
+
+def facts_of(config: RunConfig) -> dict[str, str]:
+    """What defines a recipe, in words."""
+    optim, swav = config.optim, config.swav
+    queue = f"{swav.queue_length} from epoch {swav.queue_from_epoch}" if swav.queue_length else "none"
+    return {
+        "network": f"{config.model.arch}, {config.model.prototypes} prototypes",
+        "crops": crops_in_words(config.augment),
+        "epochs": f"{optim.epochs} at batch {optim.batch_size}",
+        "rate": f"{optim.lr:g} after {optim.warmup_epochs:g} epochs of warm-up, cosine to {optim.final_lr:g}",
+        "epsilon": f"{swav.epsilon:g}",
+        "queue": queue,
+    }
+
+
+def crops_in_words(augment: AugmentConfig) -> str:
+    """Numbers and sizes of the crops."""
+    return " + ".join(f"{spec.count} x {spec.size} px" for spec in augment.crops)
+
+
+def _results(recipe: Preset) -> str:
+    return "; ".join(measured.result for measured in recipe.measured) or UNMEASURED
+
+
+def _table(recipe: Preset) -> list[str]:
+    rows = [f"| {label} | {text} |" for label, text in facts_of(recipe.config).items()]
+    for measured in recipe.measured:
+        rows += [
+            f"| data | {measured.data} |",
+            f"| time | {measured.time} on {measured.device} |",
+            f"| result | {measured.result} |",
+        ]
+    if not recipe.measured:
+        rows += [f"| time | {UNMEASURED} |", f"| result | {UNMEASURED} |"]
+    return ["| | |", "|:--|:--|", *rows]
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
