@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -29,6 +30,16 @@ class CropSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Other crop sizes for the first epochs: small crops learn the coarse early, at a fraction of the time."""
+
+    until_epoch: int
+    """The first epoch of the next stage, or of the full sizes."""
+    sizes: tuple[int, ...]
+    """Side of the crops of each resolution meanwhile, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     """The multi-crop augmentation; defaults are the paper's (SwAV's with its published strengths)."""
 
@@ -37,6 +48,8 @@ class AugmentConfig:
         CropSpec(size=96, count=6, scale=(0.05, 0.14)),
     )
     """Resolutions; the assignments are computed on the crops of the first."""
+    stages: tuple[Stage, ...] = ()
+    """Crop sizes of the first epochs, in the order of their ends; none: the full sizes from the start."""
     flip_p: float = 0.5
     """Probability of a horizontal flip."""
     jitter_p: float = 0.8
@@ -64,6 +77,20 @@ class AugmentConfig:
     def total_crops(self) -> int:
         """Crops per image over all resolutions."""
         return sum(spec.count for spec in self.crops)
+
+    @property
+    def recipes(self) -> tuple[AugmentConfig, ...]:
+        """The recipe of each stage, the full sizes last."""
+        return tuple(map(self.of_epoch, [*(stage.until_epoch - 1 for stage in self.stages), sys.maxsize]))
+
+    def of_epoch(self, epoch: int) -> AugmentConfig:
+        """The recipe of one epoch, without stages: a pure function of ``epoch``, so a resumed run finds its stage."""
+        for stage in self.stages:
+            if epoch < stage.until_epoch:
+                sized = zip(self.crops, stage.sizes, strict=True)
+                crops = tuple(dataclasses.replace(spec, size=size) for spec, size in sized)
+                return dataclasses.replace(self, crops=crops, stages=())
+        return dataclasses.replace(self, stages=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +294,20 @@ def validate(config: RunConfig) -> None:
         require(0 < spec.scale[0] <= spec.scale[1] <= 1, f"{option}.scale", "not a range in (0, 1]", "Use e.g. 0.14 1.")
         require(0 < spec.ratio[0] <= spec.ratio[1], f"{option}.ratio", "not a range above 0", "Use e.g. 0.75 1.33.")
     require(config.augment.total_crops >= 2, "augment.crops", "SwAV compares at least two crops", "Raise a count.")
+    ends = [stage.until_epoch for stage in config.augment.stages]
+    require(
+        ends == sorted(set(ends)) and min(ends, default=1) > 0,
+        "augment.stages",
+        f"their ends {ends} are not rising epochs above 0",
+        "Put them in order.",
+    )
+    for i, stage in enumerate(config.augment.stages):
+        require(
+            len(stage.sizes) == len(config.augment.crops) and min(stage.sizes, default=0) > 0,
+            f"augment.stages.{i}.sizes",
+            f"{len(stage.sizes)} sizes for {len(config.augment.crops)} resolutions",
+            "Give one above 0 for each.",
+        )
     for name in ("flip_p", "jitter_p", "grey_p", "blur_p"):
         p = getattr(config.augment, name)
         require(0 <= p <= 1, f"augment.{name}", f"{p} is not a probability", "Use a value in [0, 1].")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frl.config import AugmentConfig, RunConfig
+from frl.config import AugmentConfig, CropSpec, RunConfig
 from frl.presets import PRESETS, Preset
 
 UNMEASURED = "not yet measured"
@@ -59,8 +59,16 @@ def facts_of(config: RunConfig) -> dict[str, str]:
 
 
 def crops_in_words(augment: AugmentConfig) -> str:
-    """Numbers and sizes of the crops."""
-    return " + ".join(f"{spec.count} x {spec.size} px" for spec in augment.crops)
+    """Numbers and sizes of the crops, stage by stage."""
+
+    def words(crops: tuple[CropSpec, ...]) -> str:
+        return " + ".join(f"{spec.count} x {spec.size} px" for spec in crops)
+
+    stages = [
+        f"{words(augment.of_epoch(stage.until_epoch - 1).crops)} before epoch {stage.until_epoch}"
+        for stage in augment.stages
+    ]
+    return ", ".join([*stages, f"then {words(augment.crops)}" if stages else words(augment.crops)])
 
 
 def _results(recipe: Preset) -> str:

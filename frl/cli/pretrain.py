@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import tyro
 from torch import nn
@@ -16,7 +18,8 @@ from frl.lock import run_lock
 from frl.presets import PRESETS, preset
 from frl.swav import build_objective
 from frl.train import Probe, train, uses_bf16
-from pipelines.loader import MultiCropLoader, make_loader
+from pipelines.loader import make_loader
+from pipelines.stages import StagedLoader
 from pipelines.whole_images import WholeImages
 
 THUMBNAILS = 500  # images in the embedding projector: about 1 MB a probe
@@ -53,9 +56,9 @@ def run(config: RunConfig, recipe: str) -> None:
         if place.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
-        loader = make_loader(
+        open_loader = partial(
+            make_loader,
             config.data,
-            config.augment,
             batch_size=config.optim.batch_size,
             seed=config.seed,
             device=place.device,
@@ -63,6 +66,7 @@ def run(config: RunConfig, recipe: str) -> None:
             rank=place.rank,
             world=place.size,
         )
+        loader = StagedLoader(config.augment, open_loader)
         objective = build_objective(config, len(loader), place)
         if place.is_main:
             print(_summary(config, loader, place, recipe))
@@ -89,12 +93,12 @@ def _knn_probe(config: RunConfig, place: World) -> Probe | None:
     return probe
 
 
-def _summary(config: RunConfig, loader: MultiCropLoader, place: World, recipe: str) -> str:
+def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str) -> str:
     """The start-up table."""
     precision = "bf16" if uses_bf16(config.precision, place.device) else "fp32"
     optim, steps = config.optim, len(loader)
     rows = {
-        "data": f"{loader.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
+        "data": f"{loader.full.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
         "order": f"{loader.law}, {steps:,} steps an epoch",
         "model": f"{config.model.arch}, {config.model.prototypes} prototypes",
         "crops": recipes.crops_in_words(config.augment),

@@ -1,4 +1,4 @@
-"""The recipes: the page says what the presets are, and states what it needs and gives."""
+"""The recipes: the page says what the presets are, every command parses, and stages follow the epoch alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from frl import recipes
 from frl.cli import main
-from frl.config import validate
+from frl.config import AugmentConfig, CropSpec, RunConfig, Stage, validate
+from frl.errors import ConfigError
 from frl.presets import PRESETS, Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
@@ -39,3 +40,37 @@ def test_the_list_names_every_recipe(capsys):
     assert main(["pretrain", "--list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed and recipe.summary in printed for name, recipe in PRESETS.items())
+
+
+STAGED = AugmentConfig(
+    crops=(CropSpec(size=224, count=2, scale=(0.2, 1.0)), CropSpec(size=96, count=4, scale=(0.1, 0.2))),
+    stages=(Stage(until_epoch=3, sizes=(64, 32)), Stage(until_epoch=5, sizes=(160, 64))),
+)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "sizes"), [(0, [64, 32]), (2, [64, 32]), (3, [160, 64]), (4, [160, 64]), (5, [224, 96])]
+)
+def test_a_stage_changes_the_sizes_alone(epoch, sizes):
+    recipe = STAGED.of_epoch(epoch)
+    assert [spec.size for spec in recipe.crops] == sizes and recipe.stages == ()
+    restored = tuple(replace(spec, size=full.size) for spec, full in zip(recipe.crops, STAGED.crops, strict=True))
+    assert replace(recipe, crops=restored, stages=STAGED.stages) == STAGED
+
+
+def test_without_stages_every_epoch_is_the_recipe():
+    assert AugmentConfig().of_epoch(7) == AugmentConfig()
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (Stage(until_epoch=5, sizes=(64, 32)), Stage(until_epoch=5, sizes=(64, 32))),
+        (Stage(until_epoch=0, sizes=(64, 32)),),
+        (Stage(until_epoch=5, sizes=(64,)),),
+        (Stage(until_epoch=5, sizes=(64, 0)),),
+    ],
+)
+def test_stages_that_cannot_be_are_refused(stages):
+    with pytest.raises(ConfigError, match="stages"):
+        validate(RunConfig(augment=replace(STAGED, stages=stages)))
