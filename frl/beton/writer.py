@@ -98,7 +98,7 @@ class BetonWriter:
         self._committed_at = time.monotonic()
         self._files: list[PartialFile] = []
         self._journal: Journal | None = None
-        self._disk_failed = False
+        self._disk_full = False
 
     @property
     def samples(self) -> int:
@@ -254,21 +254,22 @@ class BetonWriter:
             yield
         except OSError as error:
             cause = f"could not be written ({error.strerror or error})"
-            full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-            self._disk_failed = True
-            remedy = "Free space or write to another disk." if full else "Check the folder and its permissions."
-            raise WriteError(self.path, cause, f"{remedy} The temporary files were removed.") from error
+            self._disk_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+            remedy = (
+                "Free space or write to another disk" if self._disk_full else "Check the folder and its permissions"
+            )
+            raise WriteError(self.path, cause, f"{remedy}.") from error
 
     def _let_go(self, error: BaseException | None) -> None:
-        """Remove the temporary files, or after an error keep those that can be resumed."""
-        resumable = error is not None and self._journal is not None and self._journal.entries
-        if error is None or not resumable or self._disk_failed:
-            for file in self._files:
-                file.discard()
-        else:
-            error.add_note(f"The same command goes on after the {resumable[-1].done:,} images that are done.")
-            for file in self._files:
-                file.close()
+        """Remove the temporary files; but after an error keep those that can be resumed, unless the disk is full."""
+        committed = self._journal.entries if self._journal is not None else []
+        keep = error is not None and committed and not self._disk_full
+        for file in self._files:
+            file.close() if keep else file.discard()
+        if error is not None and keep:
+            error.add_note(f"The same command goes on after the {committed[-1].done:,} images that are done.")
+        elif error is not None and committed:
+            error.add_note("The temporary files were removed, so the same command begins anew.")
 
     def _partial(self, final: Path, keep: bool = False) -> PartialFile:
         file = PartialFile(final, keep=keep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import random
@@ -141,6 +142,20 @@ def test_what_is_kept_is_said_and_a_full_disk_keeps_nothing(tmp_path: Path) -> N
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(tmp_path) == []
+
+
+def test_another_failure_of_the_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: Tasks = [[sample] for sample in POOL]
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch, pytest.raises(WriteError, match="Input/output error.*permissions") as failed:
+        patch.setattr(os, "rename", fail)
+        write(tmp_path / "a.beton", tasks)
+    assert failed.value.__notes__ == ["The same command goes on after the 12 images that are done."]
+    assert write(tmp_path / "a.beton", tasks) == 12
+    assert contents(tmp_path) == uninterrupted(tasks)
 
 
 def test_killed_at_random_moments_it_gets_to_the_end(tmp_path: Path) -> None:
