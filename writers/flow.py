@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from frl.errors import SourceError
@@ -63,33 +63,32 @@ def _put_aside(
     items: Sequence[Item], name: str, stream: Stream, pool: WorkerPool[Item, Face | Reject], spool: Spool
 ) -> None:
     """Prepare all items of a stream in its own order."""
-    ranks = array("q", (r for r, item in enumerate(items) if item.source == name and not item.candidate.fault))
-    ranks = array("q", sorted(ranks, key=lambda rank: items[rank].candidate.place))
+    places = np.fromiter(
+        ((*item.candidate.place[:2], rank) for rank, item in enumerate(items) if _is_streamed(item, {name: stream})),
+        dtype=[("tar", np.uint32), ("offset", np.uint64), ("rank", np.int64)],
+    )
+    ranks = places["rank"][np.lexsort((places["offset"], places["tar"]))]
     underway: deque[int] = deque()
 
     def arriving() -> Iterator[Item]:
-        for rank, data in _match(stream, items, ranks):
+        for rank, item in zip(ranks.tolist(), _match(stream, map(items.__getitem__, ranks.tolist())), strict=True):
             underway.append(rank)
-            yield items[rank]._replace(data=data)
+            yield item
 
     for outcome in tqdm(pool.map(arriving()), total=len(ranks), unit="img", desc=f"reading {name}", disable=None):
         spool.put(underway.popleft(), outcome)
 
 
-def _match(stream: Stream, items: Sequence[Item], ranks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """Give each rank, sorted by place, its bytes. Several faces of a photograph have one place."""
+def _match(stream: Stream, items: Iterable[Item]) -> Iterator[Item]:
+    """Give items, which are sorted by place, their bytes. Several faces of a photograph have one place."""
     contents = stream.contents()
     place, data = None, b""
-    for rank in ranks:
-        wanted = items[rank].candidate.place
-        while place is None or place < wanted:
+    for item in items:
+        while place is None or place < item.candidate.place:
             place, data = next(contents, (None, b""))
             if place is None:
                 break
-        if place != wanted:
-            raise SourceError(
-                items[rank].name,
-                "is no longer where it was",
-                "Leave the archive alone while it is read, and try again.",
-            )
-        yield int(rank), data
+        if place != item.candidate.place:
+            remedy = "Leave the archive alone while it is read, and run the command again."
+            raise SourceError(item.name, "is no longer where it was", remedy)
+        yield item._replace(data=data)

@@ -18,7 +18,7 @@ from frl.errors import FrlError
 from writers.config import WriteConfig, crop_spec
 from writers.crop import FaceCropper
 from writers.flow import prepare_all, start_pool
-from writers.items import choose
+from writers.item_list import choose
 from writers.prepare import Preparation
 from writers.sources import Reject, Stream, open_sources
 from writers.to_beton import main

@@ -71,8 +71,10 @@ class Stream(Protocol):
         """Where it is: an absolute path."""
         ...
 
-    def contents(self) -> Iterator[tuple[Any, bytes]]:
+    def contents(self) -> Iterator[tuple[tuple[int, ...], bytes]]:
         """Place and bytes of every sound image, in ascending order of the places.
+
+        A place is a tuple that begins with two whole numbers: which archive, and where in it.
 
         Raises:
             SourceError: if it cannot be read.
