@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["frl*", "pipelines*", "writers*"]),
+    packages=find_packages(include=["frl*", "pipelines*", "writers*", "benchmarks*"]),
     package_data={"frl.report": ["page.css", "page.js"]},
     install_requires=[
         "torch>=2.11",

@@ -28,6 +28,7 @@ COMMANDS = {
     "extract": Command("frl.cli.extract", "turn a .beton back into a folder of images"),
     "split": Command("frl.cli.split", "part the people of a .beton: some to train on, some to probe with"),
     "preview": Command("frl.cli.preview", "a picture of images and the crops the network will see"),
+    "bench": Command("frl.cli.bench", "measure on this machine: bench loader, side by side with other loaders"),
     "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton; under torchrun on many GPUs"),
     "export": Command("frl.cli.export", "turn a checkpoint into weights for torchvision or the published snippet"),
     "evaluate": Command("frl.cli.evaluate", "measure weights: face verification, k-NN identity"),

@@ -1,0 +1,1 @@
+"""Benchmarks that are commands: ``frl bench``."""

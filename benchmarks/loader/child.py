@@ -1,0 +1,42 @@
+"""One contestant's process: ``python -m benchmarks.loader.child MODULE:NAME TASK``. Lines on stdin, JSON on stdout."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+
+import cv2  # noqa: F401 - imported before the clock starts, as whatever every contestant needs
+import numpy  # noqa: F401
+import torch  # noqa: F401
+
+from benchmarks.loader.task import Task
+
+
+def main() -> None:
+    """Make the first batch, then as many batches as each line on stdin gives seconds for."""
+    module, name = sys.argv[1].split(":")
+    task = Task.from_json(sys.argv[2])
+    # Libraries print; the answers keep the real stdout to themselves.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def answer(**values: float) -> None:
+        print(json.dumps(values), file=answers)
+
+    answer(ready=True)
+    began = time.perf_counter()
+    batches = getattr(importlib.import_module(module), name)(task)
+    next(batches)
+    answer(first_batch_s=time.perf_counter() - began)
+    for line in sys.stdin:
+        began, images = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - began) < float(line) or images == 0:
+            images += next(batches)
+        answer(images=images, seconds=seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Who takes part, and in what."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["ours", "peer", "floor", "stage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A contestant, before anything of it is imported.
+
+    Attributes:
+        label: in tables.
+        kind: ours, a peer, the floor, or a part of our pipeline.
+        function: ``module:name`` of a ``Contestant``.
+        needs: the package without which it cannot run.
+        install: how to get that.
+        everything: whether it can do the whole recipe, or crops and flips alone.
+        crops_only: whether crops and flips alone are measured too.
+        slow_start: whether its first batch takes so long that ``--quick`` leaves it out.
+    """
+
+    label: str
+    kind: Kind
+    function: str
+    needs: str | None = None
+    install: str = "bash scripts/setup.sh"
+    everything: bool = True
+    crops_only: bool = True
+    slow_start: bool = False
+
+    def missing(self) -> bool:
+        """Whether its package is not installed."""
+        try:
+            return self.needs is not None and importlib.util.find_spec(self.needs) is None
+        except ModuleNotFoundError:  # the package that holds it is missing too
+            return True
+
+
+DALI = "pip install nvidia-dali-cuda130==2.4.0"
+ENTRIES = {
+    "paper": Entry(
+        label="the paper's code (PIL, OpenCV, DataLoader)", kind="peer", function="benchmarks.loader.paper:batches"
+    ),
+    "torchvision": Entry(
+        label="torchvision v2 on tensors", kind="peer", function="benchmarks.loader.torchvision_v2:batches"
+    ),
+    "dali": Entry(
+        label="DALI's own operators, CPU",
+        kind="peer",
+        function="benchmarks.loader.stock_dali:batches",
+        needs="nvidia.dali",
+        install=DALI,
+    ),
+    "ffcv": Entry(
+        label="stock ffcv, one decode a crop",
+        kind="peer",
+        function="benchmarks.loader.stock_ffcv:batches",
+        needs="ffcv",
+        everything=False,
+        slow_start=True,
+    ),
+    "frl-ffcv": Entry(label="frl, engine ffcv", kind="ours", function="benchmarks.loader.ours:ffcv", needs="ffcv"),
+    "frl-torch": Entry(label="frl, engine torch", kind="ours", function="benchmarks.loader.ours:torch"),
+    "floor-decode": Entry(
+        label="floor: decode", kind="floor", function="benchmarks.loader.floor:decode", everything=False
+    ),
+    "stage-read": Entry(label="read", kind="stage", function="benchmarks.loader.ours:read", crops_only=False),
+}

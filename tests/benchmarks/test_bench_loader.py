@@ -1,0 +1,160 @@
+"""The benchmark of the loaders measures what it says, and outlives contestants that do not behave."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.loader import report
+from benchmarks.loader.contestants import ENTRIES, Entry
+from benchmarks.loader.process import Failed, Process, Round
+from benchmarks.loader.report import CROPS, FULL, Result, Results
+from benchmarks.loader.run import BenchConfig, measure, programme
+from benchmarks.loader.task import Task
+from frl.cli import main
+from frl.config import AugmentConfig
+
+TASK = Task(data=Path("unused.beton"), preset="vggface2", everything=True, workers=1, batch_size=4)
+HERE = "tests.benchmarks.contestants"
+
+
+class TestProcess:
+    def test_all_of_its_processes_are_measured_stopped_and_ended(self):
+        """``two_processes`` does 2 ms of work an image in one of them, and as much as it gets in the other."""
+        with Process(f"{HERE}:two_processes", TASK, 60) as process:
+            assert len(process._members()) == 2
+            turn = process.run(1.0)
+            before = process._cpu_seconds()
+            time.sleep(0.3)
+            assert process._cpu_seconds() == before, "between its turns a contestant stands still"
+        assert 0 < process.first_batch_s < 60
+        assert 0 < turn.images_per_s <= 505
+        assert turn.cpu_ms_per_image > 1.3 * 2
+        assert process.peak_mb > 300
+        deadline = time.monotonic() + 5
+        while process._members() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not process._members()
+
+    def test_waiting_is_no_work_and_words_are_no_answers(self):
+        with Process(f"{HERE}:chatters", TASK, 60) as process:
+            assert process.run(0.5).cpu_ms_per_image < 5
+
+    def test_a_wait_has_an_end(self):
+        with pytest.raises(Failed, match="no first batch within 1 s"):
+            Process(f"{HERE}:hangs", TASK, 1)
+
+
+def result(name: str, recipe: str, rate: float, cpu_ms: float, **more) -> Result:
+    rounds = [Round(images_per_s=rate * f, cpu_ms_per_image=cpu_ms / f) for f in (1, 0.5, 2)]
+    return Result(name=name, recipe=recipe, first_batch_s=1.25, peak_mb=512, rounds=rounds, **more)
+
+
+@pytest.fixture
+def results() -> Results:
+    return Results(
+        [
+            result("paper", FULL, 80, 20.0),
+            result("paper", CROPS, 250, 7.0),
+            Result(name="ffcv", recipe=CROPS, skipped="not installed (bash scripts/setup.sh)"),
+            result("frl-ffcv", FULL, 1000, 2.0),
+            result("frl-torch", FULL, 500, 4.0),
+            result("stage-read", FULL, 20000, 0.05),
+        ]
+    )
+
+
+class TestReport:
+    def test_medians(self, results):
+        assert results.all[0].images_per_s == 80 and results.all[0].cpu_ms == 20
+        assert math.isnan(results.all[2].images_per_s)
+
+    def test_the_table(self, results):
+        lines = report.table(results).splitlines()
+        ours = next(line for line in lines if line.startswith("| frl, engine ffcv"))
+        assert [cell.strip() for cell in ours.split("|")[2:5]] == ["1,000", "2.00", "12.5"]
+        paper = next(line for line in lines if line.startswith("| the paper"))
+        assert [cell.strip() for cell in paper.split("|")[6:9]] == ["250", "1.2 s", "512 MB"]
+        assert any("stock ffcv, one decode a crop: not installed (bash scripts/setup.sh)" in line for line in lines)
+
+    def test_the_cores_that_a_gpu_needs(self, results):
+        words = report.text(results, 1600, 2)
+        assert "frl, engine ffcv costs 2.00 CPU-ms an image" in words
+        assert "1,600 images/s needs 4 cores for the crops; the 2 here feed 1,000." in words
+        assert "needs 1 core for" in report.text(results, 300, 2)
+
+    def test_saved_figures_are_valid_json(self, results, tmp_path):
+        report.save(results, "words", tmp_path / "new")
+        content = json.loads((tmp_path / "new" / "results.json").read_text(), parse_constant=pytest.fail)
+        assert content["results"][0]["images_per_s"] == 80 and content["results"][2]["images_per_s"] is None
+        assert content["machine"]["cores"] == len(os.sched_getaffinity(0))
+        assert "words" in (tmp_path / "new" / "table.md").read_text()
+
+
+class TestTask:
+    def test_it_survives_the_way_to_another_process(self):
+        assert Task.from_json(TASK.to_json()) == TASK
+        assert TASK.recipe == AugmentConfig()
+
+    def test_crops_and_flips_alone(self):
+        bare = Task(**{**vars(TASK), "everything": False}).recipe
+        assert (bare.jitter_p, bare.grey_p, bare.blur_p, bare.flip_p) == (0, 0, 0, 0.5)
+        assert bare.crops == AugmentConfig().crops
+
+
+class TestProgramme:
+    def test_what_is_missing_is_said(self, monkeypatch):
+        absent = Entry(label="x", kind="peer", function="m:f", needs="no_such_package.part", install="pip install x")
+        monkeypatch.setitem(ENTRIES, "absent", absent)
+        skipped = {r.skipped for r in programme(BenchConfig(data=Path("x"))) if r.name == "absent"}
+        assert skipped == {"not installed (pip install x)"}
+
+    def test_a_quick_look_leaves_slow_starters_out(self):
+        found = programme(BenchConfig(data=Path("x"), quick=True, only=("ffcv", "paper")))
+        assert [r.recipe for r in found if r.name == "paper"] == [FULL]
+        assert all(r.skipped for r in found if r.name == "ffcv")
+
+
+def test_a_contestant_that_fails_does_not_stop_the_others(monkeypatch, many_faces):
+    monkeypatch.setitem(ENTRIES, "raises", Entry(label="r", kind="peer", function=f"{HERE}:raises", crops_only=False))
+    monkeypatch.setitem(ENTRIES, "dies", Entry(label="d", kind="peer", function=f"{HERE}:dies", crops_only=False))
+    monkeypatch.setitem(ENTRIES, "busy", Entry(label="b", kind="peer", function=f"{HERE}:busy", crops_only=False))
+    config = BenchConfig(data=many_faces, only=("raises", "dies", "busy"), batch_size=4, seconds=0.1, rounds=1)
+    raised, died, good = measure(config).all
+    assert "no such operator" in raised.skipped and "status 3" in died.skipped
+    assert len(good.rounds) == 1 and not good.skipped
+
+
+class TestCommand:
+    def test_a_table_and_a_picture(self, many_faces, tmp_path, capsys):
+        options = ["--preset", "quickstart", "--batch-size", "4", "--seconds", "0.2", "--rounds", "1", "--workers", "1"]
+        out = ["--out", str(tmp_path / "out"), "--only", "floor-decode", "frl-torch", "stage-read"]
+        assert main(["bench", "loader", "--data", str(many_faces), *options, *out]) == 0
+        printed = capsys.readouterr().out
+        assert "| floor: decode |" in printed and "needs" in printed and "core" in printed
+        assert (tmp_path / "out" / "loader.png").stat().st_size > 5000
+        rates = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+        assert all(row["images_per_s"] > 0 for row in rates)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--only", "nobody"], "no contestant 'nobody'"),
+            (["--batch-size", "64"], "fewer than two batches"),
+            (["--preset", "nothing"], "no such preset"),
+        ],
+    )
+    def test_bad_input(self, many_faces, options, words, capsys):
+        assert main(["bench", "loader", "--data", str(many_faces), *options]) == 1
+        assert words in capsys.readouterr().err
+
+    def test_a_missing_file(self, tmp_path, capsys):
+        assert main(["bench", "loader", "--data", str(tmp_path / "no.beton")]) == 1
+        assert "no.beton" in capsys.readouterr().err
+
+    def test_an_unknown_benchmark(self, capsys):
+        assert main(["bench", "nothing"]) == 1
+        assert "no benchmark 'nothing'. Known are" in capsys.readouterr().err
