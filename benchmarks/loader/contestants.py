@@ -66,8 +66,26 @@ ENTRIES = {
     ),
     "frl-ffcv": Entry(label="frl, engine ffcv", kind="ours", function="benchmarks.loader.ours:ffcv", needs="ffcv"),
     "frl-torch": Entry(label="frl, engine torch", kind="ours", function="benchmarks.loader.ours:torch"),
+    "frl-dali": Entry(
+        label="frl, engine dali, CPU",
+        kind="ours",
+        function="benchmarks.loader.ours:dali",
+        needs="nvidia.dali",
+        install=DALI,
+    ),
     "floor-decode": Entry(
         label="floor: decode", kind="floor", function="benchmarks.loader.floor:decode", everything=False
     ),
-    "stage-read": Entry(label="read", kind="stage", function="benchmarks.loader.ours:read", crops_only=False),
+    "floor-resize": Entry(
+        label="floor: decode + resize",
+        kind="floor",
+        function="benchmarks.loader.floor:decode_and_resize",
+        everything=False,
+    ),
+    **{
+        f"stage-{name}": Entry(
+            label=name, kind="stage", function=f"benchmarks.loader.ours:{name}", needs="ffcv", crops_only=False
+        )
+        for name in ("read", "decode", "crop", "colour", "blur", "copy")
+    },
 }

@@ -1,56 +1,118 @@
-"""Our own pipeline, whole and cut short after each stage, with the loader that training uses."""
+"""Our engines, making the crops while loading, and the ffcv engine cut short after each of its stages."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Literal
+from functools import partial
 
 import numpy as np
-import torch as pytorch
+from torch import device
 
 from benchmarks.loader.task import Task
 from frl.beton import Beton
-from frl.config import DataConfig
-from pipelines.loader import make_loader
+from frl.config import AugmentConfig, DataConfig, EngineName
+from pipelines.decoded import CroppedBatch, Engine, Request
+from pipelines.loader import open_engine
 from pipelines.order import permutation, step_samples
+from pipelines.plan import draw
 
 
 def ffcv(task: Task) -> Iterator[int]:
     """The ffcv engine."""
-    yield from loader_batches(task, "ffcv")
+    yield from engine_batches(task, "ffcv")
 
 
 def torch(task: Task) -> Iterator[int]:
     """The torch engine."""
-    yield from loader_batches(task, "torch")
+    yield from engine_batches(task, "torch")
 
 
-def loader_batches(task: Task, engine: Literal["ffcv", "torch"]) -> Iterator[int]:
-    """Training batches, epoch after epoch."""
-    pytorch.set_num_threads(task.workers)
-    loader = make_loader(
-        DataConfig(data=(task.data,), engine=engine, workers=task.workers, order="random"),
-        task.recipe,
-        batch_size=task.batch_size,
-        seed=0,
-        device=pytorch.device("cpu"),
-    )
-    epoch = 0
-    while True:
-        for batch in loader.epoch(epoch):
+def dali(task: Task) -> Iterator[int]:
+    """The DALI engine."""
+    yield from engine_batches(task, "dali")
+
+
+def engine_batches(task: Task, name: EngineName) -> Iterator[int]:
+    """Batches of uint8 crops, epoch after epoch."""
+    with Beton(task.data) as beton:
+        engine = open(beton, task, name)
+        for batch in crops(beton, engine, task, task.recipe):
             yield len(batch.samples)
-        epoch += 1
 
 
 def read(task: Task) -> Iterator[int]:
-    """Copy the encoded images out of the mapped file, in random order."""
-    beton, epoch = Beton(task.data), 0
-    room = np.empty(int(beton.nbytes.max()), dtype=np.uint8)
+    """Stage 1: copy the encoded images out of the mapped file."""
+    with Beton(task.data) as beton:
+        room = np.empty(int(beton.nbytes.max()), dtype=np.uint8)
+        for epoch in endless():
+            for request in requests(beton, task, epoch):
+                for index in request.wanted.tolist():
+                    encoded = beton.encoded(index)
+                    room[: len(encoded)] = encoded
+                yield task.batch_size
+
+
+def decode(task: Task) -> Iterator[int]:
+    """Stages 1 and 2: whole images."""
+    with Beton(task.data) as beton:
+        engine = open(beton, task, "ffcv")
+        for epoch in endless():
+            for batch in engine.images(requests(beton, task, epoch)):
+                yield len(batch.samples)
+
+
+def crop(task: Task) -> Iterator[int]:
+    """Stages 1 to 3: crops and flips."""
+    yield from stage_batches(task, dataclasses.replace(task.recipe, jitter_p=0, grey_p=0, blur_p=0))
+
+
+def colour(task: Task) -> Iterator[int]:
+    """Stages 1 to 4: with the jitter and the grey."""
+    yield from stage_batches(task, dataclasses.replace(task.recipe, blur_p=0))
+
+
+def blur(task: Task) -> Iterator[int]:
+    """Stages 1 to 5: everything."""
+    yield from stage_batches(task, task.recipe)
+
+
+def copy(task: Task) -> Iterator[int]:
+    """Stages 1 to 6: and a copy of the finished crops, as to a device."""
+    with Beton(task.data) as beton:
+        for batch in crops(beton, open(beton, task, "ffcv"), task, task.recipe):
+            _ = [made.clone() for made in batch.crops]
+            yield len(batch.samples)
+
+
+def stage_batches(task: Task, recipe: AugmentConfig) -> Iterator[int]:
+    """The ffcv engine with a part of the recipe."""
+    with Beton(task.data) as beton:
+        for batch in crops(beton, open(beton, task, "ffcv"), task, recipe):
+            yield len(batch.samples)
+
+
+def open(beton: Beton, task: Task, name: EngineName) -> Engine:
+    """An engine without a GPU."""
+    return open_engine(beton, DataConfig(data=(task.data,), engine=name, workers=task.workers), device("cpu"))
+
+
+def crops(beton: Beton, engine: Engine, task: Task, recipe: AugmentConfig) -> Iterator[CroppedBatch]:
+    """Batches of crops, epoch after epoch."""
+    for epoch in endless():
+        yield from engine.crops(requests(beton, task, epoch), recipe.crops, partial(draw, recipe, 0, epoch))
+
+
+def requests(beton: Beton, task: Task, epoch: int) -> Iterator[Request]:
+    """The steps of an epoch in random order."""
+    order = permutation(len(beton), 0, epoch)
+    for step in range(len(order) // task.batch_size):
+        yield Request(samples=step_samples(order, step, task.batch_size), share=slice(0, task.batch_size))
+
+
+def endless() -> Iterator[int]:
+    """0, 1, 2 ..."""
+    epoch = 0
     while True:
-        order = permutation(len(beton), 0, epoch)
-        for step in range(len(order) // task.batch_size):
-            for index in step_samples(order, step, task.batch_size).tolist():
-                encoded = beton.encoded(index)
-                room[: len(encoded)] = encoded
-            yield task.batch_size
+        yield epoch
         epoch += 1

@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
     name = arguments[0] if arguments else ""
     if name in ("-h", "--help"):
         print(f"usage: frl bench {{{','.join(BENCHMARKS)}}} [OPTIONS]")
-        return
+        raise SystemExit(0)
     if name not in BENCHMARKS:
         raise ConfigError("frl bench", f"there is no benchmark {name!r}", f"Known are {', '.join(BENCHMARKS)}.")
     importlib.import_module(BENCHMARKS[name]).main(arguments[1:])

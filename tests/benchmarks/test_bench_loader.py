@@ -131,10 +131,10 @@ def test_a_contestant_that_fails_does_not_stop_the_others(monkeypatch, many_face
 class TestCommand:
     def test_a_table_and_a_picture(self, many_faces, tmp_path, capsys):
         options = ["--preset", "quickstart", "--batch-size", "4", "--seconds", "0.2", "--rounds", "1", "--workers", "1"]
-        out = ["--out", str(tmp_path / "out"), "--only", "floor-decode", "frl-torch", "stage-read"]
+        out = ["--out", str(tmp_path / "out"), "--only", "floor-resize", "frl-torch"]
         assert main(["bench", "loader", "--data", str(many_faces), *options, *out]) == 0
         printed = capsys.readouterr().out
-        assert "| floor: decode |" in printed and "needs" in printed and "core" in printed
+        assert "| floor: decode + resize |" in printed and "needs" in printed and "core" in printed
         assert (tmp_path / "out" / "loader.png").stat().st_size > 5000
         rates = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
         assert all(row["images_per_s"] > 0 for row in rates)
