@@ -128,6 +128,11 @@ class ModelConfig:
     """Width of the projected, normalised feature."""
     prototypes: int = 3000
     """Number of prototypes (clusters)."""
+    batch_norm: Literal["auto", "local", "sync"] = "auto"
+    """Images that share BatchNorm's statistics: those of one GPU (local), or of several (sync, as in the paper);
+    auto: local from 64 images at once on a GPU up."""
+    batch_norm_group: int = 0
+    """GPUs that share statistics under sync; 0: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,14 +159,18 @@ class OptimConfig:
 
     batch_size: int = 1024
     """Images per step over all ranks."""
+    accumulate: int = 1
+    """Micro-batches per step: memory for one, assignments over all. BatchNorm sees a micro-batch at a time."""
     epochs: int = 400
     """Passes over the data."""
     lr: float = 1.2
-    """Peak learning rate, for batch_size as given (the paper: 4.8 at batch 4096; scale it linearly)."""
+    """Peak learning rate, for a batch of reference_batch (the paper: 4.8 at batch 4096)."""
     start_lr: float = 0.075
     """Learning rate of the first warm-up step (the paper: 0.3 at batch 4096)."""
     final_lr: float = 0.0012
     """Learning rate of the last step (the paper: 0.0048 at batch 4096)."""
+    reference_batch: int = 0
+    """Batch size for which the three learning rates are given; they grow linearly with batch_size. 0: batch_size."""
     warmup_epochs: float = 10
     """Epochs of linear warm-up."""
     momentum: float = 0.9
@@ -170,6 +179,11 @@ class OptimConfig:
     """L2 penalty, on every parameter, as in the paper's code."""
     trust: float = 0.001
     """LARC's trust coefficient; 0: plain SGD."""
+
+    @property
+    def lr_scale(self) -> float:
+        """By what the learning rates are multiplied: they follow the batch size linearly."""
+        return self.batch_size / self.reference_batch if self.reference_batch else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +238,12 @@ class RunConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 autocast where the device computes it natively, else fp32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs."""
+    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs, where it proves faster."""
+    recompute: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more arithmetic,
+    the same weights."""
+    gradient_compression: Literal["none", "bf16"] = "none"
+    """Number format in which gradients travel between ranks; bf16 halves the bytes."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """auto: the GPU if there is one."""
     resume: bool = True
@@ -239,6 +258,10 @@ class RunConfig:
     """Project of Weights & Biases to log to as well (needs the extra frl[wandb]); none: only the run's own folder."""
     max_steps: int = -1
     """Stop after this many steps in all (the schedule is not shortened); -1: never."""
+
+    def images_at_once(self, ranks: int) -> int:
+        """Images of one micro-batch on one of ``ranks`` ranks."""
+        return self.optim.batch_size // (ranks * self.optim.accumulate)
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -322,6 +345,9 @@ def validate(config: RunConfig) -> None:
         "Keep whole batches in the queue.",
     )
     require(config.optim.batch_size > 1, "optim.batch_size", "BatchNorm needs at least two images", "Use 2 or more.")
+    require(config.optim.accumulate > 0, "optim.accumulate", "must be positive", "Use 1 for one piece.")
+    require(config.optim.reference_batch >= 0, "optim.reference_batch", "is negative", "Use 0, or a batch size.")
+    require(config.model.batch_norm_group >= 0, "model.batch_norm_group", "is negative", "Use 0 for all GPUs.")
     require(config.optim.epochs > 0, "optim.epochs", "there is nothing to train", "Use at least 1.")
     require(config.swav.temperature > 0, "swav.temperature", "must be positive", "The paper uses 0.1.")
     require(config.swav.epsilon > 0, "swav.epsilon", "must be positive", "The paper uses 0.05.")

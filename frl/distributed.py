@@ -11,7 +11,11 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.nn.parallel import DistributedDataParallel
 
+from frl.config import RunConfig
 from frl.errors import ConfigError
 
 T = TypeVar("T")
@@ -102,3 +106,17 @@ def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> I
         yield place
     finally:
         dist.destroy_process_group()
+
+
+def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
+    """``module``, whose gradients are averaged over the ranks while the backward pass goes on."""
+    if world.size == 1:
+        return module
+    # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved.
+    # Every step uses every parameter in the same way, which DDP may rely on; but then it cannot accumulate.
+    model = DistributedDataParallel(
+        module, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=config.optim.accumulate == 1
+    )
+    if config.gradient_compression == "bf16":
+        model.register_comm_hook(None, bf16_compress_hook)
+    return model

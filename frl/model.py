@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from frl.batchnorm import statistics_held
 from frl.config import ModelConfig
 
 
@@ -16,6 +21,33 @@ def build_backbone(arch: str) -> tuple[nn.Module, int]:
     width = backbone.fc.in_features
     backbone.fc = nn.Identity()
     return backbone, width
+
+
+class Recomputed(nn.Sequential):
+    """Residual blocks that keep their inputs alone; the backward pass computes the rest again (Chen et al., 2016).
+
+    Exact: nothing in a block is random, and BatchNorm's running statistics are not updated a second time.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` through all blocks."""
+        for block in self:
+            if torch.compiler.is_compiling():  # a graph recomputes values and repeats no update; it takes no contexts
+                x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+            else:
+                contexts = partial(_contexts, block)
+                x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+        return x
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    return nullcontext(), statistics_held(block)
+
+
+def recompute_blocks(backbone: nn.Module) -> None:
+    """Trade arithmetic for memory in a torchvision ResNet; names and values of its state stay."""
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        setattr(backbone, name, Recomputed(*getattr(backbone, name)))
 
 
 class FaceNet(nn.Module):
@@ -46,7 +78,7 @@ class FaceNet(nn.Module):
         return F.normalize(self.projector(pooled).float(), dim=1)
 
     def score(self, features: torch.Tensor) -> torch.Tensor:
-        """Cosine similarities ``(N, prototypes)`` of unit vectors to the prototypes, float32.
+        """Cosine similarities ``(..., prototypes)`` of unit vectors ``(..., feature_dim)`` to the prototypes, float32.
 
         Kept out of autocast: bf16 would round the similarities by 0.4 %, which epsilon 0.05 multiplies by 20.
         """

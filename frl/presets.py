@@ -55,14 +55,15 @@ PRESETS = {
     "vggface2": Preset(
         summary="the paper's: ResNet-50, 400 epochs, batch 1024, learning rates scaled from batch 4096",
         advice="The recipe of the paper, on VGGFace2 (3.3 million faces). The batch is that of all GPUs together.",
-        config=RunConfig(),
+        config=RunConfig(optim=OptimConfig(reference_batch=1024)),
     ),
     "fast": Preset(
         summary="100 epochs of which the first 80 see crops of 160 and 64 pixels: a first answer sooner",
         advice="A quarter of the paper's epochs. Four fifths of them see crops with about half the pixels; the last "
         "see the full size, which the network will meet. Take it to compare data sets or ideas.",
         config=RunConfig(
-            augment=AugmentConfig(stages=(Stage(until_epoch=80, sizes=(160, 64)),)), optim=OptimConfig(epochs=100)
+            augment=AugmentConfig(stages=(Stage(until_epoch=80, sizes=(160, 64)),)),
+            optim=OptimConfig(reference_batch=1024, epochs=100),
         ),
     ),
     "small-batch": Preset(
@@ -71,7 +72,9 @@ PRESETS = {
         "them; features of the last 15 batches help out.",
         config=RunConfig(
             swav=SwAVConfig(queue_length=3840, queue_from_epoch=15, epsilon=0.03),
-            optim=OptimConfig(batch_size=256, epochs=400, lr=0.6, start_lr=0.6, final_lr=0.0006, warmup_epochs=0),
+            optim=OptimConfig(
+                batch_size=256, reference_batch=256, epochs=400, lr=0.6, start_lr=0.6, final_lr=0.0006, warmup_epochs=0
+            ),
         ),
     ),
     "cpu": Preset(
@@ -86,7 +89,9 @@ PRESETS = {
             ),
             model=SMALL_MODEL,
             swav=SwAVConfig(epsilon=0.03),
-            optim=OptimConfig(batch_size=64, epochs=14, lr=1.5, start_lr=0.5, final_lr=0.0015, warmup_epochs=0.5),
+            optim=OptimConfig(
+                batch_size=64, reference_batch=64, epochs=14, lr=1.5, start_lr=0.5, final_lr=0.0015, warmup_epochs=0.5
+            ),
             checkpoint_every_steps=200,
         ),
     ),
@@ -102,7 +107,9 @@ PRESETS = {
             ),
             model=ModelConfig(arch="resnet18", hidden_dim=512, feature_dim=32, prototypes=128),
             swav=SwAVConfig(epsilon=0.03),
-            optim=OptimConfig(batch_size=64, epochs=9, lr=1.5, start_lr=1.5, final_lr=0.0015, warmup_epochs=0),
+            optim=OptimConfig(
+                batch_size=64, reference_batch=64, epochs=9, lr=1.5, start_lr=1.5, final_lr=0.0015, warmup_epochs=0
+            ),
             health=HealthConfig(patience_steps=100),
         ),
     ),

@@ -25,12 +25,12 @@ def warmup_cosine(step: int, *, total: int, warmup: int, start: float, peak: flo
 
 
 def learning_rate(step: int, steps_per_epoch: int, optim: OptimConfig) -> float:
-    """The learning rate of ``step`` under a run's configuration."""
+    """The learning rate of ``step`` under a run's configuration, which states it for a reference batch size."""
     return warmup_cosine(
         step,
         total=steps_per_epoch * optim.epochs,
         warmup=round(steps_per_epoch * optim.warmup_epochs),
-        start=optim.start_lr,
-        peak=optim.lr,
-        final=optim.final_lr,
+        start=optim.start_lr * optim.lr_scale,
+        peak=optim.lr * optim.lr_scale,
+        final=optim.final_lr * optim.lr_scale,
     )

@@ -9,9 +9,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from frl.batchnorm import join_group, shares_statistics, synchronise
 from frl.config import RunConfig, SwAVConfig
 from frl.distributed import World
-from frl.model import FaceNet
+from frl.errors import ConfigError
+from frl.model import FaceNet, recompute_blocks
 from frl.sinkhorn import sinkhorn
 
 
@@ -77,31 +79,58 @@ class SwAV(nn.Module):
         self.queue_filled = 0
         self.batch = 0
 
-    def forward(self, views: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    @property
+    def assigned(self) -> int:
+        """Crops per image on which assignments are made."""
+        return self.crop_counts[0]
+
+    def forward(
+        self, views: Sequence[torch.Tensor], assignments: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """Loss of one batch.
 
         Args:
             views: one ``(count * B, 3, size, size)`` tensor per resolution, crop-major.
+            assignments: ``(A, B, K)``, if they were made together with those of other samples; None: make them.
 
         Returns:
-            ``loss`` (scalar, with gradient) and, detached: ``spread`` (scalar: standard deviation of the unit features
-            over the batch times the square root of their width; 1 when isotropic, 0 when collapsed), ``features``
+            What ``report`` says of the batch.
+        """
+        features = self.embed(views)
+        scores = self.score(features)
+        assigned = features[: self.assigned].detach()
+        if assignments is None:
+            assignments = self.assign(assigned, scores[: self.assigned].detach())
+        loss = swapped_prediction_loss(assignments, scores, self.config.temperature)
+        return self.report(loss, assigned, assignments)
+
+    def embed(self, views: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Unit features ``(V, B, D)`` of all V crops of B samples, float32; BatchNorm sees them all."""
+        pooled = torch.cat([encode(view) for encode, view in zip(self.encode, views, strict=True)])
+        return self.net.project(pooled).unflatten(0, (sum(self.crop_counts), -1))
+
+    def score(self, features: torch.Tensor) -> torch.Tensor:
+        """Similarities ``(V, B, K)`` of features ``(V, B, D)`` to the prototypes."""
+        return self.net.score(features)
+
+    def report(self, loss: torch.Tensor, features: torch.Tensor, assignments: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The loss and what is worth logging; all of it stays on the device.
+
+        Args:
+            loss: scalar.
+            features: ``(A, B, D)`` of the assigned crops, without gradient.
+            assignments: ``(A, B, K)``.
+
+        Returns:
+            ``loss`` (with gradient if it had one); ``spread`` (scalar: standard deviation of the unit features over
+            the batch times the square root of their width; 1 when isotropic, 0 when collapsed), ``features``
             ``(B, D)``: unit features of the first crop, ``usage`` ``(K,)``: the assigned mass of each prototype,
             summing to 1, and ``assignment_entropy`` (scalar: of an image's assignment, as a share of ln K).
         """
-        pooled = torch.cat([encode(view) for encode, view in zip(self.encode, views, strict=True)])
-        features = self.net.project(pooled)
-        scores = self.net.score(features)
-        crops = sum(self.crop_counts)
-        features = features.view(crops, -1, features.shape[-1])
-        scores = scores.view(crops, features.shape[1], -1)
-        assigned = features[: self.crop_counts[0]].detach()
-        assignments = self.assign(assigned, scores[: self.crop_counts[0]].detach())
-        loss = swapped_prediction_loss(assignments, scores, self.config.temperature)
         return {
             "loss": loss,
-            "spread": (assigned[0].var(0).mean() * assigned.shape[-1]).sqrt(),
-            "features": assigned[0],
+            "spread": (features[0].var(0).mean() * features.shape[-1]).sqrt(),
+            "features": features[0],
             "usage": assignments.mean((0, 1)),
             "assignment_entropy": torch.special.entr(assignments).sum(-1).mean() / math.log(assignments.shape[-1]),
         }
@@ -111,9 +140,7 @@ class SwAV(nn.Module):
         """Assignments ``(A, B, K)`` of the batch, balanced together with the queue once that is full and due."""
         batch = scores.shape[1]
         if self.queue_filled and self.queue_filled >= self.queue.shape[1] and self.step >= self.queue_from_step:
-            scores = torch.cat(
-                [scores, self.net.score(self.queue.flatten(0, 1)).view(*self.queue.shape[:2], -1)], dim=1
-            )
+            scores = torch.cat([scores, self.score(self.queue)], dim=1)
         assignments = sinkhorn(scores, self.config.epsilon, self.config.sinkhorn_iterations)[:, :batch]
         if self.queue.shape[1]:
             self.queue.copy_(torch.cat([features, self.queue], dim=1)[:, : self.queue.shape[1]])
@@ -158,9 +185,19 @@ class SwAV(nn.Module):
 
 
 def build_objective(config: RunConfig, steps_per_epoch: int, world: World) -> SwAV:
-    """The network and its objective on this rank's device; every rank starts from the same weights."""
+    """The network and its objective on this rank's device; every rank starts from the same weights. A collective call.
+
+    Raises:
+        ConfigError: if the batch or the ranks cannot be divided as configured.
+    """
+    _check_shares(config, world)
     torch.manual_seed(config.seed)
     net = FaceNet(config.model).to(memory_format=torch.channels_last)
+    if config.recompute:
+        recompute_blocks(net.backbone)
+    if shares_statistics(config, world):
+        synchronise(net, join_group(config.model.batch_norm_group))
+    net.to(world.device)
     freeze = config.swav.freeze_prototypes_steps
     return SwAV(
         net,
@@ -171,6 +208,17 @@ def build_objective(config: RunConfig, steps_per_epoch: int, world: World) -> Sw
         freeze_steps=steps_per_epoch if freeze < 0 else freeze,
         encode=_encoders(net.backbone, config, world.device),
     ).to(world.device)
+
+
+def _check_shares(config: RunConfig, world: World) -> None:
+    batch, parts = config.optim.batch_size, config.optim.accumulate
+    if batch % (world.size * parts):
+        cause = f"{batch} images cannot be shared equally by {world.size} processes times {parts} micro-batches"
+        raise ConfigError("--optim.batch-size", cause, f"Use a multiple of {world.size * parts}.")
+    group = config.model.batch_norm_group
+    if group and world.size % group:
+        cause = f"{world.size} processes cannot be divided into groups of {group}"
+        raise ConfigError("--model.batch-norm-group", cause, "Use a divisor of the number of processes, or 0 for all.")
 
 
 def _encoders(

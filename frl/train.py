@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from frl import checkpoint, environment
 from frl.batch import Loader
 from frl.config import RunConfig, as_dict
-from frl.distributed import World
+from frl.distributed import World, distribute
 from frl.errors import CheckpointError
 from frl.evaluate.gallery import Probed
 from frl.files import atomic_write
 from frl.logbook import Logbook
 from frl.meter import Meter
 from frl.optimiser import LarcSGD
+from frl.precision import autocast_for
 from frl.schedule import learning_rate
+from frl.step import forward_backward
 from frl.swav import SwAV
 from frl.termination import termination_requests
 
@@ -56,8 +55,8 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
     )
     run = Run(config, loader, objective, optimiser, world)
     step = run.resume()
-    model = _distribute(objective, world)
-    autocast = _autocast(config.precision, world.device)
+    model = distribute(objective, config, world)
+    autocast = autocast_for(config.precision, world.device)
 
     with (
         Logbook(config, total_steps=last_step, first_step=step, enabled=world.is_main) as logbook,
@@ -76,9 +75,9 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
                 for group in optimiser.param_groups:
                     group["lr"] = rate
                 optimiser.zero_grad(set_to_none=True)
-                with autocast():
-                    outputs = model(batch.views)
-                outputs["loss"].backward()
+                outputs = forward_backward(
+                    model, objective, batch.views, micro_batches=config.optim.accumulate, autocast=autocast
+                )
                 objective.before_step(step)
                 optimiser.step()
                 objective.after_step(step)
@@ -166,7 +165,7 @@ class Run:
         theirs = {**_flat(self._defining(state["config"])), **_flat({"data": state["data"]})}
         differences = [
             f"{key}: {theirs.get(key)} -> {ours.get(key)}"
-            for key in sorted(ours.keys() | theirs.keys())
+            for key in sorted(theirs)  # an option younger than the checkpoint has nothing to differ from
             if ours.get(key) != theirs.get(key)
         ]
         if differences:
@@ -180,28 +179,6 @@ class Run:
     def _defining(config: dict[str, Any]) -> dict[str, Any]:
         """The part of a configuration that fixes every weight of the run, whatever the machine."""
         return {key: config[key] for key in ("seed", "augment", "model", "swav", "optim")}
-
-
-def _distribute(objective: SwAV, world: World) -> nn.Module:
-    if world.size == 1 or not dist.is_initialized():
-        return objective
-    # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved.
-    return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
-
-
-def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Whether the network computes in bf16 under ``precision`` (auto, bf16, fp32) on ``device``."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def _autocast(precision: str, device: torch.device) -> Callable[[], Any]:
-    if uses_bf16(precision, device):
-        return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext
 
 
 def _is_due(epochs_done: int, is_last: bool, config: RunConfig) -> bool:

@@ -19,7 +19,7 @@ CONFIG = RunConfig(
     augment=AugmentConfig(
         crops=(CropSpec(size=32, count=2, scale=(0.3, 1.0)), CropSpec(size=16, count=2, scale=(0.1, 0.3)))
     ),
-    model=ModelConfig(arch="resnet18", hidden_dim=32, feature_dim=16, prototypes=12),
+    model=ModelConfig(arch="resnet18", hidden_dim=32, feature_dim=16, prototypes=12, batch_norm="local"),
     swav=SwAVConfig(queue_length=16, queue_from_epoch=1),
     optim=OptimConfig(batch_size=8, epochs=3, lr=0.5, start_lr=0.1, final_lr=0.01, warmup_epochs=1),
     device="cpu",

@@ -15,9 +15,10 @@ from frl.environment import device_name
 from frl.evaluate import knn_accuracy
 from frl.evaluate.gallery import Probed, extract_gallery
 from frl.lock import run_lock
+from frl.precision import uses_bf16
 from frl.presets import PRESETS, preset
 from frl.swav import build_objective
-from frl.train import Probe, train, uses_bf16
+from frl.train import Probe, train
 from pipelines.loader import make_loader
 from pipelines.stages import StagedLoader
 from pipelines.whole_images import WholeImages
@@ -102,7 +103,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "order": f"{loader.law}, {steps:,} steps an epoch",
         "model": f"{config.model.arch}, {config.model.prototypes} prototypes",
         "crops": recipes.crops_in_words(config.augment),
-        "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, peak lr {optim.lr:g}",
+        "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, peak lr {optim.lr * optim.lr_scale:g}",
         "device": f"{place.size} x {device_name(place)}",
         "precision": precision,
         "placement": f"crops are made on the {'GPU' if place.device.type == 'cuda' else 'CPU'}",

@@ -1,6 +1,7 @@
 """The learning rate: its end points, and the published schedule computed step by step."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,3 +44,11 @@ def test_without_warm_up_it_starts_at_the_peak(warmup):
 
 def test_stays_at_the_final_rate_past_the_end():
     assert warmup_cosine(99, total=10, warmup=2, start=0.1, peak=1.0, final=0.25) == 0.25
+
+
+def test_the_rates_follow_the_batch_size_linearly_from_the_reference():
+    optim = OptimConfig(batch_size=256, reference_batch=1024)
+    stated = replace(optim, batch_size=1024)
+    for step in (0, 7, 40, 3999):
+        assert learning_rate(step, 10, optim) == pytest.approx(learning_rate(step, 10, stated) / 4)
+    assert learning_rate(5, 10, stated) == learning_rate(5, 10, replace(stated, reference_batch=0))
