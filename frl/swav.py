@@ -12,6 +12,7 @@ from torch import nn
 from frl.batchnorm import join_group, shares_statistics, synchronise
 from frl.config import RunConfig, SwAVConfig
 from frl.distributed import World
+from frl.encoders import choose_encoders
 from frl.errors import ConfigError
 from frl.model import FaceNet, recompute_blocks
 from frl.sinkhorn import sinkhorn
@@ -206,7 +207,7 @@ def build_objective(config: RunConfig, steps_per_epoch: int, world: World) -> Sw
         local_queue=config.swav.queue_length // world.size,
         queue_from_step=config.swav.queue_from_epoch * steps_per_epoch,
         freeze_steps=steps_per_epoch if freeze < 0 else freeze,
-        encode=_encoders(net.backbone, config, world.device),
+        encode=choose_encoders(net.backbone, config, world),
     ).to(world.device)
 
 
@@ -219,14 +220,3 @@ def _check_shares(config: RunConfig, world: World) -> None:
     if group and world.size % group:
         cause = f"{world.size} processes cannot be divided into groups of {group}"
         raise ConfigError("--model.batch-norm-group", cause, "Use a divisor of the number of processes, or 0 for all.")
-
-
-def _encoders(
-    backbone: nn.Module, config: RunConfig, device: torch.device
-) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-    compiled = config.compile == "on" or (config.compile == "auto" and device.type == "cuda")
-    if not compiled:
-        return [backbone] * len(config.augment.crops)
-    # DDP's graph splitting overlaps communication inside one graph; here each crop size is a graph of its own.
-    torch._dynamo.config.optimize_ddp = False
-    return [torch.compile(backbone, dynamic=False) for _ in config.augment.crops]
