@@ -112,6 +112,10 @@ class DataConfig:
     """Decoding threads (ffcv, dali) or processes (torch) per GPU; 0: the cores of this machine shared by its ranks."""
     prefetch: int = 3
     """Batches decoded ahead of the step."""
+    stage: Path | None = None
+    """Folder on a fast disk of each machine, to which the files are copied first; none: read them where they are."""
+    stage_minutes: float = 60
+    """How long a process waits for another one's copy."""
     on_broken: Literal["raise", "replace"] = "raise"
     """A JPEG that fails to decode stops the run, or is replaced by the next sample of its batch and counted."""
 
@@ -158,7 +162,7 @@ class OptimConfig:
     """LARC-SGD with linear warm-up and cosine decay."""
 
     batch_size: int = 1024
-    """Images per step over all ranks."""
+    """Images per step over all ranks; 0: the largest that the GPUs hold (a resumed run keeps its own)."""
     accumulate: int = 1
     """Micro-batches per step: memory for one, assignments over all. BatchNorm sees a micro-batch at a time."""
     epochs: int = 400
@@ -339,12 +343,13 @@ def validate(config: RunConfig) -> None:
     low, high = config.augment.blur_sigma
     require(0 < low <= high, "augment.blur_sigma", f"({low}, {high}) is not a range above 0", "Use e.g. 0.1 2.")
     require(
-        config.swav.queue_length % config.optim.batch_size == 0,
+        config.swav.queue_length % max(config.optim.batch_size, 1) == 0,
         "swav.queue_length",
         f"{config.swav.queue_length} is not a multiple of the batch size {config.optim.batch_size}",
         "Keep whole batches in the queue.",
     )
-    require(config.optim.batch_size > 1, "optim.batch_size", "BatchNorm needs at least two images", "Use 2 or more.")
+    require(config.optim.batch_size >= 0, "optim.batch_size", "is negative", "Use 0 for the largest that fits.")
+    require(config.optim.batch_size != 1, "optim.batch_size", "BatchNorm needs at least two images", "Use 2 or more.")
     require(config.optim.accumulate > 0, "optim.accumulate", "must be positive", "Use 1 for one piece.")
     require(config.optim.reference_batch >= 0, "optim.reference_batch", "is negative", "Use 0, or a batch size.")
     require(config.model.batch_norm_group >= 0, "model.batch_norm_group", "is negative", "Use 0 for all GPUs.")

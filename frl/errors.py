@@ -33,6 +33,10 @@ class WriteError(FrlError):
     """A ``.beton`` that could not be written."""
 
 
+class StagingError(FrlError):
+    """A copy of the data that could not be made on this machine's disk."""
+
+
 class LoaderError(FrlError):
     """A loader that cannot deliver the next batch."""
 

@@ -165,7 +165,7 @@ class Run:
         theirs = {**_flat(self._defining(state["config"])), **_flat({"data": state["data"]})}
         differences = [
             f"{key}: {theirs.get(key)} -> {ours.get(key)}"
-            for key in sorted(theirs)  # an option younger than the checkpoint has nothing to differ from
+            for key in sorted(ours.keys() | theirs.keys())
             if ours.get(key) != theirs.get(key)
         ]
         if differences:

@@ -9,14 +9,18 @@ import tyro
 from torch import nn
 
 from frl import recipes
-from frl.config import RunConfig, validate
+from frl.batchnorm import shares_statistics
+from frl.config import OptimConfig, RunConfig, validate
 from frl.distributed import World, world
 from frl.environment import device_name
+from frl.errors import TrainingError
 from frl.evaluate import knn_accuracy
 from frl.evaluate.gallery import Probed, extract_gallery
 from frl.lock import run_lock
+from frl.memory import step_memory, with_largest_batch
 from frl.precision import uses_bf16
 from frl.presets import PRESETS, preset
+from frl.staging import staged
 from frl.swav import build_objective
 from frl.train import Probe, train
 from pipelines.loader import make_loader
@@ -53,13 +57,17 @@ def run(config: RunConfig, recipe: str) -> None:
         FrlError: whatever is wrong, in a line.
     """
     validate(config)
+    data = staged(config.data)
     with world(config.device) as place, run_lock(config.out, enabled=place.is_main):
+        if config.optim.batch_size == 0:
+            config = with_largest_batch(config, place)
+            validate(config)
         if place.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
         open_loader = partial(
             make_loader,
-            config.data,
+            data,
             batch_size=config.optim.batch_size,
             seed=config.seed,
             device=place.device,
@@ -71,7 +79,12 @@ def run(config: RunConfig, recipe: str) -> None:
         objective = build_objective(config, len(loader), place)
         if place.is_main:
             print(_summary(config, loader, place, recipe))
-        train(config, loader, objective, world=place, probe=_knn_probe(config, place))
+        try:
+            train(config, loader, objective, world=place, probe=_knn_probe(config, place))
+        except torch.OutOfMemoryError as error:
+            cause = f"the GPU's memory does not hold {config.images_at_once(place.size)} images at once ({error})"
+            remedy = "Use --optim.accumulate 2 (the same batch in two parts) or --recompute"
+            raise TrainingError("a step", cause, remedy) from error
 
 
 def _knn_probe(config: RunConfig, place: World) -> Probe | None:
@@ -98,16 +111,30 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
     """The start-up table."""
     precision = "bf16" if uses_bf16(config.precision, place.device) else "fp32"
     optim, steps = config.optim, len(loader)
+    images = config.images_at_once(place.size)
     rows = {
         "data": f"{loader.full.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
         "order": f"{loader.law}, {steps:,} steps an epoch",
         "model": f"{config.model.arch}, {config.model.prototypes} prototypes",
         "crops": recipes.crops_in_words(config.augment),
-        "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, peak lr {optim.lr * optim.lr_scale:g}",
+        "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
         "device": f"{place.size} x {device_name(place)}",
         "precision": precision,
+        "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
+        "memory": str(step_memory(config, images, bf16=precision == "bf16")),
         "placement": f"crops are made on the {'GPU' if place.device.type == 'cuda' else 'CPU'}",
         "time": f"{steps * optim.epochs:,} steps; told after the first {2 * config.log_every_steps}",
         "output": str(config.out),
     }
     return "\n".join(f"{key:>9}  {value}" for key, value in rows.items())
+
+
+def _rate(optim: OptimConfig) -> str:
+    peak = f"peak lr {optim.lr * optim.lr_scale:g}"
+    return peak if optim.lr_scale == 1 else f"{peak} (given as {optim.lr:g} for {optim.reference_batch})"
+
+
+def _statistics(config: RunConfig, place: World) -> str:
+    if not shares_statistics(config, place):
+        return "BatchNorm over each process's own"
+    return f"BatchNorm over {config.model.batch_norm_group or place.size} processes"

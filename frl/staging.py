@@ -1,0 +1,112 @@
+"""A copy of the data file on a fast disk of this machine, made once for all its processes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from frl.beton.manifest import manifest_path, rejects_path, samples_path
+from frl.config import DataConfig
+from frl.errors import ConfigError, StagingError
+from frl.files import atomic_write
+
+BLOCK = 16 << 20  # bytes copied and hashed at a time
+POLL = 0.2  # seconds between two looks at whether another process is done
+
+
+def staged(data: DataConfig) -> DataConfig:
+    """``data`` with its files on this machine's fast disk, if it names one; raises like ``stage``."""
+    if data.stage is None:
+        return data
+    return replace(data, data=tuple(stage(path, data.stage, 60 * data.stage_minutes) for path in data.data))
+
+
+def stage(source: Path, folder: Path, time_limit: float) -> Path:
+    """Copy a ``.beton`` and the files beside it into ``folder``, unless they are there.
+
+    The processes of a machine may all call this: the first copies, the others wait for it. Whatever dies in the
+    middle leaves no file under its final name, and the next to come starts over. A copy counts as the source as long
+    as the source's size and time of change are the same.
+
+    Args:
+        source: the ``.beton``.
+        folder: on the fast disk; made if need be. Files of one name from several places do not meet in it.
+        time_limit: seconds to wait for another process's copy.
+
+    Returns:
+        The path of the copy.
+
+    Raises:
+        ConfigError: if ``source`` is missing.
+        StagingError: if there is too little space, the copy differs from its source, or another process takes longer
+            than ``time_limit``.
+    """
+    if not source.is_file():
+        raise ConfigError(source, "no such file", "Check --data.")
+    place = hashlib.blake2b(os.fsencode(source.absolute()), digest_size=6).hexdigest()
+    target = folder / place / source.name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(target.with_name(f".{target.name}.lock"), time_limit):
+            for path in (samples_path(source), rejects_path(source), manifest_path(source), source):
+                if path.is_file():
+                    _copy(path, target.with_name(path.name))
+    except OSError as error:
+        raise StagingError(target, f"cannot be written ({error})", "Choose another --stage.") from error
+    return target
+
+
+def _copy(source: Path, target: Path) -> None:
+    record = target.with_name(f".{target.name}.staged.json")
+    state = {"size": source.stat().st_size, "mtime_ns": source.stat().st_mtime_ns}
+    if _recorded(record) == state and target.is_file() and target.stat().st_size == state["size"]:
+        return
+    record.unlink(missing_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if free < state["size"]:
+        cause = f"{state['size'] / 1e9:.1f} GB are needed to stage {source}, {free / 1e9:.1f} GB are free"
+        raise StagingError(target.parent, cause, "Free some, choose another --stage, or do without.")
+    with open(source, "rb") as reader, atomic_write(target) as writer:
+        read = hashlib.blake2b()
+        while block := reader.read(BLOCK):
+            read.update(block)
+            writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())
+        with open(writer.name, "rb") as copy:
+            if hashlib.file_digest(copy, hashlib.blake2b).digest() != read.digest():
+                raise StagingError(target, f"differs from {source} after copying", "Check the disk (dmesg).")
+    with atomic_write(record) as writer:
+        writer.write(json.dumps(state).encode())
+
+
+def _recorded(record: Path) -> object:
+    try:
+        return json.loads(record.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+@contextmanager
+def _lock(path: Path, time_limit: float) -> Iterator[None]:
+    """Hold a lock that the system drops when its holder dies."""
+    deadline = time.monotonic() + time_limit
+    with open(path, "wb") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    cause = f"another process holds it for more than {time_limit:.0f} s"
+                    raise StagingError(path, cause, "Raise --stage-minutes, or look what that one does.") from None
+                time.sleep(POLL)
+        yield

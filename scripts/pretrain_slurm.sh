@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Pre-train on many machines under Slurm. Options of sbatch before the script, those of `frl pretrain` after it:
+#
+#   sbatch --nodes 4 --gpus-per-node 8 scripts/pretrain_slurm.sh --data /shared/faces.beton --out /shared/runs/x
+#   sbatch --nodes 2 scripts/pretrain_slurm.sh vggface2 --data /shared/faces.beton --stage /local --out ...
+#
+# One torchrun per machine; they meet at the first machine of the job. Five minutes before its end, or when it is
+# preempted, every process saves a checkpoint of the same step, and the job queues again and goes on from there.
+# --out must lie where every machine sees it; run scripts/setup.sh once before.
+#SBATCH --job-name=frl
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=frl-%j.log
+#SBATCH --signal=B:USR1@300
+set -uo pipefail
+
+root=${FRL_ROOT:-${SLURM_SUBMIT_DIR:?start this script with sbatch}}
+python=$root/.venv/bin/python
+head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000))
+gpus=${SLURM_GPUS_ON_NODE:-1}
+
+leaving=
+leave() {
+    leaving=1
+    echo "pretrain_slurm: asked to leave; saving"
+    kill -TERM "$step" 2>/dev/null # srun passes it on to torchrun, and torchrun to every process
+}
+trap leave USR1 TERM
+
+srun --kill-on-bad-exit=1 "$python" -m torch.distributed.run \
+    --nnodes "$SLURM_NNODES" --nproc-per-node "$gpus" \
+    --rdzv-backend c10d --rdzv-endpoint "$head_node:$port" --rdzv-id "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}" \
+    --module frl.cli pretrain "$@" &
+step=$!
+
+wait "$step"
+status=$?
+while kill -0 "$step" 2>/dev/null; do # a trapped signal ends `wait` early
+    wait "$step"
+    status=$?
+done
+if [ -n "$leaving" ]; then
+    echo "pretrain_slurm: queueing again"
+    exec scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
