@@ -33,7 +33,7 @@ class StepMemory:
 
     Attributes:
         state: weights, their gradients and momentum.
-        activations: what the forward pass of one micro-batch leaves for its backward pass, views included.
+        activations: what the forward pass of one micro-batch leaves for its backward pass, and all views of the step.
         peak: the most held at once, ``state`` included; without what convolution libraries borrow.
     """
 
@@ -96,7 +96,8 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
             loss = likeness(net, config, views, autocast)
             activations = ledger.live
             loss.backward()
-    return StepMemory(state=3 * weights, activations=activations, peak=ledger.peak + 2 * weights)
+        waiting = (config.optim.accumulate - 1) * sum(view.nbytes for view in views)
+    return StepMemory(state=3 * weights, activations=activations + waiting, peak=ledger.peak + 2 * weights + waiting)
 
 
 def network(config: RunConfig) -> FaceNet:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from frl.batchnorm import statistics_held
+from frl.precision import Autocast
 from frl.swav import SwAV
 
 
@@ -19,7 +21,7 @@ def forward_backward(
     views: Sequence[torch.Tensor],
     *,
     micro_batches: int,
-    autocast: Callable[[], AbstractContextManager],
+    autocast: Autocast,
 ) -> dict[str, torch.Tensor]:
     """Add the gradients of the mean loss over ``views`` to the parameters.
 
@@ -43,27 +45,27 @@ def forward_backward(
             outputs = model(views)
         outputs["loss"].backward()
         return outputs
-    parts = split(views, objective.crop_counts, micro_batches)
+    parts = range(micro_batches)
+    part = partial(share, views, objective.crop_counts, micro_batches)
     with torch.no_grad(), autocast(), statistics_held(objective):
-        features = torch.cat([objective.embed(part)[: objective.assigned] for part in parts], dim=1)
+        features = torch.cat([objective.embed(part(index))[: objective.assigned] for index in parts], dim=1)
         assignments = objective.assign(features, objective.score(features))
     losses = []
-    for part, targets in zip(parts, assignments.chunk(micro_batches, dim=1), strict=True):
-        with nullcontext() if part is parts[-1] else unreduced(model):
+    for index, targets in zip(parts, assignments.chunk(micro_batches, dim=1), strict=True):
+        with nullcontext() if index == parts[-1] else unreduced(model):
             with autocast():
-                loss = model(part, targets)["loss"] / micro_batches
+                loss = model(part(index), targets)["loss"] / micro_batches
             loss.backward()
         losses.append(loss.detach())
     return objective.report(torch.stack(losses).sum(), features, assignments)
 
 
-def split(views: Sequence[torch.Tensor], crop_counts: Sequence[int], parts: int) -> list[list[torch.Tensor]]:
-    """The views of each of ``parts`` equal shares of the samples, crop-major like the whole."""
-    shares = [
-        [share.flatten(0, 1) for share in view.unflatten(0, (count, -1)).chunk(parts, dim=1)]
+def share(views: Sequence[torch.Tensor], crop_counts: Sequence[int], parts: int, index: int) -> list[torch.Tensor]:
+    """The views of the ``index``-th of ``parts`` equal shares of the samples, laid out like the whole."""
+    return [
+        torch.cat([crop.chunk(parts)[index] for crop in view.chunk(count)])
         for view, count in zip(views, crop_counts, strict=True)
     ]
-    return [list(part) for part in zip(*shares, strict=True)]
 
 
 def unreduced(model: nn.Module) -> AbstractContextManager:

@@ -59,12 +59,12 @@ def run(config: RunConfig, recipe: str) -> None:
     validate(config)
     data = staged(config.data)
     with world(config.device) as place, run_lock(config.out, enabled=place.is_main):
-        if config.optim.batch_size == 0:
-            config = with_largest_batch(config, place)
-            validate(config)
         if place.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
+        if config.optim.batch_size == 0:
+            config = with_largest_batch(config, place)
+            validate(config)
         open_loader = partial(
             make_loader,
             data,

@@ -15,7 +15,7 @@ from torchvision.models.resnet import BasicBlock
 from frl.config import OptimConfig, RunConfig
 from frl.distributed import World, distribute
 from frl.model import Recomputed, build_backbone, recompute_blocks
-from frl.step import forward_backward, split
+from frl.step import forward_backward, share
 from frl.swav import SwAV
 
 IMAGES, PART = 64, 16
@@ -65,12 +65,14 @@ def test_four_times_16_equals_64_with_statistics_in_groups_of_16():
     assert parts.net.backbone[1].num_batches_tracked == 2 * 4 * 2
 
 
-def test_split_keeps_the_crops_of_a_sample_together():
-    views = [torch.arange(count * 6).view(-1, 1, 1, 1) for count in (2, 3)]
-    for share, part in enumerate(split(views, (2, 3), parts=3)):
-        for view, count in zip(part, (2, 3), strict=True):
-            samples = view.view(count, 2) - 6 * torch.arange(count).view(-1, 1)
-            assert (samples == torch.tensor([2 * share, 2 * share + 1])).all()
+def test_a_share_keeps_the_crops_of_a_sample_together_and_the_layout():
+    views = [torch.arange(count * 6).view(-1, 1, 1, 1).expand(-1, 3, 2, 2) for count in (2, 3)]
+    views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+    for index in range(3):
+        for view, count in zip(share(views, (2, 3), 3, index), (2, 3), strict=True):
+            assert view.is_contiguous(memory_format=torch.channels_last)
+            samples = view[:, 0, 0, 0].view(count, 2) - 6 * torch.arange(count).view(-1, 1)
+            assert (samples == torch.tensor([2 * index, 2 * index + 1])).all()
 
 
 def share_of(rank: int, world: int, compression: str = "none") -> np.ndarray:
@@ -79,7 +81,7 @@ def share_of(rank: int, world: int, compression: str = "none") -> np.ndarray:
     place = World(rank=rank, size=world, local_rank=rank, local_size=world, device=torch.device("cpu"))
     objective = tiny_objective()
     model = distribute(objective, config, place)
-    mine = split(tiny_views(16), objective.crop_counts, world)[rank]
+    mine = share(tiny_views(16), objective.crop_counts, world, rank)
     forward_backward(model, objective, mine, micro_batches=4 // world, autocast=nullcontext)
     return gradients(objective).numpy()
 

@@ -4,12 +4,14 @@ import multiprocessing as mp
 import os
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from frl.config import DataConfig
 from frl.errors import ConfigError, StagingError
-from frl.staging import stage
+from frl.staging import stage, staged
 
 SIDECARS = (".json", ".samples.tsv", ".rejects.tsv")
 
@@ -60,6 +62,13 @@ def test_a_disk_that_is_too_small_is_named(source, tmp_path, monkeypatch):
     with pytest.raises(StagingError, match="free"):
         stage(source, tmp_path / "fast", 10)
     assert not list((tmp_path / "fast").rglob("*.beton"))
+
+
+def test_all_files_of_a_run_are_staged_or_none(source, tmp_path):
+    data = DataConfig(data=(source, source))
+    assert staged(data) == data
+    copies = staged(replace(data, stage=tmp_path / "fast")).data
+    assert copies[0] == copies[1] != source and copies[0].read_bytes() == source.read_bytes()
 
 
 def test_a_missing_source_is_named(tmp_path):
