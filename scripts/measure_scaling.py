@@ -138,6 +138,8 @@ def main() -> None:
     parser.add_argument("--batch-norm", default="local", choices=("local", "sync"))
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--compression", default="none", choices=("none", "bf16"), help="of the gradients")
+    parser.add_argument("--images", type=int, default=128, help="the model's, per GPU and step, at 1,600 a second")
+    parser.add_argument("--network", type=float, default=40, help="the model's, GB/s a GPU between machines")
     options = parser.parse_args()
     config = RunConfig(
         augment=AugmentConfig(crops=CROPS),
@@ -155,7 +157,7 @@ def main() -> None:
             f"{size:>9} {found.buckets:>5} {found.gradients / 1e6:>10.3f} {found.sums:>5} {found.masses / 1e6:>10.3f} "
             f"{found.layers:>5} {found.statistics / 1e6:>10.3f}"
         )
-    machine = Machine()
+    machine = Machine(compute=options.images / 1600, between=options.network * 1e9)
     print(f"modelled, not measured, from the last line and {machine}:")
     print(f"{'GPUs':>9} {'ms a step':>10} {'efficiency':>10}")
     for gpus in (1, 8, 64, 512):
