@@ -49,7 +49,7 @@ def forward_backward(
     part = partial(share, views, objective.crop_counts, micro_batches)
     with torch.no_grad(), autocast(), statistics_held(objective):
         features = torch.cat([objective.embed(part(index))[: objective.assigned] for index in parts], dim=1)
-        assignments = objective.assign(features, objective.score(features))
+        assignments = objective.assign(features, objective.net.score(features))
     losses = []
     for index, targets in zip(parts, assignments.chunk(micro_batches, dim=1), strict=True):
         with nullcontext() if index == parts[-1] else unreduced(model):

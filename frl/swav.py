@@ -98,7 +98,7 @@ class SwAV(nn.Module):
             What ``report`` says of the batch.
         """
         features = self.embed(views)
-        scores = self.score(features)
+        scores = self.net.score(features)
         assigned = features[: self.assigned].detach()
         if assignments is None:
             assignments = self.assign(assigned, scores[: self.assigned].detach())
@@ -109,10 +109,6 @@ class SwAV(nn.Module):
         """Unit features ``(V, B, D)`` of all V crops of B samples, float32; BatchNorm sees them all."""
         pooled = torch.cat([encode(view) for encode, view in zip(self.encode, views, strict=True)])
         return self.net.project(pooled).unflatten(0, (sum(self.crop_counts), -1))
-
-    def score(self, features: torch.Tensor) -> torch.Tensor:
-        """Similarities ``(V, B, K)`` of features ``(V, B, D)`` to the prototypes."""
-        return self.net.score(features)
 
     def report(self, loss: torch.Tensor, features: torch.Tensor, assignments: torch.Tensor) -> dict[str, torch.Tensor]:
         """The loss and what is worth logging; all of it stays on the device.
@@ -141,7 +137,7 @@ class SwAV(nn.Module):
         """Assignments ``(A, B, K)`` of the batch, balanced together with the queue once that is full and due."""
         batch = scores.shape[1]
         if self.queue_filled and self.queue_filled >= self.queue.shape[1] and self.step >= self.queue_from_step:
-            scores = torch.cat([scores, self.score(self.queue)], dim=1)
+            scores = torch.cat([scores, self.net.score(self.queue)], dim=1)
         assignments = sinkhorn(scores, self.config.epsilon, self.config.sinkhorn_iterations)[:, :batch]
         if self.queue.shape[1]:
             self.queue.copy_(torch.cat([features, self.queue], dim=1)[:, : self.queue.shape[1]])

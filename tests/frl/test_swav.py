@@ -10,6 +10,7 @@ from tests_support import run_ranks
 from torch.nn.parallel import DistributedDataParallel
 
 from frl.config import ModelConfig, SwAVConfig
+from frl.memory import Ledger
 from frl.model import FaceNet
 from frl.sinkhorn import sinkhorn
 from frl.swav import SwAV, swapped_prediction_loss
@@ -47,6 +48,15 @@ def test_loss_equals_the_paper_read_literally_with_its_gradient():
     literal.backward()
     torch.testing.assert_close(ours, literal, rtol=1e-5, atol=0)
     torch.testing.assert_close(scores.grad, twin.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_loss_keeps_the_logits_and_a_copy_of_the_assignments_but_no_softmax():
+    scores = torch.rand(8, 16, 300, requires_grad=True)
+    assignments = sinkhorn(scores.detach()[:2], 0.05, 3)
+    with Ledger() as ledger:
+        loss = swapped_prediction_loss(assignments, scores, 0.1)
+    assert loss.requires_grad
+    assert scores.nbytes <= ledger.live < 1.3 * scores.nbytes
 
 
 def test_loss_of_guessing_is_ln_k():
