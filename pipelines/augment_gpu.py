@@ -62,16 +62,17 @@ class MultiCrop(nn.Module):
         return views
 
     def view_masked(self, columns: Tensor, plan: DevicePlan, spec: CropSpec) -> Tensor:
-        """The crops of one size. They stay columns first, and each image's together, until they are normalised."""
+        """The crops of one size. They stay columns first until the blur, and each image's together to the end."""
         crops = batch_resample(columns, plan.boxes, plan.flip, spec.size)
         planes = Planes(*(crops.float() / 255).unbind(dim=2))
         planes = batch_jitter(planes, plan.jitter.flatten(0, 1))
         planes = batch_grey(planes, plan.grey.flatten())
-        crops = torch.stack(planes, dim=2)
         if self.recipe.blur_p > 0:
-            crops = batch_blur(crops.to(columns.dtype), plan.blur_sigma.flatten())
-        crop_major = crops.unflatten(0, (-1, spec.count)).transpose(0, 1).flatten(0, 1)
-        return self.normalise(crop_major.permute(0, 2, 3, 1).float())
+            upright = batch_blur(planes, plan.blur_sigma.flatten(), columns.dtype)
+        else:
+            upright = Planes(*(plane.transpose(1, 2) for plane in planes))
+        stacked = torch.stack(upright, dim=1)
+        return self.normalise(stacked.unflatten(0, (-1, spec.count)).transpose(0, 1).flatten(0, 1))
 
 
 def require_room_for_blur(recipe: AugmentConfig) -> None:

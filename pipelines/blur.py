@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pipelines.colour import Planes
+
 RADIUS = 11
 TAPS = 2 * RADIUS + 1
 
@@ -27,13 +29,17 @@ def blur_matrix(sigma: Tensor, size: int) -> Tensor:
     return taps / taps.sum(dim=-1, keepdim=True)
 
 
-def batch_blur(columns: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each image with its own sigma: ``(N, W, C, H)`` with W = H > ``RADIUS``; sigma 0 changes nothing.
+def batch_blur(images: Planes, sigma: Tensor, operand: torch.dtype) -> Planes:
+    """Blur each image with its own sigma, and swap its axes; sigma 0 only swaps them.
 
-    Two batched matrix products, in the images' dtype, which sum in float32. On matrix units they cost a tenth of 2 x 23
-    shifted multiplications and additions.
+    Two batched matrix products a plane. On matrix units they cost a tenth of 2 x 23 shifted multiplications and
+    additions, and they swap the axes on their way for nothing.
+
+    Args:
+        images: square, with sides above ``RADIUS``.
+        sigma: ``(N,)`` standard deviations in pixels.
+        operand: dtype of the products, which sum in float32.
     """
-    size = columns.shape[1]
-    matrix = blur_matrix(sigma, size).to(columns.dtype)
-    down = torch.bmm(columns.reshape(len(columns), -1, size), matrix.transpose(1, 2))
-    return torch.bmm(matrix, down.view(len(columns), size, -1)).view(columns.shape)
+    matrix = blur_matrix(sigma, images.red.shape[1]).to(operand)
+    half = (torch.bmm(plane.to(operand).transpose(1, 2), matrix.transpose(1, 2)) for plane in images)
+    return Planes(*(torch.bmm(matrix, plane).float() for plane in half))

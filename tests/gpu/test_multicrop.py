@@ -98,10 +98,11 @@ class TestOperations:
 
     def test_blur(self, device, images):
         dtype = torch.float16 if device.type == "cuda" else torch.float32
-        columns, sigma = images.permute(0, 2, 3, 1) / 255, torch.linspace(0, 2, len(images))
-        exact = batch_blur(columns.double(), sigma.double())
-        ours = batch_blur(columns.to(device, dtype), sigma.to(device))
-        assert (ours.cpu().double() - exact).abs().max() * 255 < 0.4
+        planes, sigma = Planes(*(images.double() / 255).unbind(dim=3)), torch.linspace(0, 2, len(images))
+        exact = batch_blur(planes, sigma.double(), torch.float64)
+        ours = batch_blur(Planes(*(plane.float().to(device) for plane in planes)), sigma.to(device), dtype)
+        for a, b in zip(ours, exact, strict=True):
+            assert (a.cpu().double() - b).abs().max() * 255 < 0.4
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -261,7 +261,7 @@ class TestColour:
 class TestBlur:
     @staticmethod
     def blurred(crops: torch.Tensor, sigma: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return batch_blur(crops.permute(0, 3, 1, 2).to(dtype), sigma).permute(0, 2, 3, 1).float()
+        return crops_from(batch_blur(planes_of(crops.transpose(2, 3)), sigma, dtype))
 
     @pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
     def test_equals_opencv(self, sigma, crops):
