@@ -92,7 +92,7 @@ def _count_sources(path: Path, sources: dict[str, str]) -> dict[str, int]:
     try:
         for line in SampleLines(samples_path(path)):
             for source in longest_first:
-                if line.name.startswith(f"{source}/"):
+                if line.name.startswith(f"{source}/" if source else ""):
                     counts[source] += 1
                     break
     except FileNotFoundError:

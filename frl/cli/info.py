@@ -44,7 +44,7 @@ def describe(facts: Facts) -> str:
                   f"pages of {facts.page_size >> 20} MiB"),
     ]  # fmt: skip
     for name, given in facts.sources.items():
-        rows.append(("source", f"{name}: {facts.per_source.get(name, 0):,} images from {given}"))
+        rows.append(("source", f"{name or given}: {facts.per_source.get(name, 0):,} images from {given}"))
     for kind, count in facts.rejects.items():
         rows.append(("rejected", f"{count:,}: {kind}"))
     if facts.manifest is None:

@@ -65,6 +65,18 @@ def test_info_and_card_state_what_is_there(
     assert all((np.abs(drawn.astype(int) - colour).sum(-1) < 9).sum() > 500 for colour in (blue, orange))
 
 
+def test_a_beton_that_is_the_only_source_is_counted(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first.beton", tmp_path / "second.beton"
+    assert main([str(folders[0]), "--out", str(first), "--workers", "1"]) == 0
+    assert main([str(first), "--out", str(second), "--workers", "1"]) == 0
+    with Beton(first) as one, Beton(second) as two:
+        assert gather(two).per_source == {"": len(one)}
+    info([str(second)])
+    assert f"{first}: 6 images from {first}" in capsys.readouterr().out
+
+
 def test_a_file_of_another_program_has_facts_and_a_card_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with BetonWriter(tmp_path / "a.beton", capacity=2) as writer:
         writer.append(*draw_sample(0).arguments)
