@@ -2,26 +2,32 @@
 
 The only file here that touches ffcv to read. It loads ffcv's compiled library and not its Python package, whose import
 takes seconds and whose loader ignores the decoder's verdict, overwrites the buffers it gave, and hangs on an exception.
+Who wants that loader all the same finds our crops for it in ``stock_crops``.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
-from collections.abc import Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from frl.beton.layout import ImageMode
-from frl.config import CropSpec
+from frl.config import AugmentConfig, CropSpec
 from frl.errors import LoaderError
 from pipelines.assemble import Assembler, OnBroken, Undecodable
 from pipelines.beton_set import EncodedImages
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.jpeg import frame_size
-from pipelines.plan import PlanFor
+from pipelines.plan import PlanFor, draw
 from pipelines.prefetch import prefetch
 from pipelines.threads import Threads
 
@@ -121,3 +127,74 @@ def load_imdecode() -> ctypes._NamedFuncPointer:
         *[ctypes.c_uint32] * 6, ctypes.c_bool, ctypes.c_bool,
     ]  # fmt: skip
     return imdecode
+
+
+def stock_crops(engine: FFCVImages, augment: AugmentConfig, seed: int) -> tuple[dict[str, Any], Callable[[int], None]]:
+    """This engine's crops within a stock ``ffcv.loader.Loader``: one decode an image, one output per crop size.
+
+    ::
+
+        engine = FFCVImages(Beton(path), workers=8)
+        pipelines, set_epoch = stock_crops(engine, AugmentConfig(), seed=0)
+        loader = Loader(path, batch_size=256, order=OrderOption.RANDOM, drop_last=True, pipelines=pipelines)
+        for epoch in range(epochs):
+            set_epoch(epoch)
+            for *labels, crops_224, crops_96 in loader:  # (count * B, size, size, 3) uint8, crop-major
+
+    The crops are those of ``engine.crops``, bit for bit, whatever the order. The stock loader keeps its own ways: an
+    image that does not decode ends its thread, and the caller waits; so let the engine replace broken samples.
+
+    Args:
+        engine: over the same file; it must stay open.
+        augment: the recipe of the crops.
+        seed: seed of every crop.
+
+    Returns:
+        the loader's ``pipelines``, to which others may be added, and a function to call before each epoch.
+    """
+    from ffcv.pipeline.operation import Operation
+    from ffcv.pipeline.pipeline_spec import PipelineSpec
+    from ffcv.pipeline.state import State
+
+    epoch = [0]
+
+    class Samples(Operation):
+        """In the place of a decoder, whose output ffcv compiles: only which samples the batch is made of."""
+
+        def generate_code(self) -> Callable:
+            return lambda indices, memory, metadata, storage: indices
+
+        def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, None]:
+            return replace(previous_state, shape=(), dtype=np.dtype("u8")), None
+
+    class OutsideOfTheCompiler(Operation):
+        """A function of the operation before it, called as Python."""
+
+        def __init__(self, function: Callable[[Any], Any]) -> None:
+            super().__init__()
+            self.function = function
+
+        def generate_code(self) -> Callable:
+            return lambda value, memory: self.function(value)
+
+        def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, None]:
+            return State(jit_mode=False, device=previous_state.device, shape=(), dtype=np.dtype("u1")), None
+
+    def make(indices: NDArray[np.uint64]) -> list[torch.Tensor]:
+        request = Request(samples=indices.astype(np.int64), share=slice(0, len(indices)))
+        return engine.assembler.crops(request, augment.crops, partial(draw, augment, seed, epoch[0])).crops
+
+    crops = OutsideOfTheCompiler(make)
+    pipelines: dict[str, Any] = {"image": None}
+    for place, spec in enumerate(augment.crops):
+        pick = OutsideOfTheCompiler(operator.itemgetter(place))
+        name = f"crops_{place}_{spec.size}"
+        if place == 0:
+            pipelines[name] = PipelineSpec("image", decoder=Samples(), transforms=[crops, pick])
+        else:
+            pipelines[name] = PipelineSpec(crops, transforms=[pick])
+
+    def set_epoch(number: int) -> None:
+        epoch[0] = number
+
+    return pipelines, set_epoch

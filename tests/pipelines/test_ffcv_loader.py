@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,11 +16,14 @@ import torch
 from PIL import Image
 
 from frl.beton import Beton
+from frl.config import AugmentConfig, CropSpec
 from frl.errors import LoaderError
 from pipelines import ffcv_loader
 from pipelines.decoded import Request
-from pipelines.ffcv_loader import FFCVImages
+from pipelines.ffcv_loader import FFCVImages, stock_crops
 from pipelines.jpeg import frame_size
+from pipelines.plan import PlanFor, draw
+from tests.pipelines.reference import crops_of
 
 if importlib.util.find_spec("ffcv") is None:
     pytest.skip("ffcv is not installed", allow_module_level=True)
@@ -104,6 +108,89 @@ class TestPixels:
         batches = list(engine_of(tiny_beton, workers=workers).images(requests(23, 4)))
         assert len(batches) == 5
         assert torch.equal(torch.cat([batch.images for batch in batches]), expected[:20])
+
+
+RECIPE = AugmentConfig(
+    crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
+)
+
+
+def plan_for(epoch: int) -> PlanFor:
+    return partial(draw, RECIPE, 3, epoch)
+
+
+class TestCrops:
+    def test_are_those_of_the_decoded_images(self, engine_of, write_beton):
+        engine = engine_of(write_beton([(64, 64), (64, 40), (33, 64), (17, 23), (1, 1)]))
+        request = step(4, 2, 0, 1, 3)
+        decoded, cropped = engine.assembler.images(request), engine.assembler.crops(request, RECIPE.crops, plan_for(2))
+        assert [tuple(crops.shape) for crops in cropped.crops] == [(10, 40, 40, 3), (15, 24, 24, 3)]
+        assert all(crops.is_contiguous() and crops.dtype == torch.uint8 for crops in cropped.crops)
+        plan = draw(RECIPE, 3, 2, decoded.samples, decoded.sizes)
+        for i, (height, width) in enumerate(decoded.sizes):
+            expected = crops_of(decoded.images[i, :height, :width].numpy(), plan, i, RECIPE)
+            made = [crop.numpy() for crops in cropped.crops for crop in crops[i::5]]
+            for ours, reference in zip(made, expected, strict=True):
+                assert np.abs(ours.astype(int) - reference).mean() < 1
+
+    @pytest.mark.parametrize("workers", [1, 2, 4])
+    def test_do_not_depend_on_the_number_of_threads(self, engine_of, tiny_beton, workers):
+        expected = engine_of(tiny_beton, workers=3).assembler.crops(step(*range(20)), RECIPE.crops, plan_for(0)).crops
+        batches = list(engine_of(tiny_beton, workers=workers).crops(requests(20, 5), RECIPE.crops, plan_for(0)))
+        for place, whole in enumerate(expected):
+            parts = [batch.crops[place].unflatten(0, (-1, 5)) for batch in batches]
+            assert torch.equal(torch.cat(parts, dim=1).flatten(0, 1), whole)
+
+    def test_within_a_stock_loader_are_the_same(self, engine_of, write_beton):
+        from ffcv.loader import Loader, OrderOption
+
+        path = write_beton([(48, 48), (40, 31), (64, 17)] * 4)
+        engine = engine_of(path)
+        pipelines, set_epoch = stock_crops(engine, RECIPE, seed=3)
+        loader = Loader(str(path), batch_size=4, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
+        for epoch in (0, 1):
+            set_epoch(epoch)
+            ours = engine.crops(requests(12, 4), RECIPE.crops, plan_for(epoch))
+            for (labels, *stock), batch in zip(loader, ours, strict=True):
+                np.testing.assert_array_equal(labels.flatten(), batch.labels)
+                assert all(torch.equal(a, b) for a, b in zip(stock, batch.crops, strict=True))
+
+    @pytest.mark.timeout(20)
+    def test_a_broken_sample_is_named_or_replaced_with_a_plan_of_its_own(self, engine_of, broken_beton):
+        with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\)"):
+            list(engine_of(broken_beton).crops(requests(12, 4), RECIPE.crops, plan_for(0)))
+        engine = engine_of(broken_beton, on_broken="replace")
+        batch = engine.assembler.crops(step(4, 5, 6, 7), RECIPE.crops, plan_for(0))
+        assert batch.samples.tolist() == [4, 6, 6, 7] and batch.broken == 1
+        assert all(torch.equal(crops[1::4], crops[2::4]) for crops in batch.crops)
+
+    def test_kept_batches_keep_their_values(self, engine_of, tiny_beton):
+        """R7."""
+        kept, copies = [], []
+        for batch in engine_of(tiny_beton).crops(requests(23, 2), RECIPE.crops, plan_for(0)):
+            kept.append(batch)
+            copies.append([crops.clone() for crops in batch.crops])
+        gc.collect()
+        for batch, copied in zip(kept, copies, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(batch.crops, copied, strict=True))
+
+    @pytest.mark.timeout(60)
+    def test_leaving_in_mid_epoch_200_times_leaves_nothing_behind(self, engine_of, tiny_beton):
+        """R8: threads and file descriptors flat, memory growth under 5 %."""
+        engine = engine_of(tiny_beton)
+
+        def epochs(n: int) -> tuple[int, int, int]:
+            for epoch in range(n):
+                batches = engine.crops(requests(23, 8), RECIPE.crops, plan_for(epoch))
+                next(batches)
+                batches.close()
+            gc.collect()
+            return threading.active_count(), len(os.listdir("/proc/self/fd")), resident_bytes()
+
+        threads, files, memory = epochs(20)
+        threads_after, files_after, memory_after = epochs(200)
+        assert threads_after <= threads and files_after <= files
+        assert memory_after < 1.05 * memory
 
 
 ZEROS = bytes(900)
