@@ -146,4 +146,7 @@ class CollapseAlarm:
             return None
         if self.sick_since is None:
             self.sick_since = step
-        return diagnosis if step - self.sick_since >= self.config.health.patience_steps else None
+        if step - self.sick_since < self.config.health.patience_steps:
+            return None
+        self.sick_since = step  # the next alarm has patience again
+        return diagnosis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -45,9 +45,11 @@ class Meter:
                 return
             yield batch
 
-    def logging(self) -> AbstractContextManager[None]:
-        """Count the block as time spent on checkpoints and probes."""
-        return self.epoch.on("logging")
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Count the block as time spent on checkpoints and probes, which the speed leaves out."""
+        with self.interval.on("logging"), self.epoch.on("logging"):
+            yield
 
     def add(self, outputs: dict[str, torch.Tensor]) -> None:
         """Count one step; no synchronisation."""
@@ -79,7 +81,7 @@ class Meter:
         return stopping
 
     def _log(self, step: int, rate: float, steps: int, vitals: Vitals, usage: torch.Tensor) -> None:
-        seconds = self.interval.seconds
+        seconds = self.interval.seconds - self.interval.logging
         values = {
             "loss": vitals.loss,
             "lr": rate,

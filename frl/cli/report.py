@@ -14,6 +14,7 @@ from torch import nn
 
 from frl import checkpoint
 from frl.config import RunConfig, as_dict, from_dict
+from frl.distributed import pick_device
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
@@ -115,20 +116,24 @@ def _look(
     trained: nn.Module, arch: str, faces: Path, run: RunConfig, options: ReportConfig
 ) -> tuple[Gallery, dict[str, KnnResult]]:
     """A gallery of ``faces``, and how well identities are told apart where labels say who is who."""
+    device = pick_device("auto", 0)
     images = WholeImages(
         faces,
         size=options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops)),
         batch_size=128,
-        device=torch.device("cpu"),
+        device=device,
         augment=run.augment,
         limit=options.limit,
     )
     try:
-        features, gallery = extract_gallery(trained, images, run.augment, side=THUMBNAIL, pictures=options.limit)
+        features, gallery = extract_gallery(
+            trained.to(device), images, run.augment, side=THUMBNAIL, pictures=options.limit
+        )
         if not _has_pairs(features.labels):
             return gallery, {}
         rivals = {"untrained": untrained(arch, run.seed), "raw pixels": RawPixels()}
-        found = {"trained": features} | {name: extract_features(rival, images) for name, rival in rivals.items()}
+        found = {"trained": features}
+        found |= {name: extract_features(rival.to(device), images) for name, rival in rivals.items()}
     finally:
         images.close()
     return gallery, {name: leave_one_out(*rival, neighbours=options.neighbours) for name, rival in found.items()}

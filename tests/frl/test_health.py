@@ -125,6 +125,12 @@ def test_the_alarm_waits_for_its_patience_and_starts_anew_after_a_good_interval(
     assert [alarm.observe(step, sick) is not None for step in (250, 300, 350)] == [False, False, True]
 
 
+def test_a_lasting_collapse_is_told_once_in_each_patience():
+    alarm = CollapseAlarm(CONFIG, first_step=0)
+    sick = replace(HEALTHY, spread=0.0)
+    assert [step for step in range(0, 400, 20) if alarm.observe(step, sick)] == [100, 200, 300]
+
+
 def test_frozen_steps_do_not_count():
     alarm = CollapseAlarm(CONFIG, first_step=1000)
     sick = replace(HEALTHY, loss=8.0)
