@@ -34,35 +34,27 @@ class StepMemory:
     Attributes:
         state: weights, their gradients and momentum.
         activations: what the forward pass of one micro-batch leaves for its backward pass, and all views of the step.
-        peak: the most held at once, ``state`` included; without what convolution libraries borrow.
     """
 
     state: int
     activations: int
-    peak: int
 
     def __str__(self) -> str:
-        parts = f"activations {self.activations / GIB:.2f}, weights, gradients and momentum {self.state / GIB:.2f}"
-        return f"{parts}, at the peak {self.peak / GIB:.2f} GiB a process"
+        activations, state = self.activations / GIB, self.state / GIB
+        return f"{activations:.2f} GiB of activations, {state:.2f} GiB of weights, gradients and momentum a process"
 
 
 class Ledger(TorchDispatchMode):
-    """Keeps account of the storages that operations allocate within a ``with`` block.
-
-    Attributes:
-        peak: most bytes alive at once so far.
-    """
+    """Keeps account of the storages that operations allocate within a ``with`` block."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.peak = 0
-        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._entries: dict[int, tuple[StorageWeakRef, int]] = {}
 
     @property
     def live(self) -> int:
         """Bytes alive now."""
-        self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}
-        return sum(size for _, size in self._alive.values())
+        return sum(size for storage, size in self._entries.values() if not storage.expired())
 
     def __torch_dispatch__(
         self, operation: Any, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
@@ -71,16 +63,16 @@ class Ledger(TorchDispatchMode):
         for tensor in result if isinstance(result, (tuple, list)) else [result]:
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
-                self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self.peak = max(self.peak, self.live)
+                self._entries[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
         return result
 
 
 def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
     """What a step needs that shows ``images`` at once to one device.
 
-    The passes run on tensors without content: nothing is allocated or computed, and what the backward pass frees
-    counts as freed. A compiled backbone needs somewhat less.
+    The forward pass runs on tensors without content: nothing is allocated or computed. The backward pass frees
+    activations as it makes gradients, so the sum is about the peak, but for what convolution libraries borrow. A
+    compiled backbone needs somewhat less.
 
     Args:
         config: of the run.
@@ -94,10 +86,9 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
         with Ledger() as ledger:
             views = [blank_view(spec, images, bf16, torch.device("cpu")) for spec in config.augment.crops]
             loss = likeness(net, config, views, autocast)
-            activations = ledger.live
-            loss.backward()
+        assert loss.requires_grad  # and so holds what the backward pass needs
         waiting = (config.optim.accumulate - 1) * sum(view.nbytes for view in views)
-    return StepMemory(state=3 * weights, activations=activations + waiting, peak=ledger.peak + 2 * weights + waiting)
+        return StepMemory(state=3 * weights, activations=ledger.live + waiting)
 
 
 def network(config: RunConfig) -> FaceNet:

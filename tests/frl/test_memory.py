@@ -39,7 +39,6 @@ def test_foretold_activations_are_those_of_a_real_pass(precision, recompute):
     config = replace(CONFIG, recompute=recompute)
     foretold = step_memory(config, IMAGES, bf16=precision == "bf16")
     assert foretold.activations == pytest.approx(allocated(config, precision), rel=0.1)
-    assert foretold.peak >= foretold.activations + foretold.state * 2 // 3, "gradients come as activations go"
 
 
 def test_recomputing_and_fewer_images_need_less():
