@@ -35,6 +35,7 @@ setup(
         "dali": ["nvidia-dali-cuda130==2.4.0"],
         "wandb": ["wandb>=0.19"],
         "faces": ["dlib-bin>=19.24"],
+        "curate": ["blake3>=1.0", "ImageHash>=4.3"],
         "hdf5": ["h5py>=3.10"],
         "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
         "dev": [

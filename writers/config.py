@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ import tyro
 from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.errors import ConfigError
+from writers import curate, detect
 from writers.crop import CropSpec
 
 
@@ -43,13 +44,17 @@ class WriteConfig:
     workers: int = 0
     """Processes that read, cut and encode; 0: one per core."""
     max_rejects: int | None = None
-    """Fail when more images than this are rejected; 0: when any is."""
+    """Fail when more images than this are unusable; 0: when any is. What the filters below drop does not count."""
     max_megapixels: float = 100.0
     """Reject larger images before they are decoded."""
     merge_identities: bool = False
     """Identities of the same name in different sources are one person; otherwise they never are."""
     overwrite: bool = False
     """Replace the file if it exists."""
+    dry_run: bool = False
+    """Say what would be written and what would be left out, and write nothing."""
+    detect: Annotated[detect.DetectConfig, tyro.conf.arg(name="")] = field(default_factory=detect.DetectConfig)
+    curate: Annotated[curate.CurateConfig, tyro.conf.arg(name="")] = field(default_factory=curate.CurateConfig)
 
 
 def validate(config: WriteConfig) -> None:
@@ -72,6 +77,14 @@ def validate(config: WriteConfig) -> None:
     require(config.workers >= 0, "workers", "it is negative", "Use 0 for one per core.")
     require(config.max_rejects is None or config.max_rejects >= 0, "max-rejects", "it is negative", "Use 0 for none.")
     require(config.max_megapixels > 0, "max-megapixels", "it is not positive", "Use e.g. 100.")
+    detect.validate(config.detect)
+    curate.validate(config.curate)
+    require(
+        config.shard is None or config.curate.dedupe != "near",
+        "dedupe near",
+        "a shard does not see what faces in the others look like",
+        "Use exact, which frl merge completes, or write without --shard.",
+    )
 
 
 def crop_spec(config: WriteConfig) -> CropSpec:
@@ -92,7 +105,7 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
         names: what each source is called in the names of its samples, in the order of the options.
     """
     kept = as_dict(config)
-    for option in ("out", "workers", "overwrite", "max_rejects", "licence"):
+    for option in ("out", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
         del kept[option]
     stated = licences(config)
     kept["licences"] = {

@@ -1,45 +1,31 @@
 """Make a sample of an image: a square, upright RGB face as JPEG bytes, or the reason why not.
 
 - A JPEG that is already what is wanted passes through byte for byte.
-- Colours become RGB as PIL's ``convert("RGB")`` makes it: alpha is dropped, as by every ImageFolder, and colour
-  profiles are ignored. The exception is 16-bit grey, which PIL clips to white: its high byte is taken. Pixels of
-  32 bits have no fixed range and are rejected.
 - Grey JPEGs are encoded anew, so that every JPEG written has three components and no decoder has to be asked for RGB.
 - Images are only ever shrunk, by Pillow's Hamming filter (anti-aliased: as sharp as bicubic, as quick as bilinear),
   and encoded once, with chroma at half resolution (4:2:0): the smallest and quickest to decode.
-- Of several frames or pictures in a file, the first is taken.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
-from writers.jpeg import DamagedJpegError, JpegDecoder
-from writers.sources.source import Box, Reject
-
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
-"""What is decoded, whatever the file's suffix says; Pillow would also run programs for some others."""
+from writers.curate.fingerprint import Fingerprint
+from writers.jpeg import JpegDecoder
+from writers.photo import Photo
+from writers.reject import Reject
+from writers.sources.source import Box
 
 BAGGAGE_BYTES = 1 << 20
 """A JPEG beyond this is encoded anew: it carries previews or trailers, for a face takes some 20 kB."""
-
-TO_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What undoes each orientation of the Exif standard (tag 0x0112)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +54,14 @@ class Face:
         height: in pixels.
         width: in pixels.
         untouched: whether ``data`` are the source's own bytes.
+        fingerprint: by which copies of it are known, if they are to be.
     """
 
     data: bytes
     height: int
     width: int
     untouched: bool
+    fingerprint: Fingerprint | None = None
 
 
 class Square(NamedTuple):
@@ -85,9 +73,7 @@ class Square(NamedTuple):
 
 
 class FaceCropper:
-    """Makes samples of encoded images; one a thread.
-
-    Pillow's own limit of pixels is lifted in this process: that of the specification takes its place.
+    """Makes samples of images; one a thread.
 
     Raises:
         WriteError: if libturbojpeg is not installed.
@@ -96,71 +82,48 @@ class FaceCropper:
     def __init__(self, spec: CropSpec) -> None:
         self._spec = spec
         self._jpegs = JpegDecoder()
-        Image.MAX_IMAGE_PIXELS = None
 
-    def __call__(self, data: bytes, box: Box | None = None) -> Face:
-        """Make the sample of an encoded image.
-
-        Args:
-            data: the file.
-            box: the face in the upright image, or None for the image's largest central square.
+    def open(self, data: bytes) -> Photo:
+        """Read the header of an encoded image.
 
         Raises:
-            Reject: if the image is damaged, too large, or none at all.
+            Reject: if there is none, or the image is too large.
         """
-        image = self._open(data)
-        if self._is_sample(image, data, box):
-            with _refusing_damage():
-                self._jpegs.check(data, *image.size)
-            return Face(data=data, height=image.height, width=image.width, untouched=True)
-        with _refusing_damage():
-            rgb = self._decode(image, data)
-        orientation = _orientation(image)  # now, for on decoding a TIFF Pillow turns it and drops the tag
-        upright = rgb.transpose(TO_UPRIGHT[orientation]) if orientation in TO_UPRIGHT else rgb
-        square = crop_square(upright.width, upright.height, box, self._spec.margin)
+        return Photo(data, self._jpegs, self._spec.max_pixels)
+
+    def __call__(self, photo: Photo, box: Box | None = None, eyes: Sequence[float] | None = None) -> Face:
+        """Make the sample of one face.
+
+        Args:
+            photo: the image.
+            box: the face in the upright image, or None for the image's largest central square.
+            eyes: x and y of the eye on the image's left and of the other, to turn the face until they are level; or
+                None to leave it as it is.
+
+        Raises:
+            Reject: if the image is damaged, or the box outside.
+        """
+        square = crop_square(photo.width, photo.height, box, self._spec.margin)
+        tilt = 0.0 if eyes is None else eye_tilt(eyes)
+        if tilt == 0 and self._is_sample(photo, square):
+            photo.check()
+            return Face(data=photo.data, height=photo.height, width=photo.width, untouched=True)
         side = min(square.side, self._spec.size)
         encoded = io.BytesIO()
-        _cut(upright, square, side).save(encoded, "JPEG", quality=self._spec.quality, subsampling="4:2:0")
+        face = _cut_level(photo.pixels, square, side, tilt) if tilt else _cut(photo.pixels, square, side)
+        face.save(encoded, "JPEG", quality=self._spec.quality, subsampling="4:2:0")
         return Face(data=encoded.getvalue(), height=side, width=side, untouched=False)
 
-    def _open(self, data: bytes) -> Image.Image:
-        """Read the header, and refuse what must not be decoded."""
-        if not data:
-            raise Reject("empty file")
-        with _refusing_damage():
-            try:
-                image = Image.open(io.BytesIO(data), formats=FORMATS)
-            except UnidentifiedImageError:
-                raise Reject(f"not an image: it begins with {data[:12]!r}") from None
-        width, height = image.size
-        if width * height > self._spec.max_pixels:
-            raise Reject(f"{width} x {height} pixels, more than {self._spec.max_pixels / 1e6:g} megapixels")
-        return image
+    def grey(self, face: Face) -> np.ndarray:
+        """The (height, width) uint8 luminance of a sample."""
+        return self._jpegs.decode_grey(face.data)
 
-    def _decode(self, image: Image.Image, data: bytes) -> Image.Image:
-        """The pixels of an opened image as RGB."""
-        if image.format in ("JPEG", "MPO"):
-            if image.mode in ("RGB", "L"):
-                return Image.fromarray(self._jpegs.decode(data, *image.size))
-            self._jpegs.check(data, *image.size, cmyk=True)
-        image.load()
-        if image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        if image.mode in ("I", "F"):
-            raise Reject("pixels of 32 bits, whose range is not known")
-        return image.convert("RGB")
-
-    def _is_sample(self, image: Image.Image, data: bytes, box: Box | None) -> bool:
+    def _is_sample(self, photo: Photo, square: Square) -> bool:
         """Whether an undamaged image is already what a sample should be."""
-        width, height = image.size
         return (
-            image.format == "JPEG"
-            and image.mode == "RGB"
-            and ("jfif" in image.info or image.info.get("adobe_transform", 1) == 1)  # YCbCr, which all decoders know
-            and width == height <= self._spec.size
-            and crop_square(width, height, box, self._spec.margin).side == width
-            and len(data) <= BAGGAGE_BYTES
-            and _orientation(image) not in TO_UPRIGHT
+            photo.width == photo.height == square.side <= self._spec.size
+            and photo.is_plain_jpeg
+            and len(photo.data) <= BAGGAGE_BYTES
         )
 
 
@@ -184,11 +147,10 @@ def crop_square(width: int, height: int, box: Box | None, margin: float) -> Squa
     return Square(min(max(left, 0), width - side), min(max(top, 0), height - side), side)
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Pillow's parser lets many types through; metadata that cannot be read turn no image
-        return 1
+def eye_tilt(eyes: Sequence[float]) -> float:
+    """How far the line through the eyes falls to the right, in radians; (x, y) of the left one, then of the other."""
+    left_x, left_y, right_x, right_y = eyes[:4]
+    return math.atan2(right_y - left_y, right_x - left_x)
 
 
 def _cut(image: Image.Image, square: Square, side: int) -> Image.Image:
@@ -199,14 +161,23 @@ def _cut(image: Image.Image, square: Square, side: int) -> Image.Image:
     return image.resize((side, side), Image.Resampling.HAMMING, box=box, reducing_gap=3.0)
 
 
-@contextmanager
-def _refusing_damage() -> Iterator[None]:
-    """Turn what Pillow raises on damaged files, which may be of any type, into rejects."""
-    try:
-        yield
-    except (MemoryError, Reject):
-        raise
-    except DamagedJpegError as error:
-        raise Reject(f"damaged JPEG: {error}") from error
-    except Exception as error:
-        raise Reject(f"cannot be decoded: {error or type(error).__name__}") from error
+def _cut_level(image: Image.Image, square: Square, side: int, tilt: float) -> Image.Image:
+    """Cut a square that is turned by ``tilt`` about its centre. Beyond the image, its border is repeated."""
+    reach = math.ceil((math.sqrt(2) - 1) / 2 * square.side) + 2  # of the corners beyond the upright square, and a tap
+    left, top = max(0, square.left - reach), max(0, square.top - reach)
+    right, bottom = square.left + square.side + reach, square.top + square.side + reach
+    around = np.asarray(image.crop((left, top, min(right, image.width), min(bottom, image.height))))
+    half = square.side / 2 - 0.5  # pixel centres are whole numbers
+    cosine, sine = math.cos(tilt), math.sin(tilt)
+    x, y = square.left - left + half, square.top - top + half
+    to_source = np.array(
+        [[cosine, -sine, x - half * cosine + half * sine], [sine, cosine, y - half * sine - half * cosine]]
+    )
+    level = cv2.warpAffine(
+        around,
+        to_source,
+        (square.side,) * 2,
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return _cut(Image.fromarray(level), Square(0, 0, square.side), side)

@@ -10,31 +10,36 @@ import numpy as np
 from tqdm import tqdm
 
 from frl.errors import SourceError
-from writers.crop import CropSpec, Face
+from writers.config import WriteConfig, crop_spec
+from writers.crop import Face
 from writers.items import Item
 from writers.prepare import Preparation
-from writers.sources import Reject, Source, Stream
+from writers.reject import Reject
+from writers.sources import Source, Stream
 from writers.spool import Spool
 from writers.workers import WorkerPool
+
+Outcome = list[Face | Reject]
+"""What became of an item: one entry for each face found on it, or one for the whole."""
 
 TASK_BYTES = 1 << 16
 """A task that carries more data than this counts as several."""
 
 
-def start_pool(sources: Mapping[str, Source], spec: CropSpec, workers: int) -> WorkerPool[Item, Face | Reject]:
+def start_pool(sources: Mapping[str, Source], config: WriteConfig) -> WorkerPool[Item, Outcome]:
     """The pool for ``prepare_all``."""
     stores = {name: source.store for name, source in sources.items() if not isinstance(source.store, Stream)}
     return WorkerPool(
-        Preparation(stores=stores, spec=spec),
-        count=workers,
+        Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate),
+        count=config.workers,
         name=lambda item: item.name,
         weight=lambda item: max(1, len(item.data or b"") / TASK_BYTES),
     )
 
 
 def prepare_all(
-    items: Sequence[Item], sources: Mapping[str, Source], pool: WorkerPool[Item, Face | Reject], target: Path
-) -> Iterator[Face | Reject]:
+    items: Sequence[Item], sources: Mapping[str, Source], pool: WorkerPool[Item, Outcome], target: Path
+) -> Iterator[Outcome]:
     """What became of each item, in the order of the items.
 
     Streams are read first, once, and their samples put aside beside the target: a sample is smaller than its image.
@@ -59,9 +64,7 @@ def _is_streamed(item: Item, streams: Mapping[str, Stream]) -> bool:
     return item.source in streams and not item.candidate.fault
 
 
-def _put_aside(
-    items: Sequence[Item], name: str, stream: Stream, pool: WorkerPool[Item, Face | Reject], spool: Spool
-) -> None:
+def _put_aside(items: Sequence[Item], name: str, stream: Stream, pool: WorkerPool[Item, Outcome], spool: Spool) -> None:
     """Prepare all items of a stream in its own order."""
     places = np.fromiter(
         ((*item.candidate.place[:2], rank) for rank, item in enumerate(items) if _is_streamed(item, {name: stream})),

@@ -30,6 +30,11 @@ class Item(NamedTuple):
         """What to call it in messages and in the sidecars; bytes of a file name that are no UTF-8 are escaped."""
         return os.fsencode(within(self.source, self.candidate.name)).decode(errors="backslashreplace")
 
+    def names(self, faces: int) -> list[str]:
+        """What to call the faces found on it: its own name if there is one, else photo#1.jpg, photo#2.jpg, ..."""
+        stem, suffix = os.path.splitext(self.name)
+        return [self.name] if faces == 1 else [f"{stem}#{number}{suffix}" for number in range(1, faces + 1)]
+
 
 def within(source: str, name: str) -> str:
     """A name in a source, as one of all sources."""

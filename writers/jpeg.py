@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from frl.beton.jpeg import frame
 from frl.errors import WriteError
 
 TJPF_RGB, TJPF_GRAY, TJPF_CMYK = 0, 6, 11
@@ -57,6 +58,15 @@ class JpegDecoder:
             DamagedJpegError: if it is not whole.
         """
         return self._decompress(data, width, height, TJPF_RGB, 3)
+
+    def decode_grey(self, data: bytes) -> np.ndarray:
+        """The (H, W) uint8 luminance of a JPEG of one or three colours.
+
+        Raises:
+            DamagedJpegError: if it is not whole.
+        """
+        height, width, _ = frame(np.frombuffer(data, np.uint8))
+        return self._decompress(data, width, height, TJPF_GRAY, 1)[..., 0]
 
     def _decompress(self, data: bytes, width: int, height: int, pixel_format: int, channels: int) -> np.ndarray:
         pixels = np.empty((height, width, channels), np.uint8)

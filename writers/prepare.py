@@ -1,37 +1,76 @@
-"""What a worker does with an item."""
+"""What a worker does with an item: one face, or all that are found on it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from writers.crop import CropSpec, Face, FaceCropper
+from writers.curate import CurateConfig, Fingerprints, QualityFilter
+from writers.detect import DetectConfig, Region, start
 from writers.items import Item
-from writers.sources import Reject, Store
+from writers.photo import Photo
+from writers.reject import Reject
+from writers.sources import Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Read an item, and make a sample of it."""
+    """Read an item, find its faces, and make samples of them."""
 
     stores: Mapping[str, Store]
     spec: CropSpec
+    detect: DetectConfig
+    curate: CurateConfig
 
-    def __call__(self) -> Callable[[Item], Face | Reject]:
+    def __call__(self) -> Callable[[Item], list[Face | Reject]]:
         """Set up the worker, and return its function."""
         warnings.simplefilter("ignore")  # Pillow's; they would tear the progress bar
-        crop = FaceCropper(self.spec)
+        return _Preparer(self)
 
-        def prepare(item: Item) -> Face | Reject:
-            try:
-                return crop(self._read(item), item.candidate.box)
-            except Reject as reject:
-                return reject
 
-        return prepare
+class _Preparer:
+    """A worker's state."""
+
+    def __init__(self, preparation: Preparation) -> None:
+        self._stores = preparation.stores
+        self._crop = FaceCropper(preparation.spec)
+        self._find = start(preparation.detect)
+        self._levels = preparation.detect.align == "eyes"
+        self._refuse_poor = QualityFilter(preparation.curate)
+        self._fingerprint = Fingerprints(preparation.curate.dedupe)
+
+    def __call__(self, item: Item) -> list[Face | Reject]:
+        try:
+            photo = self._crop.open(self._read(item))
+            return [self._sample(photo, region) for region in self._regions(item, photo)]
+        except Reject as reject:
+            return [reject]
 
     def _read(self, item: Item) -> bytes:
         if item.candidate.fault:
             raise Reject(item.candidate.fault)
-        return self.stores[item.source].read(item.candidate.place) if item.data is None else item.data
+        return self._stores[item.source].read(item.candidate.place) if item.data is None else item.data
+
+    def _regions(self, item: Item, photo: Photo) -> Sequence[Region | Reject]:
+        """Where the faces are. What the source knows always wins over the detector."""
+        if item.candidate.box is not None or self._find is None:
+            return [Region(item.candidate.box, item.candidate.points)]
+        return self._find(np.asarray(photo.pixels))
+
+    def _sample(self, photo: Photo, region: Region | Reject) -> Face | Reject:
+        if isinstance(region, Reject):
+            return region
+        try:
+            if self._levels and region.points is None:
+                raise Reject("no landmarks to align it by")
+            face = self._crop(photo, region.box, region.points if self._levels else None)
+            needs_pixels = self._refuse_poor.needs_pixels or self._fingerprint.needs_pixels
+            grey = self._crop.grey(face) if needs_pixels else None
+            self._refuse_poor(grey, face.width)
+            return replace(face, fingerprint=self._fingerprint(face.data, grey))
+        except Reject as reject:
+            return reject

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from writers.reject import Reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What became of the images.
+    """What became of the images; one on which several faces are found counts as often.
 
     Attributes:
+        rejects: images and faces left out, by reason.
         begun: images that an earlier run had done with.
         seconds: that this run took.
     """
@@ -20,10 +24,16 @@ class Summary:
     boxes: int
     passed: int
     encoded: int
-    rejected: int
+    rejects: Mapping[Reason, int]
     begun: int
     nbytes: int
     seconds: float
+    dry_run: bool
+
+    @property
+    def rejected(self) -> int:
+        """Images and faces left out."""
+        return sum(self.rejects.values())
 
     @property
     def written(self) -> int:
@@ -36,11 +46,14 @@ class Summary:
         return self.written + self.rejected
 
     def __str__(self) -> str:
-        rejects = f" (why: {self.out}.rejects.tsv)" if self.rejected else ""
+        rejects = f" (why: {self.out}.rejects.tsv)" if self.rejected and not self.dry_run else ""
+        kinds = ", ".join(f"{count:,} {reason}" for reason, count in self.rejects.items() if count) or "none"
+        end = "dry run: nothing was written" if self.dry_run else f"Next: frl verify {self.out} --deep"
         return (
             f"{self.out}: {self.written:,} images of {self.identities:,} identities, {self.nbytes / 1e6:,.1f} MB\n"
             f"read {self.read:,} = written {self.written:,} + rejected {self.rejected:,}{rejects}\n"
+            f"rejected: {kinds}\n"
             f"passed through {self.passed:,}, encoded anew {self.encoded:,}; with a face box {self.boxes:,}\n"
             f"{self.seconds:.1f} s, {(self.read - self.begun) / self.seconds:,.0f} images/s\n"
-            f"Next: frl verify {self.out} --deep"
+            f"{end}"
         )

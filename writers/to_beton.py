@@ -18,11 +18,14 @@ from frl.beton import BetonWriter
 from frl.beton.card import leave_card
 from frl.beton.shard import Shard
 from frl.errors import FrlError, SourceError, WriteError
-from writers.config import WriteConfig, crop_spec, settings, validate
+from writers.config import WriteConfig, settings, validate
+from writers.curate import Duplicates
+from writers.dry_run import DryRun
 from writers.flow import prepare_all, start_pool
 from writers.item_list import choose
 from writers.items import Item, label_identities, name_work
-from writers.sources import Reject, help_on_kinds, open_sources
+from writers.reject import Reason, Reject
+from writers.sources import help_on_kinds, open_sources
 from writers.summary import Summary
 
 
@@ -44,33 +47,29 @@ def write(config: WriteConfig) -> Summary:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
-    kept = settings(config, sources)
-    file = BetonWriter(
-        config.out,
-        capacity=len(items),
-        labels=list(labels),
-        settings=kept,
-        overwrite=config.overwrite,
-        work=name_work(items, labels, kept),
-    )
-    with file, start_pool(sources, crop_spec(config), config.workers) as pool:
+    file = open_target(config, settings(config, sources), items, labels)
+    with file, start_pool(sources, config) as pool, Duplicates() as duplicates:
         begun = file.done
         if begun:
             print(f"{config.out}: going on after the {begun:,} images that are done", file=sys.stderr)
+            duplicates.restore(config.curate.dedupe, file.stored())
         rest = items[begun:]
         results = prepare_all(rest, sources, pool, config.out)
         outcomes = tqdm(results, initial=begun, total=len(items), unit="img", disable=None)
-        for done, (item, outcome) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
+        for done, (item, faces) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
             file.counts["boxes"] += item.candidate.box is not None
-            if isinstance(outcome, Reject):
-                file.reject(item.name, str(outcome))
-                refuse_excess(file.rejected, config.max_rejects, item, outcome)
-            else:
-                label = -1 if item.identity is None else labels[item.identity]
-                file.append(outcome.data, outcome.height, outcome.width, label, item.name)
-                file.counts["passed" if outcome.untouched else "encoded"] += 1
+            for name, face in zip(item.names(len(faces)), faces, strict=True):
+                outcome = duplicates.sift(name, face)
+                if isinstance(outcome, Reject):
+                    file.reject(name, str(outcome))
+                    file.counts[outcome.reason] += 1
+                    refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
+                else:
+                    label = -1 if item.identity is None else labels[item.identity]
+                    file.append(outcome.data, outcome.height, outcome.width, label, name)
+                    file.counts["passed" if outcome.untouched else "encoded"] += 1
             file.commit(done)
-    if complaint := leave_card(config.out):
+    if not config.dry_run and (complaint := leave_card(config.out)):
         print(complaint, file=sys.stderr)
     return Summary(
         out=config.out,
@@ -78,22 +77,40 @@ def write(config: WriteConfig) -> Summary:
         boxes=file.counts["boxes"],
         passed=file.counts["passed"],
         encoded=file.counts["encoded"],
-        rejected=file.rejected,
+        rejects={reason: file.counts[reason] for reason in Reason},
         begun=begun,
-        nbytes=config.out.stat().st_size,
+        nbytes=file.nbytes if isinstance(file, DryRun) else config.out.stat().st_size,
         seconds=time.monotonic() - start,
+        dry_run=config.dry_run,
     )
 
 
-def refuse_excess(rejected: int, allowed: int | None, item: Item, reject: Reject) -> None:
-    """Stop when more images were rejected than the user allows.
+def open_target(
+    config: WriteConfig, kept: dict[str, object], items: Sequence[Item], labels: dict[str, int]
+) -> BetonWriter | DryRun:
+    """Where the samples go."""
+    if config.dry_run:
+        return DryRun()
+    faces = 1 if config.detect.detect == "none" else config.detect.max_faces
+    return BetonWriter(
+        config.out,
+        capacity=faces * len(items),
+        labels=list(labels),
+        settings=kept,
+        overwrite=config.overwrite,
+        work=name_work(items, labels, kept),
+    )
+
+
+def refuse_excess(rejected: int, allowed: int | None, name: str, reject: Reject) -> None:
+    """Stop when more images were unusable than the user allows; what the filters drop does not count.
 
     Raises:
         WriteError: naming the last.
     """
     if allowed is not None and rejected > allowed:
         cause = f"{reject}; rejects: {rejected:,}, --max-rejects: {allowed:,}"
-        raise WriteError(item.name, cause, "Mend or remove such images, or raise the limit.")
+        raise WriteError(name, cause, "Mend or remove such images, or raise the limit.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

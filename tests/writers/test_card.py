@@ -40,7 +40,9 @@ def test_info_and_card_state_what_is_there(
     people, found = folders
     out = tmp_path / "faces.beton"
     licences = ["--licence", f"flickr:{found}=CC BY 2.0 | see <page>"]
-    assert main([str(people), f"flickr:{found}", "--out", str(out), "--workers", "1", *licences]) == 0
+    assert (
+        main([str(people), f"flickr:{found}", "--out", str(out), "--workers", "1", "--dedupe", "none", *licences]) == 0
+    )
     with Beton(out) as beton:
         facts = gather(beton)
     assert sorted(facts.per_identity.tolist()) == [1, 2, 3]

@@ -16,15 +16,26 @@ from pictures import damaged, encode, picture, png_of_zeros
 from PIL import Image, ImageOps
 
 from frl.beton import jpeg
-from writers.crop import CropSpec, Face, FaceCropper, Reject, crop_square
+from writers.crop import CropSpec, Face, FaceCropper, crop_square
+from writers.reject import Reject
 from writers.sources import Box
 
 SPEC = CropSpec(size=256, margin=0.3, quality=90, max_pixels=100_000_000)
 
 
+class Cropper:
+    """A cropper that opens what it is given."""
+
+    def __init__(self) -> None:
+        self._crop = FaceCropper(SPEC)
+
+    def __call__(self, data: bytes, box: Box | None = None, eyes: tuple[float, ...] | None = None) -> Face:
+        return self._crop(self._crop.open(data), box, eyes)
+
+
 @pytest.fixture(scope="module")
-def cropper() -> FaceCropper:
-    return FaceCropper(SPEC)
+def cropper() -> Cropper:
+    return Cropper()
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -76,26 +87,26 @@ def translucent(image: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("colour", COLOURS)
-def test_every_colour_mode_becomes_the_rgb_of_pil(cropper: FaceCropper, colour: str) -> None:
+def test_every_colour_mode_becomes_the_rgb_of_pil(cropper: Cropper, colour: str) -> None:
     data = COLOURS[colour](picture(96, 96))
     assert_shows(cropper(data), reference(data))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_16_bit_grey_keeps_its_high_byte(cropper: FaceCropper, kind: str) -> None:
+def test_16_bit_grey_keeps_its_high_byte(cropper: Cropper, kind: str) -> None:
     grey = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
     expected = Image.fromarray((grey // 256).astype(np.uint8)).convert("RGB")
     assert_shows(cropper(encode(Image.fromarray(grey), kind)), expected)
 
 
-def test_pixels_without_a_range_are_rejected(cropper: FaceCropper) -> None:
+def test_pixels_without_a_range_are_rejected(cropper: Cropper) -> None:
     with pytest.raises(Reject, match="32 bits"):
         cropper(encode(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_made_upright(cropper: FaceCropper, orientation: int, kind: str) -> None:
+def test_every_orientation_is_made_upright(cropper: Cropper, orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -106,7 +117,7 @@ def test_every_orientation_is_made_upright(cropper: FaceCropper, orientation: in
     assert_shows(cropper(data), upright.crop((left, top, left + 80, top + 80)))
 
 
-def test_a_square_jpeg_that_lies_on_its_side_is_turned(cropper: FaceCropper) -> None:
+def test_a_square_jpeg_that_lies_on_its_side_is_turned(cropper: Cropper) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(picture(80, 80), exif=exif)
@@ -117,32 +128,30 @@ def test_a_square_jpeg_that_lies_on_its_side_is_turned(cropper: FaceCropper) -> 
 @pytest.mark.parametrize(
     "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}, {"exif": b"Exif\0\0not exif"}]
 )
-def test_a_jpeg_that_needs_no_change_keeps_its_bytes(
-    cropper: FaceCropper, side: int, options: dict[str, object]
-) -> None:
+def test_a_jpeg_that_needs_no_change_keeps_its_bytes(cropper: Cropper, side: int, options: dict[str, object]) -> None:
     data = encode(picture(side, side), **options)
     assert cropper(data) == Face(data=data, height=side, width=side, untouched=True)
 
 
-def test_a_box_about_the_whole_image_changes_nothing(cropper: FaceCropper) -> None:
+def test_a_box_about_the_whole_image_changes_nothing(cropper: Cropper) -> None:
     data = encode(picture(100, 100))
     assert cropper(data, Box(5, 10, 80, 70)).untouched  # 80 * 1.3 > 100
 
 
-def test_trailing_bytes_are_no_damage_but_a_megabyte_of_them_is_not_kept(cropper: FaceCropper) -> None:
+def test_trailing_bytes_are_no_damage_but_a_megabyte_of_them_is_not_kept(cropper: Cropper) -> None:
     data = encode(picture(64, 64))
     assert cropper(data + b"trailer").untouched
     face = cropper(data + bytes(1 << 20))
     assert not face.untouched and len(face.data) < 10_000
 
 
-def test_nothing_is_enlarged_and_large_squares_shrink_to_the_size(cropper: FaceCropper) -> None:
+def test_nothing_is_enlarged_and_large_squares_shrink_to_the_size(cropper: Cropper) -> None:
     assert cropper(encode(picture(90, 60))).width == 60
     assert cropper(encode(picture(257, 257))).width == 256
     assert cropper(encode(picture(500, 400))).height == 256
 
 
-def test_shrinking_averages(cropper: FaceCropper) -> None:
+def test_shrinking_averages(cropper: Cropper) -> None:
     """A fine chequerboard becomes an even grey; without anti-aliasing it would become a moire."""
     chequers = (np.indices((700, 700)).sum(axis=0) % 2 * 255).astype(np.uint8)
     shrunk = decode(cropper(encode(Image.fromarray(chequers), "PNG")).data)
@@ -150,7 +159,7 @@ def test_shrinking_averages(cropper: FaceCropper) -> None:
 
 
 @pytest.mark.parametrize("side", [300, 512, 1100])
-def test_shrinking_moves_nothing(cropper: FaceCropper, side: int) -> None:
+def test_shrinking_moves_nothing(cropper: Cropper, side: int) -> None:
     """Against OpenCV's area average: half a pixel of displacement would show on the gradients' steep sides."""
     original = picture(side, side)
     shrunk = decode(cropper(encode(original, "PNG")).data)
@@ -168,7 +177,7 @@ def test_shrinking_moves_nothing(cropper: FaceCropper, side: int) -> None:
         (Box(100, 0, 100, 200), (50, 0, 200)),  # larger than the image's shorter side
     ],
 )
-def test_the_crop_is_the_box_with_its_margin(cropper: FaceCropper, box: Box, square: tuple[int, int, int]) -> None:
+def test_the_crop_is_the_box_with_its_margin(cropper: Cropper, box: Box, square: tuple[int, int, int]) -> None:
     data = encode(picture(300, 200), "PNG")
     left, top, side = square
     assert_shows(cropper(data, box), reference(data).crop((left, top, left + side, top + side)))
@@ -225,7 +234,7 @@ def test_without_a_box_the_square_is_central(width: int, height: int) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damage_is_named(cropper: FaceCropper, kind: str, reason: str) -> None:
+def test_damage_is_named(cropper: Cropper, kind: str, reason: str) -> None:
     with pytest.raises(Reject, match=reason):
         cropper(damaged(kind))
 
@@ -240,7 +249,7 @@ def test_whatever_is_done_to_a_file_the_sample_verifies_or_there_is_a_reason(dat
     for _ in range(data.draw(st.integers(1, 4))):
         mangled[data.draw(st.integers(0, len(mangled) - 1))] = data.draw(st.integers(0, 255))
     del mangled[data.draw(st.integers(len(mangled) // 2, 2 * len(mangled))) :]
-    cropper = FaceCropper(SPEC)
+    cropper = Cropper()
     try:
         face = cropper(bytes(mangled))
     except Reject as reject:
@@ -257,12 +266,13 @@ def test_bombs_are_rejected_unopened(tmp_path: Path, side: int, bits: int) -> No
     program = """
 import resource, sys
 from frl.beton import jpeg
-from writers.crop import CropSpec, FaceCropper, Reject
+from writers.crop import CropSpec, FaceCropper
+from writers.reject import Reject
 cropper = FaceCropper(CropSpec(size=256, margin=0.3, quality=90, max_pixels=100_000_000))
 data = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    cropper(data)
+    cropper(cropper.open(data))
 except Reject as reject:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, reject)
 """
@@ -274,7 +284,7 @@ except Reject as reject:
     assert f"{side}" in reason and "pixels" in reason
 
 
-def test_real_faces_become_what_pil_shows(cropper: FaceCropper, real_faces: Path) -> None:
+def test_real_faces_become_what_pil_shows(cropper: Cropper, real_faces: Path) -> None:
     paths = sorted((real_faces / "lfw_color150").glob("*/*.jpg"))[::100]
     paths += sorted((real_faces / "ytf_frames192").glob("*/*.jpg"))[::100]
     for path in paths:

@@ -20,7 +20,8 @@ from writers.crop import FaceCropper
 from writers.flow import prepare_all, start_pool
 from writers.item_list import choose
 from writers.prepare import Preparation
-from writers.sources import Reject, Stream, open_sources
+from writers.reject import Reject
+from writers.sources import Stream, open_sources
 from writers.to_beton import main
 
 pytestmark = pytest.mark.timeout(60)
@@ -121,7 +122,7 @@ def check_samples(out: Path, names: dict[str, str], layout: Layout) -> None:
     with Beton(out) as beton:
         for path, data in good_images().items():
             index, label = samples[names[path]]
-            assert beton.encoded(index).tobytes() == cropper(data).data
+            assert beton.encoded(index).tobytes() == cropper(cropper.open(data)).data
             assert beton.labels[index] == label
             assert (os.path.basename(identities[label]) if label >= 0 else None) == (
                 who(path) if layout.labelled else None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from frl.errors import SourceError
-from writers.sources import Box, Candidate, Reject, Source, open_source, open_sources
+from writers.reject import Reject
+from writers.sources import Box, Candidate, Source, open_source, open_sources
 from writers.sources.directory import Directory
 
 

@@ -154,7 +154,7 @@ def test_a_killed_worker_ends_the_command(tmp_path: Path) -> None:
     out = tmp_path / "out" / "faces.beton"
     out.parent.mkdir()
     shared_memory = set(os.listdir("/dev/shm"))
-    arguments = [*COMMAND, str(folder), "--out", str(out), "--workers", "2"]
+    arguments = [*COMMAND, str(folder), "--out", str(out), "--workers", "2", "--dedupe", "none"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as command:
         partial = out.with_name(f".{out.name}.partial")
         while not (partial.exists() and partial.stat().st_size):  # until the first images are written
@@ -266,10 +266,10 @@ def test_a_limit_draws_from_all_and_another_image_moves_no_other(tmp_path: Path)
 
 
 def test_people_of_two_sources_do_not_merge_and_flat_folders_have_none(tmp_path: Path) -> None:
-    face = encode(picture(32, 32))
-    one = plant(tmp_path / "one", {"Ann/1.jpg": face, "Bob/1.jpg": face})
-    two = plant(tmp_path / "two", {"Ann/1.jpg": face})
-    flat = plant(tmp_path / "flat", {"a/1.jpg": face, "2.jpg": face})
+    faces = [encode(picture(32 + i, 32 + i)) for i in range(5)]
+    one = plant(tmp_path / "one", {"Ann/1.jpg": faces[0], "Bob/1.jpg": faces[1]})
+    two = plant(tmp_path / "two", {"Ann/1.jpg": faces[2]})
+    flat = plant(tmp_path / "flat", {"a/1.jpg": faces[3], "2.jpg": faces[4]})
     out = tmp_path / "faces.beton"
     assert main([str(one), str(two), f"flickr:{flat}", "--out", str(out), "--workers", "1"]) == 0
     assert json.loads(Path(f"{out}.json").read_text())["identities"] == ["one/Ann", "one/Bob", "two/Ann"]

@@ -15,7 +15,7 @@ from writers.sources.folder import Folder
 from writers.sources.hdf5 import HDF5, HDF5Rows
 from writers.sources.lfw import LFW
 from writers.sources.listing import ListedFiles, Listing
-from writers.sources.source import Box, Candidate, Reject, Source, Store, Stream
+from writers.sources.source import Box, Candidate, Source, Store, Stream
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.vggface2 import VGGFace2, has_identity_folders
 from writers.sources.webdataset import is_pattern, open_shards
@@ -24,7 +24,6 @@ __all__ = [
     "KINDS",
     "Box",
     "Candidate",
-    "Reject",
     "Source",
     "Store",
     "Stream",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from writers.sources.source import Reject
+from writers.reject import Reject
 
 LARGEST_FILE = 128 << 20
 """Bytes of an encoded image that are read into memory; photographs are far smaller."""

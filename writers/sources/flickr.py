@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from writers.reject import Reject
 from writers.sources.annotations import Face, candidates, parse_face, read_boxes
 from writers.sources.directory import Directory
 from writers.sources.files import read_file
-from writers.sources.source import Candidate, Reject
+from writers.sources.source import Candidate
 from writers.sources.tar import CompressedTars, Tars
 
 

@@ -11,7 +11,8 @@ from itertools import repeat
 from typing import Any
 
 from frl.errors import SourceError
-from writers.sources.source import Candidate, Reject
+from writers.reject import Reject
+from writers.sources.source import Candidate
 
 ROWS = 1 << 14
 """Names of folders read at a time."""

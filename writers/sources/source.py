@@ -7,10 +7,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
-class Reject(Exception):
-    """An image that cannot become a sample, and why; the others go on."""
-
-
 class Box(NamedTuple):
     """A face in its upright image, in pixels; it may reach over the border."""
 

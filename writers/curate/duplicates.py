@@ -1,0 +1,80 @@
+"""Which faces are in the file already, whatever source they came from."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from frl.beton.manifest import SampleLine
+from writers.curate.fingerprint import Fingerprint, Fingerprints
+from writers.jpeg import JpegDecoder
+from writers.reject import Reason, Reject
+
+if TYPE_CHECKING:
+    from writers.crop import Face
+    from writers.curate.near import NearIndex
+
+CACHE_KB = 1 << 14
+"""Memory of the database; what does not fit lies in the system's folder for temporary files."""
+
+
+class Duplicates:
+    """The faces kept so far. The names and digests lie in a temporary database on the disk, so memory does not grow
+    with them; the index of perceptual hashes takes 100 to 130 bytes a face. A context manager.
+
+    Faces must come in the order of the file: the first of several copies stays. A face is compared with those that
+    stayed, not with those that went, so a chain of ever less similar pictures is not followed.
+    """
+
+    def __enter__(self) -> Self:
+        self._near: NearIndex | None = None
+        self._count = 0
+        self._kept = sqlite3.connect("", isolation_level=None)  # without a name: gone when it is closed
+        for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
+            self._kept.execute(f"PRAGMA {setting}")
+        self._kept.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, digest BLOB UNIQUE, name TEXT)")
+        self._kept.execute("BEGIN")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kept.close()
+
+    def restore(self, kind: Literal["none", "exact", "near"], stored: Iterable[tuple[bytes, SampleLine]]) -> None:
+        """Take in the samples that an earlier run has written."""
+        fingerprint, jpegs = Fingerprints(kind), JpegDecoder()
+        for data, line in stored:
+            grey = jpegs.decode_grey(data) if fingerprint.needs_pixels else None
+            if (found := fingerprint(data, grey)) is not None:
+                self.refuse(line.name, found)
+
+    def sift(self, name: str, face: Face | Reject) -> Face | Reject:
+        """The same face if it is new, else why it is left out."""
+        if isinstance(face, Reject) or face.fingerprint is None:
+            return face
+        return self.refuse(name, face.fingerprint) or face
+
+    def refuse(self, name: str, fingerprint: Fingerprint) -> Reject | None:
+        """Why a face is left out: it is a copy of one that was kept, which is named. None: it is new, and kept."""
+        found = self._kept.execute("SELECT name FROM kept WHERE digest = ?", [fingerprint.digest]).fetchone()
+        if found:
+            return Reject(f"the same bytes as {found[0]}", Reason.DUPLICATE)
+        if fingerprint.look is not None:
+            number = self._near_index().find(fingerprint.look)
+            if number is not None:
+                (original,) = self._kept.execute("SELECT name FROM kept WHERE number = ?", [number]).fetchone()
+                return Reject(f"looks like {original}", Reason.NEAR_DUPLICATE)
+            self._near_index().add(fingerprint.look)
+        self._kept.execute("INSERT INTO kept VALUES (?, ?, ?)", [self._count, fingerprint.digest, name])
+        self._count += 1
+        return None
+
+    def _near_index(self) -> NearIndex:
+        if self._near is None:
+            from writers.curate.near import NearIndex  # numba, which nothing else here needs
+
+            self._near = NearIndex()
+        return self._near

@@ -1,0 +1,137 @@
+"""An encoded image: what its header says, and its upright pixels in RGB.
+
+- Colours become RGB as PIL's ``convert("RGB")`` makes it: alpha is dropped, as by every ImageFolder, and colour
+  profiles are ignored. The exception is 16-bit grey, which PIL clips to white: its high byte is taken. Pixels of
+  32 bits have no fixed range and are rejected.
+- Of several frames or pictures in a file, the first is taken.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from writers.jpeg import DamagedJpegError, JpegDecoder
+from writers.reject import Reject
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+"""What is decoded, whatever the file's suffix says; Pillow would also run programs for some others."""
+
+TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation of the Exif standard (tag 0x0112)."""
+
+
+class Photo:
+    """An image whose header has been read; of a JPEG no more than that.
+
+    Pillow's own limit of pixels is lifted in this process: ``max_pixels`` takes its place.
+
+    Attributes:
+        data: the file.
+        width, height: of the upright image, in pixels.
+
+    Raises:
+        Reject: if it is none, damaged, or larger than ``max_pixels``.
+    """
+
+    def __init__(self, data: bytes, jpegs: JpegDecoder, max_pixels: int) -> None:
+        if not data:
+            raise Reject("empty file")
+        Image.MAX_IMAGE_PIXELS = None
+        with _refusing_damage():
+            try:
+                self._image = Image.open(io.BytesIO(data), formats=FORMATS)
+            except UnidentifiedImageError:
+                raise Reject(f"not an image: it begins with {data[:12]!r}") from None
+        width, height = self._image.size
+        if width * height > max_pixels:
+            raise Reject(f"{width} x {height} pixels, more than {max_pixels / 1e6:g} megapixels")
+        self.data = data
+        self._jpegs = jpegs
+        if not self._is_jpeg:  # on loading, Pillow finds the orientation of a PNG, and turns a TIFF upright
+            with _refusing_damage():
+                self._image.load()
+        self._orientation = _orientation(self._image)
+        self.width, self.height = self._image.size[::-1] if self._orientation >= 5 else self._image.size
+
+    @property
+    def _is_jpeg(self) -> bool:
+        return self._image.format in ("JPEG", "MPO")
+
+    @property
+    def is_plain_jpeg(self) -> bool:
+        """Whether it is an upright JPEG in the colours that all decoders know: YCbCr."""
+        image = self._image
+        return (
+            image.format == "JPEG"
+            and image.mode == "RGB"
+            and ("jfif" in image.info or image.info.get("adobe_transform", 1) == 1)
+            and self._orientation == 1
+        )
+
+    def check(self) -> None:
+        """Decode as little of a plain JPEG as shows whether it is whole.
+
+        Raises:
+            Reject: if it is not.
+        """
+        with _refusing_damage():
+            self._jpegs.check(self.data, *self._image.size)
+
+    @cached_property
+    def pixels(self) -> Image.Image:
+        """The upright image in RGB.
+
+        Raises:
+            Reject: if it is damaged, or its colours have no range.
+        """
+        with _refusing_damage():
+            rgb = self._decode()
+        return rgb.transpose(TO_UPRIGHT[self._orientation]) if self._orientation in TO_UPRIGHT else rgb
+
+    def _decode(self) -> Image.Image:
+        image = self._image
+        if self._is_jpeg:
+            if image.mode in ("RGB", "L"):
+                return Image.fromarray(self._jpegs.decode(self.data, *image.size))
+            self._jpegs.check(self.data, *image.size, cmyk=True)
+        image.load()
+        if image.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        if image.mode in ("I", "F"):
+            raise Reject("pixels of 32 bits, whose range is not known")
+        return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow's parser lets many types through; metadata that cannot be read turn no image
+        return 1
+    return orientation if orientation in TO_UPRIGHT else 1
+
+
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
+    """Turn what Pillow raises on damaged files, which may be of any type, into rejects."""
+    try:
+        yield
+    except (MemoryError, Reject):
+        raise
+    except DamagedJpegError as error:
+        raise Reject(f"damaged JPEG: {error}") from error
+    except Exception as error:
+        raise Reject(f"cannot be decoded: {error or type(error).__name__}") from error
