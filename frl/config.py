@@ -106,6 +106,8 @@ class DataConfig:
     that exceed half of it."""
     page_window: int = 64
     """Pages (8 MiB each, unless the writer was told otherwise) whose samples are mixed in page order."""
+    augment_on: Annotated[Literal["auto", "cpu", "gpu"], tyro.conf.arg(name="augment")] = "auto"
+    """Where crops are made: cpu, while loading; gpu, on the training device; auto measures both at the start."""
     engine: EngineName = "ffcv"
     """Loader: ffcv's decoder on threads, NVIDIA's DALI, or a plain PyTorch DataLoader. Same samples, same crops."""
     workers: int = 0

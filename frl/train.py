@@ -71,6 +71,9 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
                 if step == run.first_step:
                     logbook.say(f"training from step {step}")
                     logbook.crops(step, batch.views, config.augment)
+                    placement = getattr(loader, "placement", None)
+                    if placement is not None and placement.metrics:
+                        logbook.scalars(step, placement.metrics)
                 rate = learning_rate(step, steps_per_epoch, config.optim)
                 for group in optimiser.param_groups:
                     group["lr"] = rate

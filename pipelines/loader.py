@@ -7,22 +7,23 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from frl.batch import Batch
 from frl.config import AugmentConfig, DataConfig
 from frl.distributed import agreed
 from frl.errors import ConfigError, LoaderError
-from pipelines.augment_gpu import MultiCrop, require_room_for_blur
+from pipelines.augment_gpu import MultiCrop
 from pipelines.beton_set import BetonSet, EncodedImages
 from pipelines.decoded import CroppedBatch, DecodedBatch, Engine, Request
 from pipelines.ffcv_loader import FFCVImages
 from pipelines.normalise import NormaliseCrops
 from pipelines.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
+from pipelines.placement import Place, decide
 from pipelines.plan import draw
 from pipelines.readahead import ReadAhead, fits_memory
 from pipelines.torch_loader import TorchImages
@@ -84,12 +85,14 @@ class MultiCropLoader:
         rank: index of this process.
         world: number of processes.
         compile: compile the augmentation.
+        augment_on: where the crops are made; auto: measured here, on batches that are thrown away.
 
     Attributes:
         samples: samples in the data set.
         dataset_fingerprint: identity of its content.
         law: the order in words; a run that goes on must have the same.
         broken: samples replaced so far by this rank because they did not decode.
+        placement: where the crops are made, and why.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class MultiCropLoader:
         rank: int,
         world: int,
         compile: bool,
+        augment_on: Literal["auto", "cpu", "gpu"] = "auto",
     ) -> None:
         self.betons = betons
         self.engine = engine
@@ -115,16 +119,19 @@ class MultiCropLoader:
         self.seed = seed
         self.device = device
         self.share = rank_share(batch_size, rank, world)
-        self.multicrop: nn.Module
-        if device.type == "cpu":
-            require_room_for_blur(augment)
-            self.multicrop = NormaliseCrops(augment, dtype=dtype)
-        else:
-            self.multicrop = MultiCrop(augment, dtype=dtype, compile=compile).to(device)
+        self.normalise = NormaliseCrops(augment, dtype=dtype, compile=compile).to(device)
+        self.multicrop = MultiCrop(augment, dtype=dtype, compile=compile).to(device)
         self.samples = len(betons)
         self.dataset_fingerprint = betons.fingerprint
         self.law = str(order)
         self.broken = 0
+        ways: dict[Place, Callable[[int, EpochOrder, int], Iterator[Made]]] = {"cpu": self.cropped, "gpu": self.decoded}
+        self.placement = decide(
+            augment_on,
+            device,
+            {place: partial(self._first_epoch, way) for place, way in ways.items()},
+            self.share.stop - self.share.start,
+        )
 
     def __len__(self) -> int:
         return len(self.order) // self.batch_size
@@ -136,7 +143,7 @@ class MultiCropLoader:
             LoaderError: naming the sample that does not decode, or the worker that died.
         """
         order = self.order.epoch(epoch)
-        make = self.cropped if self.device.type == "cpu" else self.decoded
+        make = self.cropped if self.placement.place == "cpu" else self.decoded
         with closing(ReadAhead(self.betons, order, start * self.batch_size)) as ahead:
             for step, (views, batch) in enumerate(make(epoch, order, start), start):
                 ahead.advance(step * self.batch_size, (step + 1) * self.batch_size - 1)
@@ -151,13 +158,16 @@ class MultiCropLoader:
         """Views of crops that the engine makes."""
         plan_for = partial(draw, self.recipe, self.seed, epoch)
         for batch in self.engine.crops(self.requests(order, start), self.recipe.crops, plan_for):
-            yield self.multicrop([crops.to(self.device, non_blocking=True) for crops in batch.crops]), batch
+            yield self.normalise([crops.to(self.device, non_blocking=True) for crops in batch.crops]), batch
 
     def decoded(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
         """Views made on the device from whole images."""
         for batch in self.engine.images(self.requests(order, start)):
             plan = draw(self.recipe, self.seed, epoch, batch.samples, batch.sizes)
             yield self.multicrop(batch.images.to(self.device, non_blocking=True), plan), batch
+
+    def _first_epoch(self, way: Callable[[int, EpochOrder, int], Iterator[Made]]) -> Iterator[Made]:
+        return way(0, self.order.epoch(0), 0)
 
     def requests(self, order: EpochOrder, start: int) -> Iterator[Request]:
         """What this rank decodes of an epoch from step ``start`` on."""
@@ -226,6 +236,7 @@ def make_loader(
         rank=rank,
         world=world,
         compile=compile and device.type == "cuda",
+        augment_on="gpu" if data.engine == "dali" and data.augment_on == "auto" else data.augment_on,
     )
 
 

@@ -2,56 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from frl.beton import Beton
-from frl.config import AugmentConfig
-from pipelines.assemble import Assembler
+from frl.config import AugmentConfig, DataConfig, EngineName
 from pipelines.decoded import Request
+from pipelines.loader import open_engine
 from pipelines.order import permutation
 from pipelines.plan import draw
-from pipelines.torch_loader import StepDataset
 
 GAP = 4
 HEADER = 18  # pixels above the pictures, for the captions
 PAPER = 255
 
 
-def contact_sheet(path: Path, augment: AugmentConfig, seed: int = 0, count: int = 8) -> NDArray[np.uint8]:
-    """Draw the first samples of epoch 0, one a row: the image, then its crops.
+def contact_sheet(
+    path: Path, augment: AugmentConfig, seed: int = 0, count: int = 8, engines: Sequence[EngineName] = ("torch",)
+) -> NDArray[np.uint8]:
+    """Draw the first samples of epoch 0: the image, then its crops; one row for each engine.
 
     Args:
         path: the ``.beton``.
         augment: the recipe of the crops.
         seed: seed of the order and of the crops.
-        count: rows, at most the samples of the file.
+        count: samples shown, at most those of the file.
+        engines: who decodes and crops; the rows of an image are one below the other.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB; every picture at its own scale, one screen pixel a pixel.
 
     Raises:
         BetonError: if the file is missing or broken.
-        LoaderError: if one of the images does not decode.
+        LoaderError: if an engine is not installed, or one of the images does not decode.
     """
     with Beton(path) as beton:
         samples = permutation(len(beton), seed, 0)[:count]
-        # Decoded in this process by PIL: a preview needs no ffcv.
-        request = Request(samples=samples, share=slice(0, len(samples)))
-        assembler = StepDataset(beton, "raise", Assembler.images).assembler
-        decoded = assembler.images(request)
-        cropped = assembler.crops(request, augment.crops, partial(draw, augment, seed, 0))
-    rows = []
-    for i, (height, width) in enumerate(decoded.sizes):
-        crops = [crop.numpy() for crops in cropped.crops for crop in crops[i :: len(samples)]]
-        rows.append([decoded.images[i, :height, :width].numpy(), *crops])
-    captions = ["original"]
+        of_engine = {name: pictures(beton, name, augment, seed, samples) for name in engines}
+    labelled = len(engines) > 1
+    rows = [[label(name)] * labelled + of_engine[name][i] for i in range(len(samples)) for name in engines]
+    captions = [""] * labelled + ["original"]
     captions += [f"{spec.size} px" if i == 0 else "" for spec in augment.crops for i in range(spec.count)]
     return arrange(rows, captions)
+
+
+def pictures(
+    beton: Beton, engine: EngineName, augment: AugmentConfig, seed: int, samples: NDArray[np.int64]
+) -> list[list[NDArray[np.uint8]]]:
+    """For each sample the image and its crops, as the engine makes them without a GPU."""
+    data = DataConfig(data=(beton.path,), engine=engine, workers=1)
+    with closing(open_engine(beton, data, torch.device("cpu"))) as source:
+        request = Request(samples=samples, share=slice(0, len(samples)))
+        (decoded,) = source.images([request])
+        (cropped,) = source.crops([request], augment.crops, partial(draw, augment, seed, 0))
+    found = []
+    for i, (height, width) in enumerate(decoded.sizes):
+        crops = [crop.numpy() for crops in cropped.crops for crop in crops[i :: len(samples)]]
+        found.append([decoded.images[i, :height, :width].numpy(), *crops])
+    return found
+
+
+def label(words: str) -> NDArray[np.uint8]:
+    """A picture of a word."""
+    picture = np.full((HEADER, 10 * len(words) + GAP, 3), PAPER, dtype=np.uint8)
+    write(picture, words, 0, HEADER - 6)
+    return picture
+
+
+def write(picture: NDArray[np.uint8], words: str, left: int, base: int) -> None:
+    """Put black words onto a picture."""
+    cv2.putText(picture, words, (left, base), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def arrange(rows: list[list[NDArray[np.uint8]]], captions: list[str]) -> NDArray[np.uint8]:
@@ -64,5 +91,5 @@ def arrange(rows: list[list[NDArray[np.uint8]]], captions: list[str]) -> NDArray
         for picture, left in zip(row, lefts, strict=False):
             sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     for caption, left in zip(captions, lefts, strict=False):
-        cv2.putText(sheet, caption, (int(left), HEADER - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+        write(sheet, caption, int(left), HEADER - 6)
     return sheet

@@ -21,7 +21,7 @@ class StagedLoader:
 
     Attributes:
         full: the loader of the full sizes.
-        samples, dataset_fingerprint, law: as those of every stage's loader.
+        samples, dataset_fingerprint, law, placement: as those of the full sizes' loader.
     """
 
     def __init__(self, augment: AugmentConfig, open_loader: Callable[[AugmentConfig], MultiCropLoader]) -> None:
@@ -31,6 +31,7 @@ class StagedLoader:
         self.samples = self.full.samples
         self.dataset_fingerprint = self.full.dataset_fingerprint
         self.law = self.full.law
+        self.placement = self.full.placement
 
     @property
     def broken(self) -> int:

@@ -122,7 +122,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "precision": precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
         "memory": str(step_memory(config, images, bf16=precision == "bf16")),
-        "placement": f"crops are made on the {'GPU' if place.device.type == 'cuda' else 'CPU'}",
+        "placement": str(loader.placement),
         "time": f"{steps * optim.epochs:,} steps; told after the first {2 * config.log_every_steps}",
         "output": str(config.out),
     }

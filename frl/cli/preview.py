@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import tyro
 
+from frl.config import EngineName
 from frl.errors import ConfigError
 from frl.presets import preset
 from pipelines.preview import contact_sheet
@@ -25,6 +27,8 @@ class PreviewConfig:
     """Images shown."""
     seed: int = 0
     """Seed of the crops, as in frl pretrain."""
+    engines: tuple[EngineName, ...] = ("ffcv", "dali", "torch")
+    """Engines whose images and crops are shown one below the other; those that are not installed are left out."""
     preset: str = "vggface2"
     """Whose crops to show; a preset of frl pretrain."""
 
@@ -32,9 +36,26 @@ class PreviewConfig:
 def main(arguments: list[str]) -> None:
     """Draw the sheet and say where it is."""
     config = tyro.cli(PreviewConfig, args=arguments, prog="frl preview")
-    sheet = contact_sheet(config.data, preset(config.preset).config.augment, config.seed, config.count)
+    augment = preset(config.preset).config.augment
+    engines = [engine for engine in config.engines if _is_here(engine)]
+    if not engines:
+        raise ConfigError("--engines", "none of them is installed", "The torch engine always works.")
+    sheet = contact_sheet(config.data, augment, config.seed, config.count, engines)
     save_picture(config.out, sheet)
     print(config.out)
+
+
+def _is_here(engine: EngineName) -> bool:
+    """Whether an engine's package is installed; says so where it is not."""
+    packages = {"ffcv": ("ffcv", "bash scripts/setup.sh"), "dali": ("nvidia.dali", "pip install nvidia-dali-cuda130")}
+    package, install = packages.get(engine, ("torch", ""))
+    try:
+        found = importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # the package that holds it is missing too
+        found = False
+    if not found:
+        print(f"{engine} is not installed and is left out: {install}")
+    return found
 
 
 def save_picture(path: Path, picture: cv2.typing.MatLike) -> None:
