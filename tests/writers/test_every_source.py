@@ -159,11 +159,11 @@ def test_a_source_that_vanishes_ends_the_command_or_is_rejected(tmp_path: Path, 
     sources = open_sources(config.sources)
     items = choose(sources, config)
     shutil.rmtree(tmp_path / "in")
-    with start_pool(sources, crop_spec(config), config.workers) as pool:
+    with start_pool(sources, config) as pool:
         try:
             outcomes = list(prepare_all(items, sources, pool, config.out))
         except FrlError as error:
             assert str(tmp_path / "in") in str(error) or any(item.name in str(error) for item in items)
         else:
-            assert all(isinstance(outcome, Reject) and "No such file" in str(outcome) for outcome in outcomes)
+            assert all(isinstance(outcome, Reject) and "No such file" in str(outcome) for (outcome,) in outcomes)
     assert list(tmp_path.iterdir()) == []
