@@ -1,7 +1,4 @@
-"""How the kernels are compiled: without Python's lock, by the rules of IEEE 754, entry points kept on disk.
-
-No ``fastmath``: nothing is reordered, so the bits do not depend on the processor's vectors.
-"""
+"""How the kernels are compiled: without Python's lock, by the rules of IEEE 754, entry points kept on disk."""
 
 from __future__ import annotations
 
