@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from frl.beton import Beton
 from frl.errors import ConfigError
 from frl.presets import preset
 
-QUICK_SECONDS, QUICK_LIMIT = 1.0, 15.0
+QUICK_SECONDS, QUICK_LIMIT = 1.0, 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         ConfigError: if a contestant is unknown or the file is too small.
     """
     config = tyro.cli(BenchConfig, args=arguments, prog="frl bench loader")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the contestants are ended too
     results = measure(config)
     text = report.text(results, config.gpu_images_per_s, len(os.sched_getaffinity(0)))
     print(text)
