@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import torch
 from PIL import Image
 
 from frl.beton import Beton, BetonWriter
+from frl.config import AugmentConfig, CropSpec
 from frl.errors import LoaderError
 from pipelines.decoded import Request
+from pipelines.plan import draw
 from pipelines.torch_loader import TorchImages
 
 needs_ffcv = pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="ffcv is not installed")
@@ -122,6 +125,29 @@ def test_kept_batches_keep_their_values(tiny_beton):
         kept.append(batch)
         copies.append(batch.images.clone())
     assert all(torch.equal(batch.images, copy) for batch, copy in zip(kept, copies, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_crops_depend_on_neither_workers_nor_batches(tiny_beton):
+    """R7 too: the first batches are compared after the last has come."""
+    recipe = AugmentConfig(
+        crops=(CropSpec(size=24, count=2, scale=(0.14, 1)), CropSpec(size=16, count=1, scale=(1, 1)))
+    )
+    plan_for, beton = partial(draw, recipe, 3, 0), Beton(tiny_beton)
+    (whole,) = TorchImages(beton, workers=1).crops(in_order(20, 20), recipe.crops, plan_for)
+    batches = list(TorchImages(beton, workers=2).crops(in_order(20, 5), recipe.crops, plan_for))
+    for place, expected in enumerate(whole.crops):
+        parts = [batch.crops[place].unflatten(0, (-1, 5)) for batch in batches]
+        assert torch.equal(torch.cat(parts, dim=1).flatten(0, 1), expected)
+
+
+@pytest.mark.timeout(30)
+def test_a_broken_image_has_its_crops_replaced(broken_beton):
+    recipe = AugmentConfig(crops=(CropSpec(size=24, count=2, scale=(0.14, 1)),))
+    engine = TorchImages(Beton(broken_beton), workers=1, on_broken="replace")
+    batches = list(engine.crops(in_order(12, 4), recipe.crops, partial(draw, recipe, 3, 0)))
+    assert batches[1].samples.tolist() == [4, 6, 6, 7] and batches[1].broken == 1
+    assert torch.equal(batches[1].crops[0][1::4], batches[1].crops[0][2::4])
 
 
 @pytest.mark.timeout(60)
