@@ -67,6 +67,17 @@ def test_shards_joined_are_the_content_of_one_run_whatever_the_workers(people: P
         assert all_.labels.tolist() == whole.labels.tolist()
 
 
+def test_shards_joined_leave_out_the_copies_that_one_run_leaves_out(people: Path, tmp_path: Path) -> None:
+    one = written(people, tmp_path / "one.beton")
+    for i in (1, 2, 3):
+        written(people, tmp_path / f"shard{i}.beton", "--shard", f"{i}/3")
+    merge([*(str(tmp_path / f"shard{i}.beton") for i in (1, 2, 3)), "--out", str(tmp_path / "all.beton")])
+    joined = Manifest.load(tmp_path / "all.beton")
+    assert joined is not None and joined.content_sha256 == one.content_sha256
+    assert one.counts["duplicates"] == joined.counts["duplicates"] > 0
+    assert joined.rejected == one.rejected
+
+
 def test_the_hash_notices_another_label_name_image_or_order(people: Path, tmp_path: Path) -> None:
     hashes = {
         written(people, tmp_path / "a.beton").content_sha256,
