@@ -222,6 +222,8 @@ class HealthConfig:
     """Sick when a smaller share of the prototypes is in use."""
     min_spread: float = 0.05
     """Sick when the features' standard deviation (1: isotropic, 0: a point) is smaller."""
+    max_skipped_steps: int = 10
+    """Steps in a row with an infinite or undefined loss or gradient that are passed over; at so many the run ends."""
     min_rank: float = 1.5
     """Sick when the features' effective rank (RankMe; 1: all on one line) is smaller."""
 

@@ -6,6 +6,7 @@ import math
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
@@ -51,28 +52,26 @@ class Meter:
         with self.interval.on("logging"), self.epoch.on("logging"):
             yield
 
-    def add(self, outputs: dict[str, torch.Tensor]) -> None:
-        """Count one step; no synchronisation."""
-        self.sums.add(outputs)
+    def add(self, outputs: dict[str, torch.Tensor], finite: torch.Tensor) -> None:
+        """Count one step, which changed nothing unless it was ``finite`` (bool scalar); no synchronisation."""
+        self.sums.add(outputs, finite)
         self.logbook.advance()
 
     def flush(self, step: int, rate: float, stop_requested: bool, before_stop: Callable[[int], None]) -> bool:
         """Log the interval that ends with ``step``; whether any rank was asked to stop. A collective call.
 
         Raises:
-            TrainingError: on a non-finite loss, or a collapse if the alarm is to stop the run (saved before).
+            TrainingError: after too many steps in a row that were not finite, or on a collapse if the alarm is to stop
+                the run (saved before).
         """
         with self.interval.on("device"), self.epoch.on("device"):
-            steps, vitals, usage, stopping = self.sums.read(self.world, stop_requested)
-        if not math.isfinite(vitals.loss):
-            raise TrainingError(
-                f"step {step}",
-                f"the loss is {vitals.loss}",
-                "The newest checkpoint is from before it. Lower --optim.lr or use --precision fp32, then run again.",
-            )
-        with self.epoch.on("logging"):
-            self._log(step, rate, steps, vitals, usage)
-        self._judge(step, vitals, before_stop)
+            steps, skipped, vitals, usage, stopping = self.sums.read(self.world, stop_requested)
+        if skipped.count:
+            self._report(step, skipped)
+        if skipped.count < steps:
+            with self.epoch.on("logging"):
+                self._log(step, rate, steps, vitals, usage)
+            self._judge(step, vitals, before_stop)
         if step % self.steps_per_epoch == 0:
             epoch = step // self.steps_per_epoch - 1
             self.logbook.say(f"epoch {epoch}: {Shares.of(self.epoch).verdict()}")
@@ -102,6 +101,17 @@ class Meter:
             expected = timedelta(seconds=round(left * seconds / steps))
             self.logbook.say(f"expected time: {expected} for the {left:,} steps left, by the last {steps} steps")
 
+    def _report(self, step: int, skipped: Skipped) -> None:
+        cause = f"the loss or a gradient was not finite in {skipped.count} steps, {skipped.in_a_row} of them in a row"
+        if skipped.in_a_row >= self.config.health.max_skipped_steps:
+            raise TrainingError(
+                f"up to step {step}",
+                cause,
+                "Nothing of them is in the weights. Lower --optim.lr or use --precision fp32. To replay them, resume "
+                f"a copy of the folder with the same command and --max-steps {step}: every step sees the same crops.",
+            )
+        self.logbook.say(f"warning: up to step {step}: {cause}; they were passed over")
+
     def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[int], None]) -> None:
         alarm = self.alarm.observe(step, vitals)
         if alarm is None:
@@ -112,35 +122,52 @@ class Meter:
         self.logbook.say(f"warning: step {step}: collapse: {alarm}")
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """Steps of an interval that changed nothing because they were not finite; ``in_a_row``: the longest run of them."""
+
+    count: int
+    in_a_row: int
+
+
 class Sums:
     """What the steps since the last reading add up to: one float64 vector, so that one reduction carries everything."""
 
     def __init__(self, prototypes: int, width: int, device: torch.device) -> None:
-        self.vector = torch.zeros(4 + prototypes + width * width, dtype=torch.float64, device=device)
-        scalars, self.usage, moment = self.vector.split([4, prototypes, width * width])
-        self.loss, self.spread, self.assignment_entropy, self.stop = scalars.unbind()
+        self.vector = torch.zeros(5 + prototypes + width * width, dtype=torch.float64, device=device)
+        scalars, self.usage, moment = self.vector.split([5, prototypes, width * width])
+        self.loss, self.spread, self.assignment_entropy, self.counted, self.stop = scalars.unbind()
         self.moment = moment.view(width, width)
         self.steps = 0
+        # Steps in a row that were not finite: up to now, and at most; the same on all ranks.
+        self.row, self.longest_row = torch.zeros(2, dtype=torch.int64, device=device).unbind()
 
-    def add(self, outputs: dict[str, torch.Tensor]) -> None:
-        """Add the outputs of one step of ``SwAV``; no synchronisation."""
-        self.loss += outputs["loss"].detach()
-        self.spread += outputs["spread"]
-        self.assignment_entropy += outputs["assignment_entropy"]
-        self.usage += outputs["usage"]
-        features = outputs["features"].double()
+    def add(self, outputs: dict[str, torch.Tensor], finite: torch.Tensor) -> None:
+        """Add the outputs of one step of ``SwAV``, nothing if it was not ``finite``; no synchronisation."""
+        self.loss += outputs["loss"].detach().where(finite, 0)
+        self.spread += outputs["spread"].where(finite, 0)
+        self.assignment_entropy += outputs["assignment_entropy"].where(finite, 0)
+        self.usage += outputs["usage"].where(finite, 0)
+        features = outputs["features"].double().where(finite, 0)
         self.moment.addmm_(features.T, features, alpha=1 / len(features))
+        self.counted += finite
+        self.row.add_(1).mul_(~finite)
+        torch.maximum(self.row, self.longest_row, out=self.longest_row)
         self.steps += 1
 
-    def read(self, world: World, stop_requested: bool) -> tuple[int, Vitals, torch.Tensor, bool]:
-        """Mean over the steps and the ranks, then start anew. A collective call that waits for the device.
+    def read(self, world: World, stop_requested: bool) -> tuple[int, Skipped, Vitals, torch.Tensor, bool]:
+        """Mean over the finite steps and the ranks, then start anew. A collective call that waits for the device.
 
         Returns:
-            Steps, vitals, use ``(K,)`` of the prototypes, and whether any rank was asked to stop.
+            Steps, those among them that were skipped, vitals (without meaning if all were), use ``(K,)`` of the
+            prototypes, and whether any rank was asked to stop.
         """
         steps = self.steps
-        self.stop.fill_(float(stop_requested) * steps)
-        self.vector.copy_(world.mean(self.vector) / steps)
+        self.stop.fill_(float(stop_requested))
+        world.mean(self.vector)
+        counted = int(self.counted.item())
+        skipped = Skipped(count=steps - counted, in_a_row=int(self.longest_row.item()))
+        self.vector.div_(max(counted, 1))
         usage = self.usage.float().cpu()
         vitals = Vitals(
             loss=self.loss.item(),
@@ -152,8 +179,9 @@ class Sums:
         )
         stopping = self.stop.item() > 0
         self.vector.zero_()
+        self.longest_row.zero_()
         self.steps = 0
-        return steps, vitals, usage, stopping
+        return steps, skipped, vitals, usage, stopping
 
 
 def memory_gib(device: torch.device) -> float:

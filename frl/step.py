@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from frl.batchnorm import statistics_held
+from frl.guard import tell_all_ranks
 from frl.precision import Autocast
 from frl.swav import SwAV
 
@@ -43,7 +44,7 @@ def forward_backward(
     if micro_batches == 1:
         with autocast():
             outputs = model(views)
-        outputs["loss"].backward()
+        tell_all_ranks(outputs["loss"]).backward()
         return outputs
     parts = range(micro_batches)
     part = partial(share, views, objective.crop_counts, micro_batches)
@@ -55,7 +56,7 @@ def forward_backward(
         with nullcontext() if index == parts[-1] else unreduced(model):
             with autocast():
                 loss = model(part(index), targets)["loss"] / micro_batches
-            loss.backward()
+            tell_all_ranks(loss).backward()
         losses.append(loss.detach())
     return objective.report(torch.stack(losses).sum(), features, assignments)
 

@@ -16,6 +16,7 @@ from frl.distributed import World, distribute
 from frl.errors import CheckpointError
 from frl.evaluate.gallery import Probed
 from frl.files import atomic_write
+from frl.guard import BufferGuard
 from frl.logbook import Logbook
 from frl.meter import Meter
 from frl.optimiser import LarcSGD
@@ -39,7 +40,8 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
         probe: called with the backbone every ``config.knn.every_epochs`` epochs on the main rank.
 
     Raises:
-        TrainingError: on a non-finite loss, or a collapse if the alarm is to stop the run.
+        TrainingError: after too many steps in a row that are not finite, or on a collapse if the alarm is to stop the
+            run.
         CheckpointError: if a checkpoint cannot be written, or belongs to another run.
     """
     steps_per_epoch = len(loader)
@@ -57,6 +59,7 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
     step = run.resume()
     model = distribute(objective, config, world)
     autocast = autocast_for(config.precision, world.device)
+    guard = BufferGuard(objective)
 
     with (
         Logbook(config, total_steps=last_step, first_step=step, enabled=world.is_main) as logbook,
@@ -78,14 +81,16 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
                 for group in optimiser.param_groups:
                     group["lr"] = rate
                 optimiser.zero_grad(set_to_none=True)
+                guard.remember()
                 outputs = forward_backward(
                     model, objective, batch.views, micro_batches=config.optim.accumulate, autocast=autocast
                 )
                 objective.before_step(step)
                 optimiser.step()
+                guard.settle(optimiser.finite)
                 objective.after_step(step)
                 step += 1
-                meter.add(outputs)
+                meter.add(outputs, optimiser.finite)
 
                 epoch_ends = step % steps_per_epoch == 0
                 saving = epoch_ends or step == last_step or step % config.checkpoint_every_steps == 0

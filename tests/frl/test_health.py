@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from frl.config import HealthConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.distributed import World
 from frl.health import CollapseAlarm, Vitals, diagnose, effective_rank, relative_entropy
-from frl.meter import Sums
+from frl.meter import Skipped, Sums
 
 HEALTHY = Vitals(loss=4.0, spread=0.8, rank=60.0, prototypes_used=0.9, prototype_entropy=0.95, assignment_entropy=0.3)
 CONFIG = RunConfig(health=HealthConfig(patience_steps=100))
+FINITE = torch.tensor(True)
 ALONE = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
 
 
@@ -65,11 +66,16 @@ def test_an_interval_has_the_vitals_of_all_its_steps_together():
             }
         )
     sums = Sums(prototypes=9, width=6, device=ALONE.device)
+    poisoned = {name: value * math.nan for name, value in steps[0].items()}
     for _ in range(2):  # the second interval starts from nothing
         for outputs in steps:
-            sums.add(outputs)
-        count, vitals, usage, stopping = sums.read(ALONE, stop_requested=False)
-        assert (count, stopping) == (4, False)
+            sums.add(outputs, FINITE)
+        for _ in range(2):
+            sums.add(poisoned, ~FINITE)
+        count, skipped, vitals, usage, stopping = sums.read(ALONE, stop_requested=False)
+        assert (count, skipped, stopping) == (6, Skipped(count=2, in_a_row=2), False)
+        sums.add(steps[0], FINITE)  # ends the row
+        sums.read(ALONE, stop_requested=False)
         assert vitals.loss == pytest.approx(np.mean([s["loss"] for s in steps]))
         assert vitals.spread == pytest.approx(np.mean([s["spread"] for s in steps]))
         assert vitals.assignment_entropy == pytest.approx(np.mean([s["assignment_entropy"] for s in steps]))
@@ -84,8 +90,8 @@ def test_a_request_to_stop_is_heard():
     sums = Sums(prototypes=2, width=1, device=ALONE.device)
     zero = torch.zeros(())
     step = {"loss": zero, "spread": zero, "assignment_entropy": zero}
-    sums.add({**step, "features": torch.ones(1, 1), "usage": torch.tensor([0.5, 0.5])})
-    assert sums.read(ALONE, stop_requested=True)[3] is True
+    sums.add({**step, "features": torch.ones(1, 1), "usage": torch.tensor([0.5, 0.5])}, FINITE)
+    assert sums.read(ALONE, stop_requested=True)[-1] is True
 
 
 def test_healthy_is_silent():

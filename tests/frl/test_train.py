@@ -3,18 +3,23 @@
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tests_support import run_ranks, start
-from tiny_run import CONFIG, run, run_in, watchful
+from tiny_run import CONFIG, RandomViews, run, run_in, watchful
 
 from frl import checkpoint
+from frl.batch import Batch
+from frl.config import RunConfig
+from frl.distributed import world
 from frl.errors import CheckpointError, TrainingError
 from frl.logbook import read_metrics
+from frl.swav import build_objective
+from frl.train import train
 
 LAST_STEP = 15
 
@@ -114,12 +119,74 @@ def test_different_images_do_not(tmp_path, capsys):
     assert "collapse" not in capsys.readouterr().out
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
-    config = replace(CONFIG, out=tmp_path, optim=replace(CONFIG.optim, start_lr=1e30, lr=1e30, trust=0.0))
-    with pytest.raises(TrainingError, match="the loss is (nan|inf)"):
-        run(config)
-    newest = checkpoint.load_newest(tmp_path / "checkpoints")
-    assert newest is None or newest["step"] < 3
+class Poisoned(RandomViews):
+    """Holds an infinite pixel in the steps given."""
+
+    def __init__(self, config: RunConfig, bad: Collection[int], **place: int) -> None:
+        super().__init__(config, **place)
+        self.bad = bad
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(super().epoch(epoch, start), epoch * len(self) + start):
+            if step in self.bad:
+                batch.views[0][0, 0, 0, 0] = math.inf
+            yield batch
+
+
+def run_poisoned(config: RunConfig, bad: Collection[int], poisoned_rank: int = 0) -> None:
+    torch.set_num_threads(1)
+    with world("cpu") as place:
+        loader = Poisoned(config, bad if place.rank == poisoned_rank else (), rank=place.rank, world_size=place.size)
+        train(config, loader, build_objective(config, len(loader), place), world=place)
+
+
+def assert_finite(state: dict) -> None:
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    assert all(entry["momentum_buffer"].isfinite().all() for entry in state["optimiser"]["state"].values())
+    assert state["queue"].isfinite().all()
+
+
+def assert_no_trace(before: dict, after: dict) -> None:
+    prototypes = [state["model"].pop("prototypes.weight") for state in (before, after)]
+    torch.testing.assert_close(*prototypes, rtol=0, atol=1e-7)  # made unit vectors once more
+    assert_same_state(before | {"step": after["step"]}, after)
+
+
+def test_a_step_that_is_not_finite_is_passed_over_and_leaves_no_trace(tmp_path, capsys):
+    """Fault T6: the run goes on, and the state after the bad step is that before it."""
+    config = replace(CONFIG, out=tmp_path, checkpoint_every_steps=1, keep_checkpoints=15)
+    run_poisoned(config, bad={6})
+    before, after, end = (checkpoint.load(checkpoint.path_of(tmp_path / "checkpoints", s)) for s in (6, 7, LAST_STEP))
+    assert_no_trace(before, after)
+    assert_finite(end)
+    assert not torch.equal(end["model"]["backbone.conv1.weight"], after["model"]["backbone.conv1.weight"])
+    assert "not finite in 1 steps" in capsys.readouterr().out
+    assert all(math.isfinite(line["loss"]) for line in read_metrics(tmp_path / "metrics.jsonl"))
+
+
+def test_too_many_in_a_row_stop_the_run_and_say_how_to_replay_it(tmp_path):
+    """Fault T6: three bad steps here and there are passed over, three in a row end the run."""
+    config = replace(CONFIG, out=tmp_path, health=replace(CONFIG.health, max_skipped_steps=3))
+    with pytest.raises(TrainingError, match="up to step 12: .* 3 of them in a row.* --max-steps 12"):
+        run_poisoned(config, bad={1, 3, 4, 9, 10, 11})
+    assert_finite(checkpoint.load_newest(tmp_path / "checkpoints"))
+
+
+def poisoned_ranks(rank: int, world_size: int, out: str) -> None:
+    import torch.distributed as dist
+
+    dist.destroy_process_group()  # the run joins its own
+    run_poisoned(replace(CONFIG, out=Path(out), checkpoint_every_steps=1, keep_checkpoints=15), {6}, poisoned_rank=1)
+    dist.init_process_group("gloo")
+
+
+@pytest.mark.timeout(240)
+def test_all_ranks_pass_over_the_bad_step_of_one(tmp_path):
+    """Fault T6: rank 1's loss alone is bad; neither rank moves."""
+    run_ranks(poisoned_ranks, 2, str(tmp_path))
+    before, after, end = (checkpoint.load(checkpoint.path_of(tmp_path / "checkpoints", s)) for s in (6, 7, LAST_STEP))
+    assert_no_trace(before, after)
+    assert_finite(end)
 
 
 @pytest.mark.parametrize("change", ["seed", "optim"])
