@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import run_ranks, start
+from tests_support import run_ranks, start, start_ranks
 from tiny_run import CONFIG, RandomViews, run, run_in, watchful
 
 from frl import checkpoint
@@ -172,18 +172,14 @@ def test_too_many_in_a_row_stop_the_run_and_say_how_to_replay_it(tmp_path):
     assert_finite(checkpoint.load_newest(tmp_path / "checkpoints"))
 
 
-def poisoned_ranks(rank: int, world_size: int, out: str) -> None:
-    import torch.distributed as dist
-
-    dist.destroy_process_group()  # the run joins its own
-    run_poisoned(replace(CONFIG, out=Path(out), checkpoint_every_steps=1, keep_checkpoints=15), {6}, poisoned_rank=1)
-    dist.init_process_group("gloo")
-
-
 @pytest.mark.timeout(240)
 def test_all_ranks_pass_over_the_bad_step_of_one(tmp_path):
     """Fault T6: rank 1's loss alone is bad; neither rank moves."""
-    run_ranks(poisoned_ranks, 2, str(tmp_path))
+    config = replace(CONFIG, out=tmp_path, checkpoint_every_steps=1, keep_checkpoints=15)
+    ranks = start_ranks(run_poisoned, 2, config, {6}, 1, log=tmp_path / "log")
+    for rank in ranks:
+        rank.join(150)
+    assert [rank.exitcode for rank in ranks] == [0, 0], (tmp_path / "log").read_text()
     before, after, end = (checkpoint.load(checkpoint.path_of(tmp_path / "checkpoints", s)) for s in (6, 7, LAST_STEP))
     assert_no_trace(before, after)
     assert_finite(end)
