@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["frl*", "pipelines*", "writers*", "benchmarks*"]),
+    packages=find_packages(include=["frl*", "pipelines*", "writers*"]),
     package_data={"frl.report": ["page.css", "page.js"]},
     install_requires=[
         "torch>=2.11",
@@ -41,6 +41,7 @@ setup(
         "dev": [
             *["ruff", "mypy", "pytest>=8", "pytest-timeout", "hypothesis"],
             *["timm>=1.0", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+            *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
         ],
     },
     entry_points={"console_scripts": ["frl = frl.cli:main"]},

@@ -6,7 +6,7 @@ import importlib
 
 from frl.errors import ConfigError
 
-BENCHMARKS = {"loader": "benchmarks.loader"}
+BENCHMARKS = {"loader": "pipelines.benchmark"}
 
 
 def main(arguments: list[str]) -> None:

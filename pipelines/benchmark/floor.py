@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from benchmarks.loader.ours import endless, requests
-from benchmarks.loader.task import Task
 from frl.beton import Beton
 from pipelines.augment_cpu.crops import Parameters, ThreadScratch, load_pixels, make_crops
+from pipelines.benchmark.ours import endless, requests
+from pipelines.benchmark.task import Task
 from pipelines.plan import draw
 
 

@@ -1,4 +1,4 @@
-"""One contestant's process: ``python -m benchmarks.loader.child MODULE:NAME TASK``. Lines on stdin, JSON on stdout."""
+"""A contestant's process: ``python -m pipelines.benchmark.child MODULE:NAME TASK``; lines on stdin, JSON on stdout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import cv2  # noqa: F401 - imported before the clock starts, as whatever every c
 import numpy  # noqa: F401
 import torch  # noqa: F401
 
-from benchmarks.loader.task import Task
+from pipelines.benchmark.task import Task
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import v2
 
-from benchmarks.loader.paper import dataloader_batches
-from benchmarks.loader.task import Task
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
+from pipelines.benchmark.paper import dataloader_batches
+from pipelines.benchmark.task import Task
 
 
 class TensorCrops(Dataset):

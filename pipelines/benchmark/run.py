@@ -13,15 +13,15 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.loader import report
-from benchmarks.loader.contestants import ENTRIES
-from benchmarks.loader.picture import draw
-from benchmarks.loader.process import Failed, Process
-from benchmarks.loader.report import CROPS, FULL, Result, Results
-from benchmarks.loader.task import Task
 from frl.beton import Beton
 from frl.errors import ConfigError
 from frl.presets import preset
+from pipelines.benchmark import report
+from pipelines.benchmark.contestants import ENTRIES
+from pipelines.benchmark.picture import draw
+from pipelines.benchmark.process import Failed, Process
+from pipelines.benchmark.report import CROPS, FULL, Result, Results
+from pipelines.benchmark.task import Task
 
 QUICK_SECONDS, QUICK_LIMIT = 1.0, 30.0
 

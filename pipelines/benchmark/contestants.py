@@ -44,47 +44,47 @@ class Entry:
 DALI = "pip install nvidia-dali-cuda130==2.4.0"
 ENTRIES = {
     "paper": Entry(
-        label="the paper's code (PIL, OpenCV, DataLoader)", kind="peer", function="benchmarks.loader.paper:batches"
+        label="the paper's code (PIL, OpenCV, DataLoader)", kind="peer", function="pipelines.benchmark.paper:batches"
     ),
     "torchvision": Entry(
-        label="torchvision v2 on tensors", kind="peer", function="benchmarks.loader.torchvision_v2:batches"
+        label="torchvision v2 on tensors", kind="peer", function="pipelines.benchmark.torchvision_v2:batches"
     ),
     "dali": Entry(
         label="DALI's own operators, CPU",
         kind="peer",
-        function="benchmarks.loader.stock_dali:batches",
+        function="pipelines.benchmark.stock_dali:batches",
         needs="nvidia.dali",
         install=DALI,
     ),
     "ffcv": Entry(
         label="stock ffcv, one decode a crop",
         kind="peer",
-        function="benchmarks.loader.stock_ffcv:batches",
+        function="pipelines.benchmark.stock_ffcv:batches",
         needs="ffcv",
         everything=False,
         slow_start=True,
     ),
-    "frl-ffcv": Entry(label="frl, engine ffcv", kind="ours", function="benchmarks.loader.ours:ffcv", needs="ffcv"),
-    "frl-torch": Entry(label="frl, engine torch", kind="ours", function="benchmarks.loader.ours:torch"),
+    "frl-ffcv": Entry(label="frl, engine ffcv", kind="ours", function="pipelines.benchmark.ours:ffcv", needs="ffcv"),
+    "frl-torch": Entry(label="frl, engine torch", kind="ours", function="pipelines.benchmark.ours:torch"),
     "frl-dali": Entry(
         label="frl, engine dali, CPU",
         kind="ours",
-        function="benchmarks.loader.ours:dali",
+        function="pipelines.benchmark.ours:dali",
         needs="nvidia.dali",
         install=DALI,
     ),
     "floor-decode": Entry(
-        label="floor: decode", kind="floor", function="benchmarks.loader.floor:decode", everything=False
+        label="floor: decode", kind="floor", function="pipelines.benchmark.floor:decode", everything=False
     ),
     "floor-resize": Entry(
         label="floor: decode + resize",
         kind="floor",
-        function="benchmarks.loader.floor:decode_and_resize",
+        function="pipelines.benchmark.floor:decode_and_resize",
         everything=False,
     ),
     **{
         f"stage-{name}": Entry(
-            label=name, kind="stage", function=f"benchmarks.loader.ours:{name}", needs="ffcv", crops_only=False
+            label=name, kind="stage", function=f"pipelines.benchmark.ours:{name}", needs="ffcv", crops_only=False
         )
         for name in ("read", "decode", "crop", "colour", "blur", "copy")
     },

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from torch import device
 
-from benchmarks.loader.task import Task
 from frl.beton import Beton
 from frl.config import AugmentConfig, DataConfig, EngineName
+from pipelines.benchmark.task import Task
 from pipelines.decoded import CroppedBatch, Engine, Request
 from pipelines.loader import open_engine
 from pipelines.order import permutation, step_samples

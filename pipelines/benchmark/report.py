@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.loader.contestants import ENTRIES
-from benchmarks.loader.process import Round
 from frl.files import atomic_write
+from pipelines.benchmark.contestants import ENTRIES
+from pipelines.benchmark.process import Round
 
 FULL, CROPS = "everything on", "crops and flip"
 

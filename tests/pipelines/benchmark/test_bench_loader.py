@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.loader import report
-from benchmarks.loader.contestants import ENTRIES, Entry
-from benchmarks.loader.process import Failed, Process, Round
-from benchmarks.loader.report import CROPS, FULL, Result, Results
-from benchmarks.loader.run import BenchConfig, measure, programme
-from benchmarks.loader.task import Task
 from frl.cli import main
 from frl.config import AugmentConfig
+from pipelines.benchmark import report
+from pipelines.benchmark.contestants import ENTRIES, Entry
+from pipelines.benchmark.process import Failed, Process, Round
+from pipelines.benchmark.report import CROPS, FULL, Result, Results
+from pipelines.benchmark.run import BenchConfig, measure, programme
+from pipelines.benchmark.task import Task
 
 TASK = Task(data=Path("unused.beton"), preset="vggface2", everything=True, workers=1, batch_size=4)
-HERE = "tests.benchmarks.contestants"
+HERE = "tests.pipelines.benchmark.contestants"
 
 
 class TestProcess:

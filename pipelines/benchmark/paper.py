@@ -14,9 +14,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.loader.task import Task
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
+from pipelines.benchmark.task import Task
 
 
 class PaperCrops(Dataset):

@@ -13,9 +13,9 @@ import numpy as np
 from nvidia.dali import fn, pipeline_def
 from nvidia.dali import types as dali_types
 
-from benchmarks.loader.task import Task
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
+from pipelines.benchmark.task import Task
 
 types: Any = dali_types  # filled at run time, out of a type checker's sight
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.loader.task import Task
+from pipelines.benchmark.task import Task
 
 HELD_MB = 300
 

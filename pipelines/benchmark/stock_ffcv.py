@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.loader.task import Task
+from pipelines.benchmark.task import Task
 
 
 def batches(task: Task) -> Iterator[int]:

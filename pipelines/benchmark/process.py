@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.loader.task import Task
+from pipelines.benchmark.task import Task
 
 IMPORTS_S = 90.0  # for what all contestants import, on a busy machine
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -55,7 +55,7 @@ class Process:
         self.peak_mb = 0.0
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by end()
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.loader.child", function, task.to_json()],
+            [sys.executable, "-m", "pipelines.benchmark.child", function, task.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

@@ -1,5 +1,5 @@
 """Loaders side by side: ours, its stages, what others use, and the floor that nobody can go below."""
 
-from benchmarks.loader.run import main
+from pipelines.benchmark.run import main
 
 __all__ = ["main"]

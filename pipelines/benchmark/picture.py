@@ -11,8 +11,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from benchmarks.loader.contestants import ENTRIES
-from benchmarks.loader.report import CROPS, FULL, Results, number, stage_costs
+from pipelines.benchmark.contestants import ENTRIES
+from pipelines.benchmark.report import CROPS, FULL, Results, number, stage_costs
 
 COLOURS = {"ours": "#1f6f8b", "peer": "#9aa5b1", "floor": "#d9b44a"}
 

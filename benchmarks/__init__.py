@@ -1,1 +1,0 @@
-"""Benchmarks that are commands: ``frl bench``."""
