@@ -4,6 +4,7 @@
 - Grey JPEGs are encoded anew, so that every JPEG written has three components and no decoder has to be asked for RGB.
 - Images are only ever shrunk, by Pillow's Hamming filter (anti-aliased: as sharp as bicubic, as quick as bilinear),
   and encoded once, with chroma at half resolution (4:2:0): the smallest and quickest to decode.
+- A JPEG far larger than its sample is reduced while it is decoded; what is left is Pillow's.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from PIL import Image
 
 from writers.curate.fingerprint import Fingerprint
 from writers.jpeg import JpegDecoder
-from writers.photo import Photo
+from writers.photo import Photo, Raster
 from writers.reject import Reject
 from writers.sources.source import Box
 
 BAGGAGE_BYTES = 1 << 20
 """A JPEG beyond this is encoded anew: it carries previews or trailers, for a face takes some 20 kB."""
+
+
+SPARE = 1.25
+"""A JPEG is reduced while it is decoded to no less than this many times the sample's pixels along a line: with none to
+spare, the two filters one after the other would blur (docs/writer_benchmark.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +115,9 @@ class FaceCropper:
             photo.check()
             return Face(data=photo.data, height=photo.height, width=photo.width, untouched=True)
         side = min(square.side, self._spec.size)
+        raster = photo.pixels(SPARE * side / square.side)
+        face = _cut_level(raster, square, side, tilt) if tilt else _cut(raster, square, side)
         encoded = io.BytesIO()
-        face = _cut_level(photo.pixels, square, side, tilt) if tilt else _cut(photo.pixels, square, side)
         face.save(encoded, "JPEG", quality=self._spec.quality, subsampling="4:2:0")
         return Face(data=encoded.getvalue(), height=side, width=side, untouched=False)
 
@@ -153,31 +160,42 @@ def eye_tilt(eyes: Sequence[float]) -> float:
     return math.atan2(right_y - left_y, right_x - left_x)
 
 
-def _cut(image: Image.Image, square: Square, side: int) -> Image.Image:
-    box = (square.left, square.top, square.left + square.side, square.top + square.side)
-    if side == square.side:
-        return image.crop(box)
+def _cut(raster: Raster, square: Square, side: int) -> Image.Image:
+    left, top, extent = _where(square, raster)
+    box = (left, top, left + extent, top + extent)
+    if extent == side and left.is_integer() and top.is_integer():
+        return raster.image.crop(box)
     # From three times the size on, a cheap box filter first brings it near (reducing_gap).
-    return image.resize((side, side), Image.Resampling.HAMMING, box=box, reducing_gap=3.0)
+    return raster.image.resize((side, side), Image.Resampling.HAMMING, box=box, reducing_gap=3.0)
 
 
-def _cut_level(image: Image.Image, square: Square, side: int, tilt: float) -> Image.Image:
+def _cut_level(raster: Raster, square: Square, side: int, tilt: float) -> Image.Image:
     """Cut a square that is turned by ``tilt`` about its centre. Beyond the image, its border is repeated."""
-    reach = math.ceil((math.sqrt(2) - 1) / 2 * square.side) + 2  # of the corners beyond the upright square, and a tap
-    left, top = max(0, square.left - reach), max(0, square.top - reach)
-    right, bottom = square.left + square.side + reach, square.top + square.side + reach
-    around = np.asarray(image.crop((left, top, min(right, image.width), min(bottom, image.height))))
-    half = square.side / 2 - 0.5  # pixel centres are whole numbers
-    cosine, sine = math.cos(tilt), math.sin(tilt)
-    x, y = square.left - left + half, square.top - top + half
+    left, top, extent = _where(square, raster)
+    level_side = round(extent)  # its own pixels, for the reduction to come after the turn
+    reach = math.ceil((math.sqrt(2) - 1) / 2 * extent) + 2  # of the corners beyond the upright square, and a tap
+    start_x, start_y = max(0, math.floor(left) - reach), max(0, math.floor(top) - reach)
+    end_x, end_y = (math.ceil(start + extent) + reach for start in (left, top))
+    image = raster.image
+    around = np.asarray(image.crop((start_x, start_y, min(end_x, image.width), min(end_y, image.height))))
+    middle = (level_side - 1) / 2  # OpenCV's pixel centres are whole numbers
+    x, y = left - start_x + extent / 2 - 0.5, top - start_y + extent / 2 - 0.5
+    pitch = extent / level_side
+    cosine, sine = pitch * math.cos(tilt), pitch * math.sin(tilt)
     to_source = np.array(
-        [[cosine, -sine, x - half * cosine + half * sine], [sine, cosine, y - half * sine - half * cosine]]
+        [[cosine, -sine, x - middle * cosine + middle * sine], [sine, cosine, y - middle * sine - middle * cosine]]
     )
     level = cv2.warpAffine(
         around,
         to_source,
-        (square.side,) * 2,
+        (level_side,) * 2,
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return _cut(Image.fromarray(level), Square(0, 0, square.side), side)
+    return _cut(Raster(Image.fromarray(level)), Square(0, 0, level_side), side)
+
+
+def _where(square: Square, raster: Raster) -> tuple[float, float, float]:
+    """Left, top and side of a photograph's square in the pixels of ``raster``."""
+    scale = raster.scale
+    return raster.left + scale * square.left, raster.top + scale * square.top, scale * square.side

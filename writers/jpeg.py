@@ -20,6 +20,9 @@ from frl.errors import WriteError
 TJPF_RGB, TJPF_GRAY, TJPF_CMYK = 0, 6, 11
 """TurboJPEG's pixel formats."""
 
+EIGHTHS = (1, 2, 3, 4, 8)
+"""The scales of ``decode``. Those between a half and the whole are slower than the whole (docs/writer_benchmark.md)."""
+
 
 class DamagedJpegError(Exception):
     """A JPEG that does not decode without a complaint, and the complaint."""
@@ -49,15 +52,28 @@ class JpegDecoder:
             DamagedJpegError: if it is not whole.
         """
         pixel_format, channels = (TJPF_CMYK, 4) if cmyk else (TJPF_GRAY, 1)
-        self._decompress(data, (width + 7) // 8, (height + 7) // 8, pixel_format, channels)
+        self._decompress(data, _reduced(width, 1), _reduced(height, 1), pixel_format, channels)
 
-    def decode(self, data: bytes, width: int, height: int) -> np.ndarray:
-        """The (height, width, 3) uint8 RGB pixels of a JPEG of one or three colours.
+    def decode(self, data: bytes, width: int, height: int, eighths: int = 8) -> np.ndarray:
+        """The RGB pixels of a JPEG of one or three colours, reduced by a smaller inverse DCT.
+
+        All of the entropy-coded stream is read at any scale, so that damage shows all the same.
+
+        Args:
+            data: the file.
+            width: in pixels, as its header says.
+            height: in pixels, as its header says.
+            eighths: the scale, one of ``EIGHTHS``; below 8 only for images of at least 8 pixels along a side, for of
+                smaller ones several scales have the same size, by which TurboJPEG is asked for one.
+
+        Returns:
+            (ceil(height * eighths / 8), ceil(width * eighths / 8), 3) uint8. The upper left corner stays where it is;
+            the last column and row reach beyond the image where its side times the scale is no whole number.
 
         Raises:
             DamagedJpegError: if it is not whole.
         """
-        return self._decompress(data, width, height, TJPF_RGB, 3)
+        return self._decompress(data, _reduced(width, eighths), _reduced(height, eighths), TJPF_RGB, 3)
 
     def decode_grey(self, data: bytes) -> np.ndarray:
         """The (H, W) uint8 luminance of a JPEG of one or three colours.
@@ -80,6 +96,10 @@ class JpegDecoder:
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
             self._library.tjDestroy(self._handle)
+
+
+def _reduced(side: int, eighths: int) -> int:
+    return (side * eighths + 7) // 8
 
 
 def _load() -> ctypes.CDLL:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from writers.jpeg import DamagedJpegError, JpegDecoder
+from writers.jpeg import EIGHTHS, DamagedJpegError, JpegDecoder
 from writers.reject import Reject
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
@@ -32,6 +32,30 @@ TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each orientation of the Exif standard (tag 0x0112)."""
+
+FROM_THE_RIGHT = (2, 3, 6, 7)
+"""Orientations whose upright image has the first stored pixel at its right."""
+
+FROM_THE_BOTTOM = (3, 4, 7, 8)
+"""Orientations whose upright image has the first stored pixel at its bottom."""
+
+
+class Raster(NamedTuple):
+    """Upright RGB pixels: the point (x, y) of the photograph lies at (left + scale * x, top + scale * y).
+
+    The origin of either is its upper left corner, and a pixel covers one unit: its centre lies at the halves.
+
+    Attributes:
+        image: the pixels.
+        scale: 1 for the photograph's own pixels, less for fewer.
+        left, top: what a reduced row and column, rounded up to whole pixels, hold before the photograph begins; not 0
+            only if it was stored from the right or from the bottom.
+    """
+
+    image: Image.Image
+    scale: float = 1.0
+    left: float = 0.0
+    top: float = 0.0
 
 
 class Photo:
@@ -61,6 +85,7 @@ class Photo:
             raise Reject(f"{width} x {height} pixels, more than {max_pixels / 1e6:g} megapixels")
         self.data = data
         self._jpegs = jpegs
+        self._whole: Raster | None = None
         if not self._is_jpeg:  # on loading, Pillow finds the orientation of a PNG, and turns a TIFF upright
             with _refusing_damage():
                 self._image.load()
@@ -82,6 +107,11 @@ class Photo:
             and self._orientation == 1
         )
 
+    @property
+    def _is_rgb_or_grey_jpeg(self) -> bool:
+        """Whether TurboJPEG can make it RGB."""
+        return self._is_jpeg and self._image.mode in ("RGB", "L")
+
     def check(self) -> None:
         """Decode as little of a plain JPEG as shows whether it is whole.
 
@@ -91,22 +121,37 @@ class Photo:
         with _refusing_damage():
             self._jpegs.check(self.data, *self._image.size)
 
-    @cached_property
-    def pixels(self) -> Image.Image:
-        """The upright image in RGB.
+    def pixels(self, scale: float = 1.0) -> Raster:
+        """The upright image in RGB. It is kept once it has been asked for whole, and then serves every scale.
+
+        Args:
+            scale: how many of the photograph's pixels are needed along a line, as a share. A JPEG far larger is reduced
+                while it is decoded, to no less.
 
         Raises:
             Reject: if it is damaged, or its colours have no range.
         """
+        if self._whole is not None:
+            return self._whole
+        can_be_reduced = self._is_rgb_or_grey_jpeg and max(self._image.size) >= 8
+        eighths = next((n for n in EIGHTHS if n >= 8 * scale), 8) if can_be_reduced else 8
         with _refusing_damage():
-            rgb = self._decode()
-        return rgb.transpose(TO_UPRIGHT[self._orientation]) if self._orientation in TO_UPRIGHT else rgb
+            rgb = self._decode(eighths)
+        if self._orientation in TO_UPRIGHT:
+            rgb = rgb.transpose(TO_UPRIGHT[self._orientation])
+        scale = eighths / 8
+        left = rgb.width - scale * self.width if self._orientation in FROM_THE_RIGHT else 0.0
+        top = rgb.height - scale * self.height if self._orientation in FROM_THE_BOTTOM else 0.0
+        raster = Raster(rgb, scale, left, top)
+        if eighths == 8:
+            self._whole = raster
+        return raster
 
-    def _decode(self) -> Image.Image:
+    def _decode(self, eighths: int) -> Image.Image:
         image = self._image
+        if self._is_rgb_or_grey_jpeg:
+            return Image.fromarray(self._jpegs.decode(self.data, *image.size, eighths))
         if self._is_jpeg:
-            if image.mode in ("RGB", "L"):
-                return Image.fromarray(self._jpegs.decode(self.data, *image.size))
             self._jpegs.check(self.data, *image.size, cmyk=True)
         image.load()
         if image.mode.startswith("I;16"):

@@ -59,7 +59,7 @@ class _Preparer:
         """Where the faces are. What the source knows always wins over the detector."""
         if item.candidate.box is not None or self._find is None:
             return [Region(item.candidate.box, item.candidate.points)]
-        return self._find(np.asarray(photo.pixels))
+        return self._find(np.asarray(photo.pixels().image))
 
     def _sample(self, photo: Photo, region: Region | Reject) -> Face | Reject:
         if isinstance(region, Reject):
