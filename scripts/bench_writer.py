@@ -1,4 +1,4 @@
-"""Our writer beside stock ffcv's DatasetWriter on the same JPEGs, and the memory of ours."""
+"""Our writer beside stock ffcv's DatasetWriter and a loop over PIL on the same JPEGs, and the memory of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from writers.curate import CurateConfig
 from writers.to_beton import write
 
 SIZE = 256
+QUALITY = 90
 DISTINCT = 64
 
 
@@ -31,12 +33,14 @@ DISTINCT = 64
 class BenchConfig:
     """What to measure."""
 
-    images: int = 12000
-    """Images per round of the comparison; a quarter of them where they are shrunk."""
+    quick: bool = False
+    """One round, and no measurement of memory."""
+    images: int = 10_000
+    """Images per round of the comparison; a quarter of them where they are shrunk, a tenth where they are large."""
     rounds: int = 3
-    """Rounds; the two writers take turns, and the median counts."""
+    """Rounds; the writers take turns, and the median counts."""
     workers: int = 0
-    """Worker processes of either writer; 0: one per core."""
+    """Worker processes of each writer; 0: one per core."""
     memory: tuple[int, ...] = (1000, 20000)
     """Numbers of images for which the memory is measured."""
 
@@ -78,9 +82,33 @@ def stock_seconds(root: Path, out: Path, workers: int) -> float:
 
     set_start_method("fork", force=True)  # what ffcv expects; this process was spawned, and would spawn in turn
     start = time.monotonic()
-    image = RGBImageField(write_mode="jpg", max_resolution=SIZE, jpeg_quality=90)
-    writer = DatasetWriter(str(out), {"image": image, "label": IntField()}, num_workers=workers or -1)
+    image = RGBImageField(write_mode="jpg", max_resolution=SIZE, jpeg_quality=QUALITY)
+    writer = DatasetWriter(str(out), {"image": image, "label": IntField()}, num_workers=workers)
     writer.from_indexed_dataset(Photos(root))
+    return time.monotonic() - start
+
+
+def pil_sample(path: Path) -> tuple[int, bytes]:
+    """Label and JPEG of an image's central square, as a script for the purpose makes them."""
+    image = Image.open(path).convert("RGB")
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    jpeg = io.BytesIO()
+    square.resize((min(side, SIZE),) * 2).save(jpeg, "JPEG", quality=QUALITY)
+    return int(path.parent.name[1:]), jpeg.getvalue()
+
+
+def pil_seconds(root: Path, out: Path, workers: int) -> float:
+    """Time of a loop over PIL in as many processes, into one file: the JPEGs, then a table of labels and places."""
+    start = time.monotonic()
+    paths = Photos(root).paths
+    table = np.zeros(len(paths), [("label", "<i8"), ("start", "<u8"), ("bytes", "<u8")])
+    with out.open("wb") as file, get_context("fork").Pool(workers) as pool:
+        for i, (label, jpeg) in enumerate(pool.imap(pil_sample, paths, chunksize=16)):
+            table[i] = label, file.tell(), len(jpeg)
+            file.write(jpeg)
+        table.tofile(file)
     return time.monotonic() - start
 
 
@@ -93,7 +121,7 @@ def our_seconds(root: Path, out: Path, workers: int) -> float:
 
 def compare(title: str, root: Path, config: BenchConfig, scratch: Path) -> None:
     """Let the writers take turns, each time in a fresh process, and print the medians."""
-    contestants = {"frl": our_seconds}
+    contestants = {"frl": our_seconds, "PIL loop": pil_seconds}
     if importlib.util.find_spec("ffcv"):
         contestants["stock ffcv"] = stock_seconds
     else:
@@ -105,8 +133,12 @@ def compare(title: str, root: Path, config: BenchConfig, scratch: Path) -> None:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 seconds[name].append(pool.submit(contestant, root, scratch / f"{name}.beton", config.workers).result())
     rates = {name: images / float(np.median(times)) for name, times in seconds.items()}
-    print(f"{title}: " + ", ".join(f"{name} {rate:,.0f} images/s" for name, rate in rates.items()), end="")
-    print(f", ratio {rates['frl'] / rates['stock ffcv']:.2f}" if "stock ffcv" in rates else "")
+    print(f"{title}, {images:,} images: " + ", ".join(f"{name} {rate:,.0f} images/s" for name, rate in rates.items()))
+    ours = np.array(seconds.pop("frl"))
+    for name, times in seconds.items():
+        ratios = np.array(times) / ours
+        low, middle, high = np.percentile(ratios, (0, 50, 100))
+        print(f"  frl is {middle:.2f} times as fast as {name} (rounds: {low:.2f} to {high:.2f})", flush=True)
 
 
 def shared_memory_mb(pid: int) -> float:
@@ -145,10 +177,17 @@ def peak_memory_mb(root: Path, out: Path, workers: int) -> tuple[float, float]:
 def main() -> None:
     """Measure and print."""
     config = tyro.cli(BenchConfig, description=__doc__)
+    if config.quick:
+        config = replace(config, rounds=1, memory=())
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    config = replace(config, workers=config.workers or cores)
+    print(f"{date.today()}, {cores} cores, load {load:.1f} before, {config.rounds} round(s)")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         compare(f"passthrough, {SIZE} px", plant(scratch / "same", config.images, SIZE), config, scratch)
-        compare("shrunk from 400 px", plant(scratch / "large", config.images // 4, 400), config, scratch)
+        for side, part in ((400, 4), (1600, 10)):
+            root = plant(scratch / f"of{side}", config.images // part, side)
+            compare(f"shrunk from {side} px", root, config, scratch)
         for images in config.memory:
             root = plant(scratch / f"memory{images}", images, SIZE)
             main_mb, all_mb = peak_memory_mb(root, scratch / "memory.beton", config.workers)

@@ -28,7 +28,6 @@ from writers.sources.source import Box
 BAGGAGE_BYTES = 1 << 20
 """A JPEG beyond this is encoded anew: it carries previews or trailers, for a face takes some 20 kB."""
 
-
 SPARE = 1.25
 """A JPEG is reduced while it is decoded to no less than this many times the sample's pixels along a line: with none to
 spare, the two filters one after the other would blur (docs/writer_benchmark.md)."""
