@@ -36,7 +36,7 @@ class BenchConfig:
     quick: bool = False
     """One round, and no measurement of memory."""
     images: int = 10_000
-    """Images per round of the comparison; a quarter of them where they are shrunk, a tenth where they are large."""
+    """Images per round of the comparison; a quarter where they are shrunk, a twentieth where they are large."""
     rounds: int = 3
     """Rounds; the writers take turns, and the median counts."""
     workers: int = 0
@@ -185,7 +185,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         compare(f"passthrough, {SIZE} px", plant(scratch / "same", config.images, SIZE), config, scratch)
-        for side, part in ((400, 4), (1600, 10)):
+        for side, part in ((400, 4), (1600, 20)):
             root = plant(scratch / f"of{side}", config.images // part, side)
             compare(f"shrunk from {side} px", root, config, scratch)
         for images in config.memory:
