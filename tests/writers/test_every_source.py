@@ -135,12 +135,14 @@ def test_bombs_take_no_memory(tmp_path: Path, layout: Layout) -> None:
     sources = open_sources(config.sources)
     ((name, source),) = sources.items()
     store = source.store
-    prepare = Preparation(stores={} if isinstance(store, Stream) else {name: store}, spec=crop_spec(config))()
+    stores = {} if isinstance(store, Stream) else {name: store}
+    preparation = Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate)
+    prepare = preparation()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = peak_kilobytes()
     items = choose(sources, config)
     data = dict(store.contents()) if isinstance(store, Stream) else {}
-    outcomes = [prepare(item._replace(data=data.get(item.candidate.place))) for item in items]
+    outcomes = [face for item in items for face in prepare(item._replace(data=data.get(item.candidate.place)))]
     assert sum(isinstance(outcome, Reject) for outcome in outcomes) == 5
     assert peak_kilobytes() - before < 200_000
 

@@ -292,7 +292,7 @@ def test_faces_of_a_photograph_in_a_stream_are_cut_from_one_reading(tmp_path: Pa
     written = []
     for source in (tmp_path / "photos.tar.gz", tmp_path / "plain" / "photos.tar.gz"):
         out = source.parent / "faces.beton"
-        options = ["--boxes", str(tmp_path / "boxes.csv"), "--workers", "2", "--out", str(out)]
+        options = ["--boxes", str(tmp_path / "boxes.csv"), "--workers", "2", "--out", str(out), "--dedupe", "none"]
         assert main([f"flickr:{source}", *options]) == 0
         written.append(out.read_bytes())
     with Beton(tmp_path / "faces.beton") as beton:
@@ -331,11 +331,12 @@ def test_a_beton_keeps_bytes_names_and_labels(tmp_path: Path) -> None:
     images = {f"{who}/{i}.jpg": encode(picture(20 + i, 20 + i)) for who in ("Ann", "Bob") for i in range(20)}
     folder = plant(tmp_path / "people", images)
     first, second, joint = (tmp_path / f"{name}.beton" for name in ("first", "second", "joint"))
-    assert main([str(folder), "--out", str(first), "--workers", "1"]) == 0
-    assert main([str(first), "--out", str(second), "--workers", "1", "--seed", "1"]) == 0
+    alone = ("--workers", "1", "--dedupe", "none")
+    assert main([str(folder), "--out", str(first), *alone]) == 0
+    assert main([str(first), "--out", str(second), *alone, "--seed", "1"]) == 0
     assert content(first) == content(second)
     assert {name: image for name, (image, _) in content(first).items()} == {f"people/{p}": d for p, d in images.items()}
-    assert main([str(first), str(second), "--out", str(joint), "--workers", "1", "--limit", "50"]) == 0
+    assert main([str(first), str(second), "--out", str(joint), *alone, "--limit", "50"]) == 0
     assert {name.split("/")[0] for name in content(joint)} == {"first.beton", "second.beton"}
 
 
