@@ -254,6 +254,9 @@ class RunConfig:
     """Number format in which gradients travel between ranks; bf16 halves the bytes."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """auto: the GPU if there is one."""
+    allow_changes: tuple[str, ...] = ()
+    """Options in which this run may differ from the checkpoint it goes on from, as the refusal names them (optim.lr,
+    say); data stands for another data set."""
     resume: bool = True
     """Go on from the newest checkpoint in `out`, mid-epoch if need be."""
     checkpoint_every_steps: int = 1000

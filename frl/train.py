@@ -174,14 +174,17 @@ class Run:
         differences = [
             f"{key}: {theirs.get(key)} -> {ours.get(key)}"
             for key in sorted(ours.keys() | theirs.keys())
-            if ours.get(key) != theirs.get(key)
+            if ours.get(key) != theirs.get(key) and not self._may_change(key)
         ]
         if differences:
             raise CheckpointError(
                 self.folder,
                 "belongs to a run that differs in " + "; ".join(differences),
-                "Restore these options to go on with it, or choose another --out.",
+                "Restore these options, name those that may differ (--allow-changes), or choose another --out.",
             )
+
+    def _may_change(self, key: str) -> bool:
+        return any(key == name or key.startswith(f"{name}.") for name in self.config.allow_changes)
 
     @staticmethod
     def _defining(config: dict[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Witness:
 def train_on(beton: Path, out: Path, max_steps: int, delay: float) -> None:
     """Train until ``max_steps``."""
     torch.set_num_threads(1)
-    data = DataConfig(data=beton, workers=1)
+    data = DataConfig(data=(beton,), workers=1)
     config = replace(CONFIG, data=data, out=out, max_steps=max_steps)
     with world("cpu") as place:
         (out / "pids").mkdir(parents=True, exist_ok=True)

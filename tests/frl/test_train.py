@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -190,6 +191,27 @@ def test_another_configuration_is_refused_with_the_difference(uninterrupted, cha
     changed = replace(CONFIG, seed=1) if change == "seed" else replace(CONFIG, optim=replace(CONFIG.optim, lr=0.25))
     with pytest.raises(CheckpointError, match="seed: 0 -> 1" if change == "seed" else "optim.lr: 0.5 -> 0.25"):
         run(replace(changed, out=uninterrupted))
+
+
+def test_named_options_may_change(uninterrupted, tmp_path):
+    """Fault T12: what is named, and nothing else."""
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    longer = replace(CONFIG, out=tmp_path / "run", optim=replace(CONFIG.optim, epochs=4, lr=0.25), max_steps=16)
+    with pytest.raises(CheckpointError, match=r"differs in optim\.lr: 0\.5 -> 0\.25\. .*--allow-changes"):
+        run(replace(longer, allow_changes=("optim.epochs",)))
+    run(replace(longer, allow_changes=("optim",)))
+    assert checkpoint.load_newest(tmp_path / "run" / "checkpoints")["step"] == 16
+
+
+def test_another_data_set_is_refused(uninterrupted, tmp_path):
+    """Fault T12."""
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    config = replace(CONFIG, out=tmp_path / "run", max_steps=16, optim=replace(CONFIG.optim, epochs=4))
+    other = RandomViews(config)
+    other.dataset_fingerprint = "other"
+    with pytest.raises(CheckpointError, match=r"data\.fingerprint: random -> other"), world("cpu") as place:
+        allowed = replace(config, allow_changes=("optim",))
+        train(allowed, other, build_objective(config, len(other), place), world=place)
 
 
 def test_without_resume_an_old_run_is_not_overwritten(uninterrupted):
