@@ -1,0 +1,35 @@
+"""What the documentation names is there: tests, files, links and commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from frl.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_every_test_that_reliability_names_exists():
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 30
+    for path, test in named:
+        assert re.search(rf"^\s*def {test}\b", (ROOT / path).read_text(), re.M), f"{path}::{test}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_scripts_exist(page):
+    text = page.read_text()
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.S))
+    for command in re.findall(r"^frl (\w+)", blocks, re.M) + re.findall(r"`frl (\w+)", text):
+        assert command in COMMANDS, command
+    for script in re.findall(r"(?:python|bash) ((?:scripts|writers)/[\w/]+\.(?:py|sh))", text):
+        assert (ROOT / script).exists(), script
