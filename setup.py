@@ -39,7 +39,7 @@ setup(
         "hdf5": ["h5py>=3.10"],
         "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
         "dev": [
-            *["ruff", "mypy", "pytest>=8", "pytest-timeout", "hypothesis"],
+            *["ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
             *["timm>=1.0", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
         ],
