@@ -71,8 +71,9 @@ def test_a_beton_that_is_the_only_source_is_counted(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = tmp_path / "first.beton", tmp_path / "second.beton"
-    assert main([str(folders[0]), "--out", str(first), "--workers", "1"]) == 0
-    assert main([str(first), "--out", str(second), "--workers", "1"]) == 0
+    as_they_are = ["--workers", "1", "--dedupe", "none"]
+    assert main([str(folders[0]), "--out", str(first), *as_they_are]) == 0
+    assert main([str(first), "--out", str(second), *as_they_are]) == 0
     with Beton(first) as one, Beton(second) as two:
         assert gather(two).per_source == {"": len(one)}
     info([str(second)])
