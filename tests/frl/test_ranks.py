@@ -21,6 +21,7 @@ from PIL import Image
 from ranks_run import train_on
 from tests_support import start_ranks
 
+import frl
 from frl import checkpoint
 from frl.beton import BetonWriter
 
@@ -121,9 +122,12 @@ def test_a_killed_rank_is_replaced_and_the_run_ends_by_itself(beton: Path, tmp_p
     log = tmp_path / "log"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["--max-restarts", "1", ranks_run.__file__, str(beton), str(tmp_path), str(STEPS), "0.3"]
-    with open(log, "w") as output, subprocess.Popen(command, stdout=output, stderr=output) as torchrun:
+    # The script's folder leads its path, and tests/frl in it would stand in for a package that comes by a hook only.
+    root = str(Path(frl.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": root}
+    with open(log, "w") as output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as torchrun:
         try:
-            wait_for(lambda: bool(saved_steps(tmp_path)), log, 120)
+            wait_for(lambda: bool(saved_steps(tmp_path)) or torchrun.poll() is not None, log, 120)
             os.kill(int((tmp_path / "pids" / "1").read_text()), signal.SIGKILL)
             assert torchrun.wait(90) == 0, log.read_text()
         finally:
