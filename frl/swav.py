@@ -16,6 +16,7 @@ from frl.encoders import choose_encoders
 from frl.errors import ConfigError
 from frl.model import FaceNet, recompute_blocks
 from frl.sinkhorn import sinkhorn
+from frl.tiny_maps import adapt_convolutions
 
 
 def swapped_prediction_loss(assignments: torch.Tensor, scores: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -190,6 +191,8 @@ def build_objective(config: RunConfig, steps_per_epoch: int, world: World) -> Sw
     _check_shares(config, world)
     torch.manual_seed(config.seed)
     net = FaceNet(config.model).to(memory_format=torch.channels_last)
+    if world.device.type == "cpu":
+        adapt_convolutions(net.backbone)
     if config.recompute:
         recompute_blocks(net.backbone)
     if shares_statistics(config, world):

@@ -1,0 +1,100 @@
+"""Convolutions of maps of a few pixels as matrix products, for training on CPUs.
+
+After a ResNet's strides a small crop is a map of 3 x 3, 2 x 2 or one pixel. Most of a 3 x 3 kernel then lies on the
+padding: on a single pixel eight of its nine taps. oneDNN multiplies them all the same, and takes up to fifty times as
+long as needed for the gradient of the weights. Here every pair of an output pixel and an input pixel under the kernel
+is one product of matrices on views of the channels-last tensors; nothing is copied, and nothing multiplied by padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+MOST_PIXELS = 9  # of an output map; beyond, oneDNN is as fast
+
+
+class TinyMapConv2d(nn.Conv2d):
+    """``nn.Conv2d`` without bias, groups and dilation, and with a way of its own for tiny maps; the state is the same.
+
+    Under autocast and in a compiled graph it is ``nn.Conv2d``.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` to ``(N, out_channels, height, width)``, channels-last."""
+        lengths = [
+            (input.shape[2 + axis] + 2 * int(self.padding[axis]) - self.kernel_size[axis]) // self.stride[axis] + 1
+            for axis in range(2)
+        ]
+        elsewhere = torch.is_autocast_enabled(input.device.type) or torch.compiler.is_compiling()
+        if elsewhere or not 0 < lengths[0] * lengths[1] <= MOST_PIXELS:
+            return super().forward(input)
+        return _Products.apply(input, self.weight, self.stride, self.padding, lengths)
+
+
+def adapt_convolutions(backbone: nn.Module) -> None:
+    """Make the convolutions of a torchvision ResNet's blocks of this kind, where they can be; their state stays.
+
+    The convolution of the stem never sees a tiny map.
+    """
+    for block in backbone.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            for conv in block.modules():
+                if type(conv) is nn.Conv2d and conv.groups == 1 and conv.dilation == (1, 1) and conv.bias is None:
+                    conv.__class__ = TinyMapConv2d  # it adds a way to compute, and no state
+
+
+class _Products(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        lengths: list[int],
+    ) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = stride, padding
+        shape = (len(x), len(weight), *lengths)
+        out = torch.zeros(shape, dtype=x.dtype, device=x.device).contiguous(memory_format=torch.channels_last)
+        for o, i, tap in _pairs(x, weight, out, stride, padding):
+            out[o].addmm_(x[i], weight[tap].T)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        of_x, of_weight = torch.zeros_like(x), torch.zeros_like(weight)
+        for o, i, tap in _pairs(x, weight, grad, *ctx.geometry):
+            of_x[i].addmm_(grad[o], weight[tap])
+            of_weight[tap].addmm_(grad[o].T, x[i])
+        return of_x, of_weight, None, None, None
+
+
+Pixel = tuple[slice, slice, int, int]
+
+
+def _pairs(
+    x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor, stride: tuple[int, int], padding: tuple[int, int]
+) -> Iterator[tuple[Pixel, Pixel, Pixel]]:
+    """Every output pixel with every input pixel under its kernel, and the tap on it: indices of ``(N, C)`` matrices."""
+    all_of = slice(None)
+    rows, columns = (
+        [
+            (o, i, tap)
+            for o in range(out.shape[axis])
+            for tap in range(weight.shape[axis])
+            if 0 <= (i := o * stride[axis - 2] - padding[axis - 2] + tap) < x.shape[axis]
+        ]
+        for axis in (2, 3)
+    )
+    for o_y, i_y, tap_y in rows:
+        for o_x, i_x, tap_x in columns:
+            yield (all_of, all_of, o_y, o_x), (all_of, all_of, i_y, i_x), (all_of, all_of, tap_y, tap_x)
