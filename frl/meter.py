@@ -57,7 +57,7 @@ class Meter:
         self.sums.add(outputs, finite)
         self.logbook.advance()
 
-    def flush(self, step: int, rate: float, stop_requested: bool, before_stop: Callable[[int], None]) -> bool:
+    def flush(self, step: int, rate: float, stop_requested: bool, before_stop: Callable[[], None]) -> bool:
         """Log the interval that ends with ``step``; whether any rank was asked to stop. A collective call.
 
         Raises:
@@ -112,12 +112,12 @@ class Meter:
             )
         self.logbook.say(f"warning: up to step {step}: {cause}; they were passed over")
 
-    def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[int], None]) -> None:
+    def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[], None]) -> None:
         alarm = self.alarm.observe(step, vitals)
         if alarm is None:
             return
         if self.config.health.action == "stop":
-            before_stop(step)
+            before_stop()
             raise TrainingError(f"step {step}: collapse", alarm, "Or let it run with --health.action warn.")
         self.logbook.say(f"warning: step {step}: collapse: {alarm}")
 

@@ -1,4 +1,4 @@
-"""Forward and backward of one step: in one piece, or in micro-batches whose samples are assigned together."""
+"""One step of training: views in, moved weights and what is worth logging out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,74 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from frl.batchnorm import statistics_held
-from frl.guard import tell_all_ranks
-from frl.precision import Autocast
+from frl.config import RunConfig
+from frl.distributed import World, distribute
+from frl.guard import BufferGuard, tell_all_ranks
+from frl.optimiser import LarcSGD
+from frl.precision import Autocast, autocast_for
+from frl.schedule import learning_rate
 from frl.swav import SwAV
+
+
+class Step:
+    """Takes one step after the other; nothing in it waits for the device.
+
+    Args:
+        config: of the run.
+        objective: what is trained, on ``world.device``.
+        steps_per_epoch: of the learning rate's schedule.
+        world: this process among the ranks.
+
+    Attributes:
+        taken: how many steps were taken.
+        rate: learning rate of the last one.
+    """
+
+    def __init__(self, config: RunConfig, objective: SwAV, steps_per_epoch: int, world: World) -> None:
+        self.optim = config.optim
+        self.objective = objective
+        self.steps_per_epoch = steps_per_epoch
+        self.optimiser = LarcSGD(
+            objective.parameters(),
+            lr=config.optim.start_lr,
+            momentum=config.optim.momentum,
+            weight_decay=config.optim.weight_decay,
+            trust=config.optim.trust,
+        )
+        self.model = distribute(objective, config, world)
+        self.autocast = autocast_for(config.precision, world.device)
+        self.guard = BufferGuard(objective)
+        self.taken = 0
+        self.rate = 0.0
+
+    @property
+    def finite(self) -> torch.Tensor:
+        """Bool scalar on the device: whether the last step's gradients were finite, and so moved anything."""
+        return self.optimiser.finite
+
+    def __call__(self, views: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Train on the views of this rank's share of a batch; a collective call.
+
+        Args:
+            views: one ``(count * B, 3, size, size)`` tensor per resolution, crop-major.
+
+        Returns:
+            What ``objective`` reports of the batch.
+        """
+        self.rate = learning_rate(self.taken, self.steps_per_epoch, self.optim)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate
+        self.optimiser.zero_grad(set_to_none=True)
+        self.guard.remember()
+        outputs = forward_backward(
+            self.model, self.objective, views, micro_batches=self.optim.accumulate, autocast=self.autocast
+        )
+        self.objective.before_step(self.taken)
+        self.optimiser.step()
+        self.guard.settle(self.finite)
+        self.objective.after_step(self.taken)
+        self.taken += 1
+        return outputs
 
 
 def forward_backward(

@@ -34,9 +34,8 @@ from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig
 from frl.distributed import World, pick_device
 from frl.environment import device_name
 from frl.files import atomic_write
-from frl.optimiser import LarcSGD
-from frl.precision import autocast_for, uses_bf16
-from frl.step import forward_backward
+from frl.precision import uses_bf16
+from frl.step import Step
 from frl.swav import build_objective
 from frl.synthetic import write_folder
 from pipelines.augment_gpu import MultiCrop
@@ -152,8 +151,8 @@ def contestants(config: RunConfig, device: torch.device) -> dict[str, Contestant
     resident = next(batches).views
     plain = [view.float().contiguous() for view in resident]
     reference = ReferenceStep(config, device)
-    eager = TrainingStep(replace(config, compile="off"), len(loader), device)
-    best = TrainingStep(config, len(loader), device) if device.type == "cuda" else eager
+    eager = training(replace(config, compile="off"), len(loader), device)
+    best = training(config, len(loader), device) if device.type == "cuda" else eager
     modes = {"step": best} if best is eager else {"step, eager": eager, "step": best}
 
     def drain() -> None:
@@ -181,35 +180,15 @@ def augmenter(config: RunConfig, device: torch.device) -> dict[str, Contestant]:
     return {"augmenter": Contestant(step=lambda: multicrop(images, draw(config.augment, 0, 0, samples, sizes)))}
 
 
+def training(config: RunConfig, steps_per_epoch: int, device: torch.device) -> Step:
+    """The trainer's step, of a network of its own."""
+    place = alone(device)
+    return Step(config, build_objective(config, steps_per_epoch, place), steps_per_epoch, place)
+
+
 def alone(device: torch.device) -> World:
     """A world of this process."""
     return World(rank=0, size=1, local_rank=0, local_size=1, device=device)
-
-
-class TrainingStep:
-    """The trainer's step on views that are there."""
-
-    def __init__(self, config: RunConfig, steps_per_epoch: int, device: torch.device) -> None:
-        self.objective = build_objective(config, steps_per_epoch, alone(device))
-        optim = config.optim
-        self.optimiser = LarcSGD(
-            self.objective.parameters(),
-            lr=optim.lr,
-            momentum=optim.momentum,
-            weight_decay=optim.weight_decay,
-            trust=optim.trust,
-        )
-        self.autocast = autocast_for(config.precision, device)
-        self.taken = 0
-
-    def __call__(self, views: list[torch.Tensor]) -> None:
-        """Train on one batch; nothing waits for the device."""
-        self.optimiser.zero_grad(set_to_none=True)
-        forward_backward(self.objective, self.objective, views, micro_batches=1, autocast=self.autocast)
-        self.objective.before_step(self.taken)
-        self.optimiser.step()
-        self.objective.after_step(self.taken)
-        self.taken += 1
 
 
 def endless(loader) -> Iterator[Batch]:  # type: ignore[no-untyped-def]

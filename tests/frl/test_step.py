@@ -11,7 +11,8 @@ from tiny_objective import MODEL, tiny_net, tiny_objective, tiny_views
 from tiny_run import CONFIG, RandomViews
 
 from frl.distributed import World
-from frl.optimiser import LarcSGD
+from frl.schedule import learning_rate
+from frl.step import Step
 from frl.traffic import Traffic
 from frl.train import train
 
@@ -49,19 +50,26 @@ def test_a_step_never_waits_for_the_device(tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_step_on_a_gpu_never_waits_for_the_device():
-    objective = tiny_objective().cuda()
+    place = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cuda"))
+    step = Step(QUIET, tiny_objective().cuda(), steps_per_epoch=5, world=place)
     views = [view.cuda() for view in tiny_views(8)]
-    optimiser = LarcSGD(objective.parameters(), lr=0.1)
-    objective(views)["loss"].backward()
-    optimiser.step()
+    step(views)  # the momentum is made
     torch.cuda.set_sync_debug_mode("error")
     try:
-        optimiser.zero_grad()
-        objective(views)["loss"].backward()
-        optimiser.step()
-        objective.after_step(0)
+        step(views)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_step_follows_the_schedule_and_counts():
+    place = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
+    step = Step(QUIET, tiny_objective(), steps_per_epoch=5, world=place)
+    rates = []
+    for taken in range(1, 4):
+        assert step(tiny_views(8, seed=taken))["loss"].isfinite() and step.finite
+        assert step.taken == step.objective.step == taken
+        rates.append(step.rate)
+    assert rates == [learning_rate(index, 5, QUIET.optim) for index in range(3)]
 
 
 def collectives(rank: int, world: int, out: str) -> tuple[Counter, Counter]:
