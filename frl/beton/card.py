@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from frl.beton.facts import Facts, gather
+from frl.beton.histogram import Histogram, draw
 from frl.beton.reader import Beton
 from frl.errors import FrlError
 
 SHOWN_KINDS = 20
 """Kinds of reject in the table."""
+
+MOST_SINGLE_BINS = 50
+"""Up to so many images an identity, each number has a bar of its own."""
 
 
 def card_path(beton: Path) -> Path:
@@ -35,7 +38,6 @@ def write_card(facts: Facts) -> Path:
 
     Raises:
         OSError: they cannot be written.
-        ImportError: matplotlib is not installed.
     """
     picture, card = picture_path(facts.path), card_path(facts.path)
     _replace(picture, _draw(facts))
@@ -52,7 +54,7 @@ def leave_card(path: Path) -> str | None:
     try:
         with Beton(path) as beton:
             write_card(gather(beton))
-    except (FrlError, OSError, ImportError) as error:
+    except (FrlError, OSError) as error:
         return f"{card_path(path)}: the data card could not be written ({error}). frl info --card {path} does it later."
     return None
 
@@ -146,33 +148,30 @@ def _cell(text: str) -> str:
 
 def _draw(facts: Facts) -> bytes:
     """The histograms, as a PNG."""
-    from matplotlib.figure import Figure  # heavy, and without pyplot no display is looked for
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    sizes, people = figure.subplots(1, 2)
     low, high = int(facts.sides.min()), int(facts.sides.max())
     step = max(1, -(-(high - low + 1) // 40))
-    sizes.hist(facts.sides, bins=np.arange(low, high + step + 1, step) - 0.5, color="tab:blue")
-    sizes.set(title="Sizes", xlabel="longer side in pixels", ylabel="images")
-    counts = facts.per_identity
-    if len(counts):
-        people.hist(counts, bins=_count_bins(int(counts.max())), color="tab:orange")
-        if counts.max() > 50:
-            people.set_xscale("log")
-        people.set(title=f"{len(counts):,} identities", xlabel="images of an identity", ylabel="identities")
-    else:
-        people.text(0.5, 0.5, "no identities", ha="center", va="center")
-        people.set_axis_off()
-    for axes in (sizes, people):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.yaxis.get_major_locator().set_params(integer=True)
-    encoded = io.BytesIO()
-    figure.savefig(encoded, format="png", dpi=130)
-    return encoded.getvalue()
+    counts, edges = np.histogram(facts.sides, np.arange(low, high + step + 1, step) - 0.5)
+    sizes = Histogram(
+        title="Sizes", across="longer side in pixels", up="images", edges=edges, counts=counts, colour="#1f77b4"
+    )
+    if not len(facts.per_identity):
+        return draw([sizes])
+    most = int(facts.per_identity.max())
+    counts, edges = np.histogram(facts.per_identity, _count_bins(most))
+    people = Histogram(
+        title=f"{len(facts.per_identity):,} identities",
+        across="images of an identity",
+        up="identities",
+        edges=edges,
+        counts=counts,
+        colour="#ff7f0e",
+        logarithmic=most > MOST_SINGLE_BINS,
+    )
+    return draw([sizes, people])
 
 
 def _count_bins(most: int) -> np.ndarray:
     """Edges of bins for counts from 1 to ``most``: one a count while they are few, else evenly in their logarithm."""
-    if most <= 50:
+    if most <= MOST_SINGLE_BINS:
         return np.arange(1, most + 2) - 0.5
     return np.unique(np.round(np.geomspace(1, most + 1, 40))) - 0.5
