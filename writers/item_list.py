@@ -58,7 +58,9 @@ class ItemList(Sequence[Item]):
             before = None
         read = []
         for item in items:
-            namesake = before is not None and before.name == item.name
+            namesake = (
+                before is not None and before.source == item.source and before.candidate.name == item.candidate.name
+            )
             before = item
             read.append(_refused(item) if namesake else item)
         return read

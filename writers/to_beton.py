@@ -40,6 +40,7 @@ def write(config: WriteConfig) -> Summary:
     validate(config)
     start = time.monotonic()
     sources = open_sources(config.sources, config.boxes)
+    workers = start_pool(sources, config)  # what they import, they import while the sources are listed
     chosen = choose(sources, config)
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
@@ -48,7 +49,7 @@ def write(config: WriteConfig) -> Summary:
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
     file = open_target(config, settings(config, sources), items, labels)
-    with file, start_pool(sources, config) as pool, Duplicates() as duplicates:
+    with file, workers as pool, Duplicates() as duplicates:
         begun = file.done
         if begun:
             print(f"{config.out}: going on after the {begun:,} images that are done", file=sys.stderr)

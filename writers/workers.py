@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
@@ -59,8 +60,8 @@ class WorkerPool(Generic[Task, Result]):
     """``count`` processes that each call ``start()`` once and then the function it returned for every task.
 
     A context manager: when it ends, for whatever reason, its processes are gone. When this process is killed, they end
-    by themselves. They are forked from a server that has only imported the program: ``start``, tasks and results must
-    be picklable.
+    by themselves. They are forked from a server that has only imported the module of ``start``, and does so from here
+    on, while the caller goes about its business. ``start``, tasks and results must be picklable.
 
     Args:
         start: makes the function; runs in the worker.
@@ -85,13 +86,15 @@ class WorkerPool(Generic[Task, Result]):
         self._weight = weight
         self._patience_s = patience_s
         self._workers: list[_Worker] = []
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([start.__module__])
+        forkserver.ensure_running()
 
     def __enter__(self) -> Self:
-        context = multiprocessing.get_context("forkserver")
         for _ in range(self._count):
-            ours, theirs = context.Pipe()
-            current = context.RawValue(ctypes.c_longlong, -1)
-            process = context.Process(target=_serve, args=(self._start, theirs, current), daemon=True)
+            ours, theirs = self._context.Pipe()
+            current = self._context.RawValue(ctypes.c_longlong, -1)
+            process = self._context.Process(target=_serve, args=(self._start, theirs, current), daemon=True)
             process.start()
             theirs.close()
             self._workers.append(_Worker(process, ours, current, deque()))
