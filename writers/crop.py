@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 
 from writers.curate.fingerprint import Fingerprint
-from writers.jpeg import JpegDecoder
+from writers.jpeg import JpegDecoder, JpegEncoder
 from writers.photo import Photo, Raster
+from writers.planes import cut
 from writers.reject import Reject
 from writers.sources.source import Box
 
@@ -87,6 +88,7 @@ class FaceCropper:
     def __init__(self, spec: CropSpec) -> None:
         self._spec = spec
         self._jpegs = JpegDecoder()
+        self._encoder = JpegEncoder()
 
     def open(self, data: bytes) -> Photo:
         """Read the header of an encoded image.
@@ -114,11 +116,25 @@ class FaceCropper:
             photo.check()
             return Face(data=photo.data, height=photo.height, width=photo.width, untouched=True)
         side = min(square.side, self._spec.size)
-        raster = photo.pixels(SPARE * side / square.side)
-        face = _cut_level(raster, square, side, tilt) if tilt else _cut(raster, square, side)
-        encoded = io.BytesIO()
-        face.save(encoded, "JPEG", quality=self._spec.quality, subsampling="4:2:0")
-        return Face(data=encoded.getvalue(), height=side, width=side, untouched=False)
+        scale = SPARE * side / square.side
+        data = None if tilt else self._without_conversion(photo, square, side, scale)
+        if data is None:
+            raster = photo.pixels(scale)
+            face = _cut_level(raster, square, side, tilt) if tilt else _cut(raster, square, side)
+            encoded = io.BytesIO()
+            face.save(encoded, "JPEG", quality=self._spec.quality, subsampling="4:2:0")
+            data = encoded.getvalue()
+        return Face(data=data, height=side, width=side, untouched=False)
+
+    def _without_conversion(self, photo: Photo, square: Square, side: int, scale: float) -> bytes | None:
+        """The sample of a JPEG that stores luma and chroma, made of these; None of other images."""
+        planes = photo.planes(scale)
+        if planes is None:
+            return None
+        half = (side + 1) // 2  # of an odd side, the last chroma sample reaches a pixel beyond
+        luma = cut(planes[0], square.left, square.top, square.side, side)
+        chroma = [cut(plane, square.left, square.top, square.side * 2 * half / side, half) for plane in planes[1:]]
+        return self._encoder.encode([luma, *chroma], side, self._spec.quality)
 
     def grey(self, face: Face) -> np.ndarray:
         """The (height, width) uint8 luminance of a sample."""

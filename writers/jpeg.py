@@ -10,7 +10,8 @@ import ctypes
 import ctypes.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,12 +21,32 @@ from frl.errors import WriteError
 TJPF_RGB, TJPF_GRAY, TJPF_CMYK = 0, 6, 11
 """TurboJPEG's pixel formats."""
 
+TJCS_YCBCR = 1
+"""TurboJPEG's number of the colour space of photographs."""
+
+THINNING = {0: (1, 1), 1: (2, 1), 2: (2, 2), 4: (1, 2), 5: (4, 1)}
+"""How many pixels across and down share a chroma sample, by TurboJPEG's number: 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1."""
+
+TJSAMP_420, TJFLAG_ACCURATEDCT, TJFLAG_NOREALLOC = 2, 4096, 1024
+
 EIGHTHS = (1, 2, 3, 4, 8)
 """The scales of ``decode``. Those between a half and the whole are slower than the whole (docs/writer_benchmark.md)."""
 
 
 class DamagedJpegError(Exception):
     """A JPEG that does not decode without a complaint, and the complaint."""
+
+
+class Planes(NamedTuple):
+    """A JPEG's own colours, as they are stored: luma and the two chromas.
+
+    Attributes:
+        planes: three (h, w) uint8 arrays; the luma's last column and row may reach beyond the image.
+        thinning: how many pixels of luma, across and down, share one of chroma.
+    """
+
+    planes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    thinning: tuple[int, int]
 
 
 class JpegDecoder:
@@ -75,6 +96,28 @@ class JpegDecoder:
         """
         return self._decompress(data, _reduced(width, eighths), _reduced(height, eighths), TJPF_RGB, 3)
 
+    def decode_planes(self, data: bytes, width: int, height: int, eighths: int = 8) -> Planes | None:
+        """Luma and chroma of a JPEG in YCbCr, without conversion; None of any other. See ``decode`` for the rest."""
+        subsampling, colours = ctypes.c_int(-1), ctypes.c_int(-1)
+        own_width, own_height = ctypes.c_int(), ctypes.c_int()
+        pointers = map(ctypes.byref, (own_width, own_height, subsampling, colours))
+        unknown = self._library.tjDecompressHeader3(self._handle, data, len(data), *pointers)
+        number = subsampling.value
+        if unknown or colours.value != TJCS_YCBCR or number not in THINNING:
+            return None
+        width, height = _reduced(width, eighths), _reduced(height, eighths)
+        across, down = THINNING[number]
+        thin = -(-height // down), -(-width // across)
+        planes = (
+            np.empty((thin[0] * down, thin[1] * across), np.uint8), np.empty(thin, np.uint8), np.empty(thin, np.uint8)
+        )  # fmt: skip
+        rows_without_padding, flags = None, 0
+        if self._library.tjDecompressToYUVPlanes(
+            self._handle, data, len(data), _addresses(planes), width, rows_without_padding, height, flags
+        ):
+            raise DamagedJpegError(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
+        return Planes(planes, (across, down))
+
     def decode_grey(self, data: bytes) -> np.ndarray:
         """The (H, W) uint8 luminance of a JPEG of one or three colours.
 
@@ -96,6 +139,51 @@ class JpegDecoder:
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
             self._library.tjDestroy(self._handle)
+
+
+class JpegEncoder:
+    """Encodes JPEGs from their own colours; one a thread.
+
+    Raises:
+        WriteError: if libturbojpeg is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._library = _load()
+        self._handle = self._library.tjInitCompress()
+        self._buffer = ctypes.create_string_buffer(0)
+
+    def encode(self, planes: Sequence[np.ndarray], side: int, quality: int) -> bytes:
+        """A square JPEG with chroma at half resolution (4:2:0).
+
+        Args:
+            planes: luma and both chromas, uint8: (side, side), and (ceil(side / 2), ceil(side / 2)) twice.
+            side: in pixels.
+            quality: 1 to 100.
+        """
+        luma, *chroma = planes
+        if side % 2:  # the encoder takes whole pairs, and drops the last
+            luma = np.pad(luma, ((0, 1), (0, 1)), "edge")
+        whole = [np.ascontiguousarray(plane) for plane in (luma, *chroma)]
+        room = self._library.tjBufSize(side, side, TJSAMP_420)
+        if len(self._buffer) < room:
+            self._buffer = ctypes.create_string_buffer(room)
+        target, nbytes = ctypes.c_void_p(ctypes.addressof(self._buffer)), ctypes.c_ulong(room)
+        rows_without_padding, flags = None, TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC
+        if self._library.tjCompressFromYUVPlanes(
+            self._handle, _addresses(whole), side, rows_without_padding, side, TJSAMP_420,
+            ctypes.byref(target), ctypes.byref(nbytes), quality, flags,
+        ):  # fmt: skip
+            raise WriteError("libturbojpeg", self._library.tjGetErrorStr2(self._handle).decode(), "Report this.")
+        return ctypes.string_at(self._buffer, nbytes.value)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._library.tjDestroy(self._handle)
+
+
+def _addresses(planes: Sequence[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(planes))(*(plane.ctypes.data for plane in planes))
 
 
 def _reduced(side: int, eighths: int) -> int:
@@ -120,12 +208,22 @@ def _names() -> Iterator[str]:
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     handle, integer = ctypes.c_void_p, ctypes.c_int
-    library.tjInitDecompress.restype = handle
-    library.tjInitDecompress.argtypes = []
+    size, pointer = ctypes.c_ulong, ctypes.POINTER
+    for start in (library.tjInitDecompress, library.tjInitCompress):
+        start.restype, start.argtypes = handle, []
     library.tjDestroy.argtypes = [handle]
     library.tjGetErrorStr2.restype = ctypes.c_char_p
     library.tjGetErrorStr2.argtypes = [handle]
     library.tjDecompress2.argtypes = [
-        handle, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p, integer, integer, integer, integer, integer
+        handle, ctypes.c_char_p, size, ctypes.c_void_p, integer, integer, integer, integer, integer
+    ]  # fmt: skip
+    library.tjDecompressHeader3.argtypes = [handle, ctypes.c_char_p, size, *[pointer(integer)] * 4]
+    library.tjDecompressToYUVPlanes.argtypes = [
+        handle, ctypes.c_char_p, size, pointer(ctypes.c_void_p), integer, pointer(integer), integer, integer
+    ]  # fmt: skip
+    library.tjBufSize.restype, library.tjBufSize.argtypes = size, [integer] * 3
+    library.tjCompressFromYUVPlanes.argtypes = [
+        handle, pointer(ctypes.c_void_p), integer, pointer(integer), integer, integer,
+        pointer(ctypes.c_void_p), pointer(size), integer, integer,
     ]  # fmt: skip
     return library

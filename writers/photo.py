@@ -58,6 +58,22 @@ class Raster(NamedTuple):
     top: float = 0.0
 
 
+class Plane(NamedTuple):
+    """One colour of an upright photograph: its point (x, y) lies at (left + across * x, top + down * y).
+
+    Attributes:
+        pixels: (H, W) uint8.
+        across, down: pixels of the plane for one of the photograph.
+        left, top: as of ``Raster``.
+    """
+
+    pixels: np.ndarray
+    across: float
+    down: float
+    left: float
+    top: float
+
+
 class Photo:
     """An image whose header has been read; of a JPEG no more than that.
 
@@ -133,8 +149,7 @@ class Photo:
         """
         if self._whole is not None:
             return self._whole
-        can_be_reduced = self._is_rgb_or_grey_jpeg and max(self._image.size) >= 8
-        eighths = next((n for n in EIGHTHS if n >= 8 * scale), 8) if can_be_reduced else 8
+        eighths = self._eighths(scale) if self._is_rgb_or_grey_jpeg else 8
         with _refusing_damage():
             rgb = self._decode(eighths)
         if self._orientation in TO_UPRIGHT:
@@ -146,6 +161,48 @@ class Photo:
         if eighths == 8:
             self._whole = raster
         return raster
+
+    def planes(self, scale: float = 1.0) -> tuple[Plane, Plane, Plane] | None:
+        """Luma and both chromas of the upright image as a JPEG stores them, without the way through RGB and back.
+
+        Args:
+            scale: as of ``pixels``.
+
+        Returns:
+            None if it does not store these, or if its pixels are there in RGB already.
+
+        Raises:
+            Reject: if it is damaged.
+        """
+        if self._whole is not None or not (self._is_jpeg and self._image.mode == "RGB"):
+            return None
+        eighths = self._eighths(scale)
+        with _refusing_damage():
+            stored = self._jpegs.decode_planes(self.data, *self._image.size, eighths)
+        if stored is None:
+            return None
+        luma, blue, red = stored.planes
+        return (
+            self._upright(luma, eighths / 8, (1, 1)),
+            self._upright(blue, eighths / 8, stored.thinning),
+            self._upright(red, eighths / 8, stored.thinning),
+        )
+
+    def _upright(self, stored: np.ndarray, scale: float, thinning: tuple[int, int]) -> Plane:
+        across, down = (scale / pixels for pixels in thinning)
+        pixels = stored
+        if self._orientation in TO_UPRIGHT:
+            pixels = np.asarray(Image.fromarray(stored).transpose(TO_UPRIGHT[self._orientation]))
+        if self._orientation >= 5:
+            across, down = down, across
+        height, width = pixels.shape
+        left = width - across * self.width if self._orientation in FROM_THE_RIGHT else 0.0
+        top = height - down * self.height if self._orientation in FROM_THE_BOTTOM else 0.0
+        return Plane(pixels, across, down, left, top)
+
+    def _eighths(self, scale: float) -> int:
+        """The scale to decode at."""
+        return next((n for n in EIGHTHS if n >= 8 * scale), 8) if max(self._image.size) >= 8 else 8
 
     def _decode(self, eighths: int) -> Image.Image:
         image = self._image

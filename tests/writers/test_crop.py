@@ -47,13 +47,18 @@ def reference(data: bytes) -> Image.Image:
     return ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
 
 
-def assert_shows(face: Face, expected: Image.Image) -> None:
-    """The sample decodes to what ``expected`` becomes when it is stored as a JPEG of the same quality."""
+def assert_shows(face: Face, expected: Image.Image, *, own_colours: bool = False) -> None:
+    """The sample decodes to what ``expected`` becomes when it is stored as a JPEG of the same quality.
+
+    Args:
+        own_colours: it was cut out of a JPEG's own colours, so its chroma was not interpolated and thinned out again.
+    """
     assert not face.untouched
     assert (face.width, face.height) == expected.size
     assert Image.open(io.BytesIO(face.data)).mode == "RGB"
     stored = encode(expected, quality=SPEC.quality, subsampling="4:2:0")
-    assert np.abs(decode(face.data) - decode(stored)).max() <= 1
+    difference = np.abs(decode(face.data) - decode(stored))
+    assert difference.max() <= (12 if own_colours else 1) and difference.mean() < 1
     assert np.abs(decode(face.data) - np.asarray(expected).astype(int)).mean() < 8
     by_opencv = cv2.cvtColor(cv2.imdecode(np.frombuffer(face.data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     assert np.abs(decode(face.data) - by_opencv).max() <= 1
@@ -114,14 +119,14 @@ def test_every_orientation_is_made_upright(cropper: Cropper, orientation: int, k
     upright = reference(data)
     assert upright.size == ((120, 80) if orientation <= 4 else (80, 120))
     left, top = (upright.width - 80) // 2, (upright.height - 80) // 2
-    assert_shows(cropper(data), upright.crop((left, top, left + 80, top + 80)))
+    assert_shows(cropper(data), upright.crop((left, top, left + 80, top + 80)), own_colours=kind == "JPEG")
 
 
 def test_a_square_jpeg_that_lies_on_its_side_is_turned(cropper: Cropper) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encode(picture(80, 80), exif=exif)
-    assert_shows(cropper(data), reference(data))
+    assert_shows(cropper(data), reference(data), own_colours=True)
 
 
 @pytest.mark.parametrize("side", [1, 7, 48, 255, 256])
@@ -296,4 +301,5 @@ def test_real_faces_become_what_pil_shows(cropper: Cropper, real_faces: Path) ->
         if face.untouched:
             assert face.data == data
         else:
-            assert_shows(face, original.crop((left, top, left + side, top + side)))
+            jpeg_in = Image.open(path).format == "JPEG"
+            assert_shows(face, original.crop((left, top, left + side, top + side)), own_colours=jpeg_in)
