@@ -1,13 +1,24 @@
-"""What workers do in the tests of ``writers.workers``, in a module that spawned processes can import by name."""
+"""What workers do in the tests of the writers, in a module that spawned processes can import by name."""
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from frl.errors import SourceError
+from writers.crop import Face
+from writers.items import Item
+from writers.prepare import Preparation
+from writers.reject import Reject
+
+GRACE = 20
+"""Images that a doomed worker prepares."""
 
 
 def square(task: int) -> int:
@@ -42,3 +53,22 @@ def start_dying(bad: int, number: int) -> Callable[[int], int]:
 
 def start_never() -> Callable[[int], int]:
     raise SourceError("libfaces", "is not installed", "Install it.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doomed(Preparation):
+    """Prepares a few images, and then comes to grief."""
+
+    end: Callable[[], object]
+
+    def __call__(self) -> Callable[[Item], list[Face | Reject]]:
+        prepare, done = super().__call__(), itertools.count()
+        return lambda item: self.end() and [] if next(done) == GRACE else prepare(item)
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail_to_read() -> None:
+    raise OSError(errno.EIO, "Input/output error")
