@@ -29,7 +29,7 @@ def logsumexp_over_ranks(x: torch.Tensor, dim: int, ceiling: float) -> torch.Ten
 
 @torch.no_grad()
 def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int) -> torch.Tensor:
-    """Assignments Q that solve SwAV's optimal-transport problem (Caron et al., 2020, eq. 3 and 5).
+    """Logarithms of the assignments Q that solve SwAV's optimal-transport problem (Caron et al., 2020, eq. 3 and 5).
 
     Works on logarithms in float32, so neither large logits nor a small epsilon overflow. Dividing by the number of
     samples and of prototypes, as the paper writes it, cancels in the last normalisation and is left out; so does the
@@ -41,8 +41,8 @@ def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int) -> torch.Ten
         iterations: rounds of normalisation; each takes one collective over the ranks, for all leading dimensions.
 
     Returns:
-        ``(..., B, K)`` float32: each sample's distribution over the prototypes (rows sum to 1); over all ranks
-        each prototype tends to the weight 1/K.
+        ``(..., B, K)`` float32, log Q. The rows of Q are each sample's distribution over the prototypes and sum to
+        1; over all ranks each prototype tends to the weight 1/K.
     """
     log_q = scores.float() / epsilon
     ceiling = 1 / epsilon  # of a cosine; after the first round, of the logarithm of a probability
@@ -50,4 +50,4 @@ def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int) -> torch.Ten
         log_q = log_q - logsumexp_over_ranks(log_q, dim=-2, ceiling=ceiling)
         log_q = log_q - log_q.logsumexp(-1, keepdim=True)
         ceiling = 0.0
-    return log_q.exp()
+    return log_q

@@ -115,7 +115,7 @@ def forward_backward(
     part = partial(share, views, objective.crop_counts, micro_batches)
     with torch.no_grad(), autocast(), statistics_held(objective):
         features = torch.cat([objective.embed(part(index))[: objective.assigned] for index in parts], dim=1)
-        assignments = objective.assign(features, objective.net.score(features))
+        assignments, entropy = objective.assign(features, objective.net.score(features))
     losses = []
     for index, targets in zip(parts, assignments.chunk(micro_batches, dim=1), strict=True):
         with nullcontext() if index == parts[-1] else unreduced(model):
@@ -123,7 +123,7 @@ def forward_backward(
                 loss = model(part(index), targets)["loss"] / micro_batches
             tell_all_ranks(loss).backward()
         losses.append(loss.detach())
-    return objective.report(torch.stack(losses).sum(), features, assignments)
+    return objective.report(torch.stack(losses).sum(), features, assignments, entropy)
 
 
 def share(views: Sequence[torch.Tensor], crop_counts: Sequence[int], parts: int, index: int) -> list[torch.Tensor]:

@@ -96,55 +96,68 @@ class SwAV(nn.Module):
             assignments: ``(A, B, K)``, if they were made together with those of other samples; None: make them.
 
         Returns:
-            What ``report`` says of the batch.
+            What ``report`` says of the batch; the loss alone if the assignments were given.
         """
         features = self.embed(views)
         scores = self.net.score(features)
+        if assignments is not None:
+            return {"loss": swapped_prediction_loss(assignments, scores, self.config.temperature)}
         assigned = features[: self.assigned].detach()
-        if assignments is None:
-            assignments = self.assign(assigned, scores[: self.assigned].detach())
+        assignments, entropy = self.assign(assigned, scores[: self.assigned].detach())
         loss = swapped_prediction_loss(assignments, scores, self.config.temperature)
-        return self.report(loss, assigned, assignments)
+        return self.report(loss, assigned, assignments, entropy)
 
     def embed(self, views: Sequence[torch.Tensor]) -> torch.Tensor:
         """Unit features ``(V, B, D)`` of all V crops of B samples, float32; BatchNorm sees them all."""
         pooled = torch.cat([encode(view) for encode, view in zip(self.encode, views, strict=True)])
         return self.net.project(pooled).unflatten(0, (sum(self.crop_counts), -1))
 
-    def report(self, loss: torch.Tensor, features: torch.Tensor, assignments: torch.Tensor) -> dict[str, torch.Tensor]:
+    def report(
+        self, loss: torch.Tensor, features: torch.Tensor, assignments: torch.Tensor, entropy: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """The loss and what is worth logging; all of it stays on the device.
 
         Args:
             loss: scalar.
             features: ``(A, B, D)`` of the assigned crops, without gradient.
             assignments: ``(A, B, K)``.
+            entropy: scalar, mean entropy of an image's assignment.
 
         Returns:
             ``loss`` (with gradient if it had one); ``spread`` (scalar: standard deviation of the unit features over
             the batch times the square root of their width; 1 when isotropic, 0 when collapsed), ``features``
             ``(B, D)``: unit features of the first crop, ``usage`` ``(K,)``: the assigned mass of each prototype,
-            summing to 1, and ``assignment_entropy`` (scalar: of an image's assignment, as a share of ln K).
+            summing to 1, and ``assignment_entropy`` (scalar: ``entropy`` as a share of ln K).
         """
         return {
             "loss": loss,
             "spread": (features[0].var(0).mean() * features.shape[-1]).sqrt(),
             "features": features[0],
             "usage": assignments.mean((0, 1)),
-            "assignment_entropy": torch.special.entr(assignments).sum(-1).mean() / math.log(assignments.shape[-1]),
+            "assignment_entropy": entropy / math.log(assignments.shape[-1]),
         }
 
     @torch.no_grad()
-    def assign(self, features: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Assignments ``(A, B, K)`` of the batch, balanced together with the queue once that is full and due."""
+    def assign(self, features: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Assign the batch, balanced together with the queue once that is full and due; then queue its features.
+
+        Args:
+            features: ``(A, B, D)``.
+            scores: ``(A, B, K)`` of the features.
+
+        Returns:
+            Assignments ``(A, B, K)`` and the mean of their entropy, a scalar.
+        """
         batch = scores.shape[1]
         if self.queue_filled and self.queue_filled >= self.queue.shape[1] and self.step >= self.queue_from_step:
             scores = torch.cat([scores, self.net.score(self.queue)], dim=1)
-        assignments = sinkhorn(scores, self.config.epsilon, self.config.sinkhorn_iterations)[:, :batch]
+        log_assignments = sinkhorn(scores, self.config.epsilon, self.config.sinkhorn_iterations)[:, :batch]
+        assignments = log_assignments.exp()
         if self.queue.shape[1]:
             self.queue.copy_(torch.cat([features, self.queue], dim=1)[:, : self.queue.shape[1]])
             self.queue_filled = min(self.queue_filled + batch, self.queue.shape[1])
             self.batch = batch
-        return assignments
+        return assignments, -torch.linalg.vecdot(assignments, log_assignments).mean()
 
     def before_step(self, step: int) -> None:
         """Between backward and the optimiser's step: keep the prototypes still while they are frozen."""

@@ -28,7 +28,7 @@ def textbook(scores: np.ndarray, epsilon: float, iterations: int) -> np.ndarray:
 def test_equals_the_textbook_in_float64(samples, prototypes, epsilon, iterations, seed):
     scores = torch.rand(samples, prototypes, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     expected = textbook(scores.numpy(), epsilon, iterations)
-    np.testing.assert_allclose(sinkhorn(scores, epsilon, iterations).numpy(), expected, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(sinkhorn(scores, epsilon, iterations).exp().numpy(), expected, rtol=2e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -40,7 +40,7 @@ def test_hard_inputs_stay_finite_and_rows_sum_to_one(dtype, kind):
         scores = torch.where(torch.rand(2, 3000, generator=torch.Generator().manual_seed(0)) < 0.5, -1.0, 1.0)
     elif kind == "one-hot":
         scores[0, 5] = scores[1, 7] = 1.0
-    q = sinkhorn(scores.to(dtype), 0.05, 3)
+    q = sinkhorn(scores.to(dtype), 0.05, 3).exp()
     assert q.dtype == torch.float32
     assert torch.isfinite(q).all()
     torch.testing.assert_close(q.sum(1), torch.ones(2), rtol=0, atol=1e-5)
@@ -48,13 +48,13 @@ def test_hard_inputs_stay_finite_and_rows_sum_to_one(dtype, kind):
 
 
 def test_tiny_epsilon_does_not_overflow():
-    q = sinkhorn(torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]), 1e-3, 3)
+    q = sinkhorn(torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]), 1e-3, 3).exp()
     assert torch.isfinite(q).all()
 
 
 def test_every_prototype_gets_its_fair_share():
     scores = torch.randn(256, 32, generator=torch.Generator().manual_seed(1)).clamp(-3, 3) / 3
-    q = sinkhorn(scores, 0.05, 50)
+    q = sinkhorn(scores, 0.05, 50).exp()
     torch.testing.assert_close(q.mean(0), torch.full((32,), 1 / 32), rtol=1e-3, atol=0)
 
 
@@ -69,7 +69,7 @@ def test_equals_lightly(samples, prototypes, epsilon, iterations, seed):
     theirs = pytest.importorskip("lightly.loss.swav_loss").sinkhorn
     scores = torch.rand(samples, prototypes, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     expected = theirs(scores.double(), iterations, epsilon)
-    torch.testing.assert_close(sinkhorn(scores, epsilon, iterations).double(), expected, rtol=2e-3, atol=1e-6)
+    torch.testing.assert_close(sinkhorn(scores, epsilon, iterations).double().exp(), expected, rtol=2e-3, atol=1e-6)
 
 
 def shares(rank: int, world: int, epsilon: float, kind: str) -> torch.Tensor:
@@ -78,7 +78,7 @@ def shares(rank: int, world: int, epsilon: float, kind: str) -> torch.Tensor:
         scores = scores.sign()
     elif kind == "apart":  # one rank's best is the other's worst
         scores[:, :6, :3], scores[:, 6:, :3] = -1.0, 1.0
-    return sinkhorn(scores.chunk(world, dim=1)[rank], epsilon, 3)
+    return sinkhorn(scores.chunk(world, dim=1)[rank], epsilon, 3).exp()
 
 
 def all_shares(rank: int, world: int, cases: list[tuple[float, str]]) -> torch.Tensor:

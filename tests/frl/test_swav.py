@@ -42,7 +42,7 @@ def test_loss_equals_the_paper_read_literally_with_its_gradient():
     generator = torch.Generator().manual_seed(0)
     scores = (torch.rand(5, 7, 12, generator=generator) * 2 - 1).requires_grad_()
     twin = scores.detach().clone().requires_grad_()
-    assignments = sinkhorn(scores.detach()[:2], 0.05, 3)
+    assignments = sinkhorn(scores.detach()[:2], 0.05, 3).exp()
     ours, literal = swapped_prediction_loss(assignments, scores, 0.1), literal_loss(assignments, twin, 0.1)
     ours.backward()
     literal.backward()
@@ -52,7 +52,7 @@ def test_loss_equals_the_paper_read_literally_with_its_gradient():
 
 def test_loss_keeps_the_logits_and_a_copy_of_the_assignments_but_no_softmax():
     scores = torch.rand(8, 16, 300, requires_grad=True)
-    assignments = sinkhorn(scores.detach()[:2], 0.05, 3)
+    assignments = sinkhorn(scores.detach()[:2], 0.05, 3).exp()
     with Ledger() as ledger:
         loss = swapped_prediction_loss(assignments, scores, 0.1)
     assert loss.requires_grad
@@ -70,7 +70,7 @@ def test_forward_takes_crop_major_views():
     loss = objective(batch)["loss"]
     features = torch.cat([objective.net.project(objective.net.backbone(view)) for view in batch])
     scores = objective.net.score(features).unflatten(0, (5, 4))
-    expected = literal_loss(sinkhorn(scores[:2].detach(), 0.05, 3), scores, 0.1)
+    expected = literal_loss(sinkhorn(scores[:2].detach(), 0.05, 3).exp(), scores, 0.1)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
@@ -104,8 +104,8 @@ def test_queue_keeps_the_newest_features_and_waits_until_full_and_due():
     for step in range(5):
         features = F.normalize(torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(step)), dim=-1)
         scores = objective.net.score(features.flatten(0, 1)).view(2, 4, 12)
-        alone = sinkhorn(scores, 0.05, 3)
-        with_queue.append(not torch.equal(objective.assign(features, scores), alone))
+        alone = sinkhorn(scores, 0.05, 3).exp()
+        with_queue.append(not torch.equal(objective.assign(features, scores)[0], alone))
         history.insert(0, features)
         objective.step = step + 1
     assert with_queue == [False, False, False, True, True]
@@ -117,8 +117,8 @@ def test_assignments_with_the_queue_are_balanced_together():
     first, second = (F.normalize(torch.randn(2, 4, 16), dim=-1) for _ in range(2))
     score = lambda x: objective.net.score(x.flatten(0, 1)).view(2, 4, 12)  # noqa: E731
     objective.assign(first, score(first))
-    together = sinkhorn(torch.cat([score(second), score(first)], dim=1), 0.05, 3)[:, :4]
-    torch.testing.assert_close(objective.assign(second, score(second)), together)
+    together = sinkhorn(torch.cat([score(second), score(first)], dim=1), 0.05, 3)[:, :4].exp()
+    torch.testing.assert_close(objective.assign(second, score(second))[0], together)
 
 
 @pytest.mark.parametrize("world", [1, 2])
@@ -140,7 +140,7 @@ def test_queue_survives_a_change_of_world(world):
 def gradients(rank: int, world: int) -> torch.Tensor:
     """Gradients of one step on this rank's share, averaged by DDP; eval mode, so that BatchNorm does not differ."""
     objective = make_objective().eval()
-    model = DistributedDataParallel(objective, broadcast_buffers=False) if world > 1 else objective
+    model = DistributedDataParallel(objective, forward_sync_buffers=False) if world > 1 else objective
     share = [view.unflatten(0, (count, 8)).chunk(world, 1)[rank].flatten(0, 1) for view, count in zip(views(8), (2, 3))]  # noqa: B905
     model(share)["loss"].backward()
     return torch.cat([p.grad.flatten() for p in objective.parameters()])
@@ -162,6 +162,15 @@ def test_spread_is_one_for_isotropic_and_zero_for_collapsed_features():
 
 def test_usage_is_a_distribution():
     assert make_objective()(views(4))["usage"].sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 0.05, 10.0])
+def test_entropy_of_an_assignment_is_that_of_its_definition_in_float64(epsilon):
+    objective = make_objective(config=SwAVConfig(epsilon=epsilon))
+    features = F.normalize(torch.randn(2, 5, 16), dim=-1)
+    q, found = objective.assign(features, objective.net.score(features))
+    expected = torch.special.entr(q.double()).sum(-1).mean()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_compiled_encoders_are_used_per_resolution():
