@@ -112,10 +112,11 @@ def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
     """``module``, whose gradients are averaged over the ranks while the backward pass goes on."""
     if world.size == 1:
         return module
-    # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved.
+    # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved. The queue
+    # is every rank's own, and must still be empty here: DDP begins by giving rank 0's buffers to all.
     # Every step uses every parameter in the same way, which DDP may rely on; but then it cannot accumulate.
     model = DistributedDataParallel(
-        module, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=config.optim.accumulate == 1
+        module, forward_sync_buffers=False, gradient_as_bucket_view=True, static_graph=config.optim.accumulate == 1
     )
     if config.gradient_compression == "bf16":
         model.register_comm_hook(None, bf16_compress_hook)

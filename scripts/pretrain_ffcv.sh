@@ -14,8 +14,7 @@ cd "$OLDPWD"
 bash "$root/scripts/setup.sh"
 count_gpus='import torch; print(torch.cuda.device_count())'
 gpus=${GPUS:-$("$root/.venv/bin/python" -c "$count_gpus")}
-if [ "$gpus" -le 1 ]; then
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}  # torchrun's default for one process, said aloud
-fi
+threads=$((gpus > 1 ? 1 : $(nproc)))
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}  # torchrun's defaults, which it warns of where they are not set
 exec "$root/.venv/bin/python" -m torch.distributed.run --standalone \
     --nproc-per-node "$((gpus > 0 ? gpus : 1))" --module frl.cli pretrain "$@"

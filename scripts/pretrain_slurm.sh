@@ -24,6 +24,7 @@ python=$root/.venv/bin/python
 head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))
 gpus=${SLURM_GPUS_ON_NODE:-1}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # torchrun's default for several processes, which it warns of
 
 leaving=
 leave() {
