@@ -13,6 +13,7 @@ import lzma
 import os
 import posixpath
 import re
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -37,6 +38,12 @@ DECOMPRESSED = 1 << 16
 
 LARGEST_EXTENSION = 1 << 16
 """Bytes of an extended header, which holds little but a path; more is damage."""
+
+HEADER = struct.Struct("100s24x12s12x8sc100x8s80x155s12x")
+"""Name, size, checksum, type, magic and version, and prefix in a block (POSIX.1-2008, ustar)."""
+
+MAGICS = (b"ustar\x0000", b"ustar  \0")
+"""Of POSIX and of GNU."""
 
 END = "(end of archive)"
 """The path under which an archive's own damage is listed."""
@@ -83,9 +90,9 @@ class TarFile:
 
     def __enter__(self) -> Self:
         try:
-            self._raw = open(self.path, "rb")  # noqa: SIM115 (closed on exit)
+            self._raw = open(self.path, "rb", buffering=0)  # noqa: SIM115 (closed on exit)
             self._size = os.fstat(self._raw.fileno()).st_size
-            head = self._raw.peek(6)
+            head = os.pread(self._raw.fileno(), 6, 0)
         except OSError as error:
             raise SourceError(self.path, f"cannot be read ({error.strerror})", "Check path and permissions.") from error
         opener = next((opener for magic, opener in COMPRESSIONS.items() if head.startswith(magic)), None)
@@ -150,31 +157,56 @@ def members(file: TarFile, wanted: Callable[[str], bool]) -> Iterator[Member]:
     while len(block := file.read(BLOCK)) == BLOCK:
         if ended := not any(block):
             continue
-        header = _parse(block)
-        if header is None:
-            if file.position == BLOCK:
-                break
-            damaged += 1
-        elif header.type in EXTENSIONS:
-            extension |= _extension(header.type, file.read(header.size))
-            file.skip(-header.size % BLOCK)
-        else:
+        member = None if extension else _plain_file(block, file.position)
+        if member is None:
+            header = _parse(block)
+            if header is None:
+                if file.position == BLOCK:
+                    break
+                damaged += 1
+                continue
+            if header.type in EXTENSIONS:
+                extension |= _extension(header.type, file.read(header.size))
+                file.skip(-header.size % BLOCK)
+                continue
             member, extension = _describe(header, extension, file.position), {}
-            if member.fault or not wanted(member.path):
-                cut = not file.skip(member.nbytes)
-            else:
-                member = member._replace(data=file.read(member.nbytes))
-                cut = len(member.data or b"") < member.nbytes
-            if cut:
-                member = member._replace(fault="the archive ends within it", alarming=True, data=None)
-            file.skip(-member.nbytes % BLOCK)
-            if not header.isdir():
-                yield member
+            if header.isdir():
+                continue
+        if member.fault or not wanted(member.path):
+            cut = not file.skip(member.nbytes)
+        else:
+            member = member._replace(data=file.read(member.nbytes))
+            cut = len(member.data or b"") < member.nbytes
+        if cut:
+            member = member._replace(fault="the archive ends within it", alarming=True, data=None)
+        file.skip(-member.nbytes % BLOCK)
+        yield member
     if file.position <= BLOCK and not ended:
         cause = f"cannot be decompressed ({file.damage})" if file.damage else "is no tar"
         raise SourceError(file.path, cause, "Give a .tar, .tar.gz, .tar.bz2 or .tar.xz, or fetch it again.")
     if fault := _end_fault(file.damage, damaged, unfinished=not (ended or cut)):
         yield Member(END, file.position, 0, fault, alarming=True)
+
+
+def _plain_file(block: bytes, offset: int) -> Member | None:
+    """The regular file of an ordinary header, as ``_describe`` would; None of any other, which is for ``tarfile``.
+
+    Most members are such, and ``tarfile`` takes ten times as long for them.
+    """
+    name, size, checksum, kind, magic, prefix = HEADER.unpack(block)
+    if kind != tarfile.REGTYPE or magic not in MAGICS:
+        return None
+    try:
+        nbytes, stated = int(size.rstrip(b" \0"), 8), int(checksum.rstrip(b" \0"), 8)
+    except ValueError:
+        return None
+    if nbytes < 0 or stated != sum(block) - sum(block[148:156]) + 8 * ord(" "):  # its own bytes count as spaces
+        return None
+    name, prefix = name.partition(b"\0")[0], prefix.partition(b"\0")[0]
+    path = (prefix + b"/" + name if prefix else name).decode("utf-8", "surrogateescape")
+    if path.startswith("/") or ".." in path or path != posixpath.normpath(path):
+        return None
+    return Member(path, offset, nbytes, too_large(nbytes))
 
 
 def _parse(block: bytes) -> tarfile.TarInfo | None:
