@@ -12,7 +12,7 @@ from typing import overload
 from frl.errors import SourceError
 from writers.config import WriteConfig
 from writers.items import Item, list_items
-from writers.sources import Source
+from writers.sources import Candidate, Source
 
 BLOCK = 4096
 """Items read at a time."""
@@ -51,7 +51,7 @@ class ItemList(Sequence[Item]):
     def _read(self, first: int, stop: int) -> list[Item]:
         """Some items. One of the same name as the one before gets a fault: an archive may hold a path twice."""
         query = "SELECT item FROM sorted WHERE rowid BETWEEN ? AND ?"
-        items = [pickle.loads(row[0]) for row in self._database.execute(query, (max(first, 1), stop))]
+        items = [_unpack(row[0]) for row in self._database.execute(query, (max(first, 1), stop))]
         if first > 0:
             before, *items = items
         else:
@@ -87,6 +87,16 @@ def choose(sources: dict[str, Source], config: WriteConfig) -> ItemList:
     return items[: config.limit]
 
 
+def _pack(item: Item) -> bytes:
+    """An item without data, in plain tuples: what finds its classes by name takes twice as long both ways."""
+    return pickle.dumps((item.source, tuple(item.candidate), item.identity), pickle.HIGHEST_PROTOCOL)
+
+
+def _unpack(row: bytes) -> Item:
+    source, candidate, identity = pickle.loads(row)
+    return Item(source, Candidate(*candidate), identity)
+
+
 def _refused(item: Item) -> Item:
     fault = "the source holds another of this name"
     return item._replace(candidate=item.candidate._replace(fault=fault), identity=None)
@@ -99,7 +109,7 @@ def sort_items(items: Iterable[Item], key: Callable[[Item], bytes]) -> ItemList:
         database.execute(f"PRAGMA {setting}")
     database.execute("CREATE TABLE listed (key BLOB, item BLOB)")
     database.execute("BEGIN")
-    rows = ((key(item), pickle.dumps(item, pickle.HIGHEST_PROTOCOL)) for item in items)
+    rows = ((key(item), _pack(item)) for item in items)
     database.executemany("INSERT INTO listed VALUES (?, ?)", rows)
     database.execute("COMMIT")
     database.execute("CREATE TABLE sorted AS SELECT item FROM listed ORDER BY key, rowid")

@@ -19,10 +19,10 @@ from frl.cli.merge import main as merge
 from writers.to_beton import main
 
 QUICK_COMMITS = (
-    "import sys; from frl.beton import writer; writer.COMMIT_SECONDS = 0.02;"
+    "import sys; from frl.beton import writer; writer.COMMIT_SECONDS = 0;"
     "from writers.to_beton import main; sys.exit(main())"
 )
-"""The command, except that it commits fifty times a second."""
+"""The command, except that it commits after every image."""
 
 
 @pytest.fixture
