@@ -20,7 +20,7 @@ class DetectConfig:
     min_face: int = 80
     """Reject faces that are found with a smaller longer side, in pixels; to find small ones takes longer."""
     min_score: float | None = None
-    """Ignore what the detector is less sure of; none: the detector's own threshold (dlib: -0.3, yunet: 0.7)."""
+    """Ignore what the detector is less sure of; none: the detector's own threshold (dlib: -0.4, yunet: 0.7)."""
     max_faces: int = 20
     """Use only so many faces of a photograph, the largest."""
     align: Literal["none", "eyes"] = "none"

@@ -19,7 +19,7 @@ class DlibDetector:
     """
 
     smallest = 80
-    min_score = -0.3
+    min_score = -0.4
     """Below dlib's own 0: see docs/writer_benchmark.md for what it finds more, and what of that is no face."""
 
     def __init__(self) -> None:
