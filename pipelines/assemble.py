@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from frl.config import CropSpec
 from frl.errors import LoaderError
-from pipelines.augment_cpu.crops import Parameters, ThreadScratch, load_pixels, make_crops
+from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops
 from pipelines.beton_set import EncodedImages
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.plan import PlanFor
 
+Allocate = Callable[[int], torch.Tensor]
 Decode = Callable[[int, NDArray[np.uint8]], None]
 Fill = Callable[[int, int], None]
 ForEach = Callable[[Callable[[int], None], Sequence[int]], None]
@@ -38,17 +39,17 @@ class Assembler:
             ``Undecodable``.
         on_broken: stop, or take the next sample of the step that decodes, and count.
         for_each: calls a function on every item, perhaps on threads.
-        pin: allocate page-locked memory, from which a GPU copies asynchronously.
+        allocate: gives so many bytes, ``(n,)`` uint8, for a batch.
     """
 
     def __init__(
-        self, beton: EncodedImages, decode: Decode, *, on_broken: OnBroken, for_each: ForEach, pin: bool = False
+        self, beton: EncodedImages, decode: Decode, *, on_broken: OnBroken, for_each: ForEach, allocate: Allocate
     ) -> None:
         self.beton = beton
         self.decode = decode
         self.on_broken = on_broken
         self.for_each = for_each
-        self.pin = pin
+        self.allocate = allocate
         self.scratch = ThreadScratch(beton.max_side)
 
     def images(self, request: Request) -> DecodedBatch:
@@ -58,7 +59,7 @@ class Assembler:
             LoaderError: naming the first sample that cannot be decoded, if it is not to be replaced.
         """
         side = self.beton.max_side
-        images = torch.empty((len(request.wanted), side, side, 3), dtype=torch.uint8, pin_memory=self.pin)
+        images = self.allocate(len(request.wanted) * side * side * 3).view(-1, side, side, 3)
         canvases = images.numpy()
 
         def paint(position: int, sample: int) -> None:
@@ -82,29 +83,28 @@ class Assembler:
         Raises:
             LoaderError: as ``images``.
         """
-        wanted, largest = request.wanted, max(spec.size for spec in specs)
-        shapes = [(spec.count * len(wanted), spec.size, spec.size, 3) for spec in specs]
-        buffers = [torch.empty(shape, dtype=torch.uint8, pin_memory=self.pin) for shape in shapes]
-        rows = [buffer.numpy() for buffer in buffers]
+        wanted, batch = request.wanted, len(request.wanted)
+        sides = np.array([spec.size for spec in specs for _ in range(spec.count)])
+        counts = [spec.count * batch * spec.size**2 * 3 for spec in specs]
+        memory = self.allocate(sum(counts))
+        out = memory.numpy()
         planned = Parameters.of(plan_for(wanted, self.sizes(wanted)))
 
         def crop(position: int, sample: int) -> None:
             height, width = self.size(sample)
-            self.decode(sample, self.scratch.pixels)
-            scratch = self.scratch.for_crops(largest)
+            room, pixels = self.scratch.for_crops(int(sides.max())), self.scratch.pixels
+            self.decode(sample, pixels)
             if sample == wanted[position]:
                 plan, i = planned, position
             else:  # a replacement has a plan of its own
                 chosen = np.array([sample])
                 plan, i = Parameters.of(plan_for(chosen, self.sizes(chosen))), 0
-            load_pixels(self.scratch.pixels, height, width, scratch)
-            first = 0
-            for spec, out in zip(specs, rows, strict=True):
-                make_crops(height, width, plan, i, first, spec.count, scratch, out, position)
-                first += spec.count
+            make_crops(pixels, height, width, plan, i, sides, room, out, batch, position)
 
         samples, broken = self.fill(request, crop)
-        return CroppedBatch(crops=buffers, samples=samples, labels=self.beton.labels[samples], broken=broken)
+        parts = zip(memory.split(counts), specs, strict=True)
+        crops = [part.view(-1, spec.size, spec.size, 3) for part, spec in parts]
+        return CroppedBatch(crops=crops, samples=samples, labels=self.beton.labels[samples], broken=broken)
 
     def size(self, sample: int) -> tuple[int, int]:
         """Height and width of one image, in pixels."""

@@ -25,10 +25,11 @@ from frl.config import AugmentConfig, CropSpec
 from frl.errors import LoaderError
 from pipelines.assemble import Assembler, OnBroken, Undecodable
 from pipelines.beton_set import EncodedImages
+from pipelines.buffers import Buffers
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.jpeg import frame_size
 from pipelines.plan import PlanFor, draw
-from pipelines.prefetch import prefetch
+from pipelines.prefetch import overlapped, prefetch
 from pipelines.threads import Threads
 
 INSTALL = "Run bash scripts/setup.sh (it builds ffcv 1.0.2), or use --engine torch."
@@ -59,18 +60,23 @@ class FFCVImages:
         # libffcv keeps one decoder per thread and never frees it: the threads must live as long as the engine.
         self.threads = Threads(workers, "frl-decode")
         self.assembler = Assembler(
-            beton, self.decode_sample, on_broken=on_broken, for_each=self.threads.for_each, pin=pin
+            beton,
+            self.decode_sample,
+            on_broken=on_broken,
+            for_each=self.threads.for_each,
+            allocate=Buffers(pin).take,
         )
 
     def images(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
         """Yield one batch of images per request, in order; see ``Engine``."""
-        return prefetch(map(self.assembler.images, requests), self.ahead)
+        return prefetch(overlapped(self.assembler.images, requests), self.ahead)
 
     def crops(
         self, requests: Iterable[Request], specs: tuple[CropSpec, ...], plan_for: PlanFor
     ) -> Iterator[CroppedBatch]:
         """Yield one batch of crops per request, in order; see ``Engine``."""
-        return prefetch((self.assembler.crops(request, specs, plan_for) for request in requests), self.ahead)
+        make = partial(self.assembler.crops, specs=specs, plan_for=plan_for)
+        return prefetch(overlapped(make, requests), self.ahead)
 
     def decode_sample(self, sample: int, pixels: NDArray[np.uint8]) -> None:
         """Write the rows of image ``sample``, densely packed RGB, to the beginning of ``pixels``, flat.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from frl.errors import LoaderError
 
+S = TypeVar("S")
 T = TypeVar("T")
 POLL = 0.1  # seconds between two looks at whether the other side is still there
 PATIENCE = 10.0  # seconds for the thread to finish the item at hand; if storage hangs, it is left behind
@@ -75,6 +78,26 @@ def prefetch(source: Iterable[T], depth: int, timeout: float = 300.0) -> Iterato
     finally:
         stop.set()
         thread.join(timeout=PATIENCE)
+
+
+def overlapped(work: Callable[[S], T], items: Iterable[S], at_once: int = 2) -> Iterator[T]:
+    """``map``, but the next call has begun before the last one has ended: nobody waits for the slowest of its workers.
+
+    An exception, of a call or of ``items``, is raised after the results before it.
+    """
+    with ThreadPoolExecutor(at_once, thread_name_prefix="frl-overlap") as pool:
+        begun: deque[Future[T]] = deque()
+        left, end = iter(items), None
+        while begun or end is None:
+            while end is None and len(begun) < at_once:
+                try:
+                    begun.append(pool.submit(work, next(left)))
+                except Exception as error:  # StopIteration is one
+                    end = error
+            if begun:
+                yield begun.popleft().result()
+        if not isinstance(end, StopIteration):
+            raise end
 
 
 def _take(ready: queue.Queue[_Item[T] | _End], thread: threading.Thread, timeout: float) -> _Item[T] | _End:

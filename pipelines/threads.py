@@ -21,14 +21,18 @@ class Threads:
         self.count = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
-    def for_each(self, work: Callable[[Item], None], items: Sequence[Item]) -> None:
-        """Call ``work`` on every item and wait; the first exception is raised here, after all threads have stopped."""
+    def for_each(self, work: Callable[[Item], object], items: Sequence[Item]) -> None:
+        """Call ``work`` on every item and wait; the first exception is raised here, after all threads have stopped.
 
-        def share(first: int) -> None:
-            for item in items[first :: self.count]:
+        May be called from several threads; the items of the first call are worked on first.
+        """
+        left = iter(items)
+
+        def share() -> None:
+            for item in left:  # each thread takes the next: a large image holds up nobody
                 work(item)
 
-        futures = [self._pool.submit(share, first) for first in range(min(self.count, len(items)))]
+        futures = [self._pool.submit(share) for _ in range(min(self.count, len(items)))]
         errors = [future.exception() for future in futures]
         for error in errors:
             if error is not None:

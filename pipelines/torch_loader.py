@@ -13,6 +13,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -97,7 +98,13 @@ class StepDataset(Dataset, Generic[AnyBatch]):
         self, beton: EncodedImages, on_broken: OnBroken, make: Callable[[Assembler, Request], AnyBatch]
     ) -> None:
         self.beton = beton
-        self.assembler = Assembler(beton, self.decode_sample, on_broken=on_broken, for_each=one_by_one)
+        self.assembler = Assembler(
+            beton,
+            self.decode_sample,
+            on_broken=on_broken,
+            for_each=one_by_one,
+            allocate=partial(torch.empty, dtype=torch.uint8),
+        )
         self.make: Callable[[Assembler, Request], AnyBatch] = make
 
     def __getitem__(self, request: Request) -> AnyBatch | LoaderError:

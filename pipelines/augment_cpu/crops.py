@@ -92,56 +92,68 @@ def store_crop(
 
 
 @entry_point
-def load_pixels(pixels: NDArray[np.uint8], height: int, width: int, scratch: Scratch) -> None:
-    """Take in a decoded image: ``height`` rows of ``width`` packed RGB pixels, in a thread's scratch."""
-    load_image(pixels, height, width, scratch.band, scratch.image, pitch_of(height))
-
-
-@kernel
-def pitch_of(height: int) -> int:
-    return (height + BLOCK - 1) // BLOCK * BLOCK
-
-
-@entry_point
 def make_crops(
+    pixels: NDArray[np.uint8],
     height: int,
     width: int,
     plan: Parameters,
     i: int,
-    first: int,
-    count: int,
+    sizes: NDArray[np.int64],
     scratch: Scratch,
     out: NDArray[np.uint8],
+    batch: int,
     position: int,
 ) -> None:
-    """Make some crops of one size from the image last taken in.
+    """Make all crops of one decoded image.
 
     Args:
+        pixels: a thread's room (``ThreadScratch``), with ``height`` rows of ``width`` packed RGB pixels in front.
         height, width: of the image.
         plan: parameters of crops; row ``i`` holds the image's.
         i: see there.
-        first, count: which of the row's crops.
+        sizes: ``(V,)``, the side of each crop, in pixels.
         scratch: the thread's own.
-        out: ``(count * B, size, size, 3)``; crop c becomes row ``c * B + position``.
-        position: the image's place in the batch.
+        out: flat; crop 0 of all images of the batch, then crop 1 of all, and so on.
+        batch: images in the batch.
+        position: the image's place among them.
     """
-    size, batch, pixels = out.shape[1], len(out) // count, out.reshape(-1)
-    crop, row = scratch.crop, padded(size)
-    for c in range(count):
-        v = first + c
-        resize(
-            scratch.image, width, pitch_of(height), plan.boxes[i, v], plan.flip[i, v], size,
-            scratch.exact, scratch.starts, scratch.weights, scratch.narrow, scratch.tall, crop,
-        )  # fmt: skip
-        grey = plan.grey[i, v]
-        jitter, order, factors = plan.jitter[i, v], plan.order[i, v], plan.factors[i, v]
-        jitter_and_grey(crop, size, row, jitter, order, factors, grey, scratch.steps)
-        sigma = plan.blur_sigma[i, v]
-        if sigma > 0:
-            radius = gaussian(sigma, scratch.exact, scratch.weights)
-            for channel in range((1 if grey else 3) if radius > 0 else 0):
-                blur(crop, channel, size, row, radius, scratch.weights, scratch.mirrored, scratch.smooth)
-        store_crop(crop, size, row, grey, scratch.tail, pixels, (c * batch + position) * size * size * 3)
+    pitch = (height + BLOCK - 1) // BLOCK * BLOCK
+    load_image(pixels, height, width, scratch.band, scratch.image, pitch)
+    of_crop = 0
+    for v in range(len(sizes)):
+        size = sizes[v]
+        row, to = padded(size), of_crop + position * size * size * 3
+        make_crop(width, pitch, plan, i, v, size, row, scratch, out, to)
+        of_crop += batch * size * size * 3
+
+
+@kernel
+def make_crop(
+    width: int,
+    pitch: int,
+    plan: Parameters,
+    i: int,
+    v: int,
+    size: int,
+    row: int,
+    scratch: Scratch,
+    out: NDArray[np.uint8],
+    to: int,
+) -> None:
+    """Crop ``v`` of the image in ``scratch``, from byte ``to`` of ``out`` on."""
+    crop = scratch.crop
+    resize(
+        scratch.image, width, pitch, plan.boxes[i, v], plan.flip[i, v], size,
+        scratch.exact, scratch.starts, scratch.weights, scratch.narrow, scratch.tall, crop,
+    )  # fmt: skip
+    grey = plan.grey[i, v]
+    jitter_and_grey(crop, size, row, plan.jitter[i, v], plan.order[i, v], plan.factors[i, v], grey, scratch.steps)
+    sigma = plan.blur_sigma[i, v]
+    if sigma > 0:
+        radius = gaussian(sigma, scratch.exact, scratch.weights)
+        for channel in range((1 if grey else 3) if radius > 0 else 0):
+            blur(crop, channel, size, row, radius, scratch.weights, scratch.mirrored, scratch.smooth)
+    store_crop(crop, size, row, grey, scratch.tail, out, to)
 
 
 class ThreadScratch(threading.local):

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import cv2
 import numpy as np
 
 from frl.beton import Beton
-from pipelines.augment_cpu.crops import Parameters, ThreadScratch, load_pixels, make_crops
+from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops
 from pipelines.benchmark.ours import endless, requests
 from pipelines.benchmark.task import Task
 from pipelines.plan import draw
+from pipelines.prefetch import overlapped
+from pipelines.threads import Threads
 
 
 def decode(task: Task) -> Iterator[int]:
     """Decode by libjpeg-turbo, through OpenCV, and throw the pixels away."""
     with Beton(task.data) as beton:
-        yield from threaded(task, beton, lambda index, epoch: decode_one(beton, index))
+        yield from threaded(task, beton, partial(decode_one, beton))
 
 
 def decode_and_resize(task: Task) -> Iterator[int]:
     """Decode, then our resize kernel for every crop, straight into the cache: no batch, no flip, no colour."""
     bare = dataclasses.replace(task.recipe, jitter_p=0, grey_p=0, blur_p=0, flip_p=0)
+    sides = np.array([spec.size for spec in bare.crops for _ in range(spec.count)])
+    out = np.empty(int((sides**2).sum()) * 3, dtype=np.uint8)
     with Beton(task.data) as beton:
+        sizes = np.stack([beton.heights, beton.widths], axis=1)
+        plan = Parameters.of(draw(bare, 0, 0, np.arange(len(beton)), sizes))
         scratch = ThreadScratch(beton.max_side)
-        out = [np.empty((spec.count, spec.size, spec.size, 3), dtype=np.uint8) for spec in bare.crops]
 
-        def work(index: int, epoch: int) -> None:
-            height, width = int(beton.heights[index]), int(beton.widths[index])
-            pixels = decode_one(beton, index).reshape(-1)
-            scratch.pixels[: pixels.size] = pixels
-            room = scratch.for_crops(max(spec.size for spec in bare.crops))
-            load_pixels(scratch.pixels, height, width, room)
-            plan, first = Parameters.of(draw(bare, 0, epoch, np.array([index]), np.array([[height, width]]))), 0
-            for spec, rows in zip(bare.crops, out, strict=True):
-                make_crops(height, width, plan, 0, first, spec.count, room, rows, 0)
-                first += spec.count
+        def work(index: int) -> None:
+            pixels, room = scratch.pixels, scratch.for_crops(int(sides.max()))
+            decoded = decode_one(beton, index)
+            pixels[: decoded.size] = decoded.reshape(-1)
+            make_crops(pixels, *decoded.shape[:2], plan, index, sides, room, out, 1, 0)
 
         yield from threaded(task, beton, work)
 
@@ -50,17 +50,12 @@ def decode_one(beton: Beton, index: int) -> np.ndarray:
     return image
 
 
-def threaded(task: Task, beton: Beton, work: Callable[[int, int], object]) -> Iterator[int]:
+def threaded(task: Task, beton: Beton, work: Callable[[int], object]) -> Iterator[int]:
     """Share the images of each batch among threads."""
     cv2.setNumThreads(1)
-
-    def run(samples: list[int], epoch: int) -> None:
-        for index in samples:
-            work(index, epoch)
-
-    with ThreadPoolExecutor(task.workers) as pool:
-        for epoch in endless():
-            for request in requests(beton, task, epoch):
-                shares = [request.wanted[i :: task.workers].tolist() for i in range(task.workers)]
-                list(pool.map(run, shares, [epoch] * task.workers))
-                yield task.batch_size
+    threads = Threads(task.workers, "floor")
+    for epoch in endless():
+        for _ in overlapped(
+            lambda request: threads.for_each(work, request.wanted.tolist()), requests(beton, task, epoch)
+        ):
+            yield task.batch_size

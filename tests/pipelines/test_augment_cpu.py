@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frl.config import AugmentConfig, CropSpec
-from pipelines.augment_cpu.crops import Parameters, ThreadScratch, load_pixels, make_crops
+from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops
 from pipelines.plan import JITTER_ORDERS, Plan, draw, plan_whole
 from tests.pipelines.conftest import picture
 from tests.pipelines.reference import crops_of, resized_crop
@@ -29,16 +29,15 @@ def cpu_crops(images: list[np.ndarray], plan: Plan, specs: tuple[CropSpec, ...])
     local.pixels[:] = 77  # what is beyond an image must not matter
     scratch = local.for_crops(max(spec.size for spec in specs))
     batch, parameters = len(images), Parameters.of(plan)
-    buffers = [np.full((spec.count * batch, spec.size, spec.size, 3), 99, np.uint8) for spec in specs]
+    sides = np.array([spec.size for spec in specs for _ in range(spec.count)])
+    out = np.full(batch * int((sides**2).sum()) * 3, 99, np.uint8)
     for i, image in enumerate(images):
         height, width = image.shape[:2]
         local.pixels[: image.size] = image.reshape(-1)
-        load_pixels(local.pixels, height, width, scratch)
-        first = 0
-        for spec, out in zip(specs, buffers, strict=True):
-            make_crops(height, width, parameters, i, first, spec.count, scratch, out, i)
-            first += spec.count
-    return [[crop for buffer in buffers for crop in buffer[i::batch]] for i in range(batch)]
+        make_crops(local.pixels, height, width, parameters, i, sides, scratch, out, batch, i)
+    of_crop = np.split(out, np.cumsum(batch * sides**2 * 3)[:-1])
+    views = [part.reshape(batch, side, side, 3) for part, side in zip(of_crop, sides, strict=True)]
+    return [[view[i] for view in views] for i in range(batch)]
 
 
 def one_crop(image: np.ndarray, size: int, **changes) -> np.ndarray:
