@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,8 @@ def prepare_all(
     if not streams:
         yield from pool.map(items)
         return
+    where = f"in nameless files in {target.absolute().parent}, which vanish with this command"
+    print(f"{', '.join(streams)}: read once; the samples are put aside {where}", file=sys.stderr)
     with Spool(len(items), target) as spool:
         for name, stream in streams.items():
             _put_aside(items, name, stream, pool, spool)

@@ -15,6 +15,7 @@ class Summary:
 
     Attributes:
         rejects: images and faces left out, by reason.
+        central: photographs of which the central square was taken, for nobody looked for faces.
         begun: images that an earlier run had done with.
         seconds: that this run took.
     """
@@ -24,6 +25,7 @@ class Summary:
     boxes: int
     passed: int
     encoded: int
+    central: int
     rejects: Mapping[Reason, int]
     begun: int
     nbytes: int
@@ -48,12 +50,16 @@ class Summary:
     def __str__(self) -> str:
         rejects = f" (why: {self.out}.rejects.tsv)" if self.rejected and not self.dry_run else ""
         kinds = ", ".join(f"{count:,} {reason}" for reason, count in self.rejects.items() if count) or "none"
+        central = (
+            f"central squares of photographs: {self.central:,}; --detect dlib finds the faces\n" if self.central else ""
+        )
         end = "dry run: nothing was written" if self.dry_run else f"Next: frl verify {self.out} --deep"
         return (
             f"{self.out}: {self.written:,} images of {self.identities:,} identities, {self.nbytes / 1e6:,.1f} MB\n"
             f"read {self.read:,} = written {self.written:,} + rejected {self.rejected:,}{rejects}\n"
             f"rejected: {kinds}\n"
             f"passed through {self.passed:,}, encoded anew {self.encoded:,}; with a face box {self.boxes:,}\n"
+            f"{central}"
             f"{self.seconds:.1f} s, {(self.read - self.begun) / self.seconds:,.0f} images/s\n"
             f"{end}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tyro
 from tqdm import tqdm
@@ -25,8 +25,11 @@ from writers.flow import prepare_all, start_pool
 from writers.item_list import choose
 from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
-from writers.sources import help_on_kinds, open_sources
+from writers.sources import Flickr, Source, help_on_kinds, open_sources
 from writers.summary import Summary
+
+CENTRAL = "central squares of photographs"
+"""What is counted where nobody knows or looks for the faces."""
 
 
 def write(config: WriteConfig) -> Summary:
@@ -44,6 +47,7 @@ def write(config: WriteConfig) -> Summary:
     chosen = choose(sources, config)
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
+    photographs = unsearched(sources, config)
     if not items:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
@@ -69,6 +73,8 @@ def write(config: WriteConfig) -> Summary:
                     label = -1 if item.identity is None else labels[item.identity]
                     file.append(outcome.data, outcome.height, outcome.width, label, name)
                     file.counts["passed" if outcome.untouched else "encoded"] += 1
+                    if item.source in photographs and item.candidate.box is None:
+                        file.counts[CENTRAL] += 1
             file.commit(done)
     if not config.dry_run and (complaint := leave_card(config.out)):
         print(complaint, file=sys.stderr)
@@ -78,12 +84,24 @@ def write(config: WriteConfig) -> Summary:
         boxes=file.counts["boxes"],
         passed=file.counts["passed"],
         encoded=file.counts["encoded"],
+        central=file.counts[CENTRAL],
         rejects={reason: file.counts[reason] for reason in Reason},
         begun=begun,
         nbytes=file.nbytes if isinstance(file, DryRun) else config.out.stat().st_size,
         seconds=time.monotonic() - start,
         dry_run=config.dry_run,
     )
+
+
+def unsearched(sources: Mapping[str, Source], config: WriteConfig) -> set[str]:
+    """The sources of whole photographs in which no detector looks for faces; the user is told."""
+    if config.detect.detect != "none":
+        return set()
+    names = {name for name, source in sources.items() if isinstance(source, Flickr)}
+    if names:
+        cause = "without --detect, a photograph without annotated faces becomes its central square"
+        print(f"{', '.join(sorted(names))}: {cause}", file=sys.stderr)
+    return names
 
 
 def open_target(

@@ -37,9 +37,17 @@ PARTS = (
     Part("safetensors", "exports of that format", "pip install safetensors"),
     Part("onnxscript", "exports to ONNX", "pip install onnx onnxscript"),
     Part("timm", "checks of the optimiser", "pip install timm"),
+    Part("dlib-bin", "faces in whole photographs (frl write --detect dlib)", "pip install 'frl[faces]'"),
+    Part("h5py", "HDF5 as a source (frl write FILE.h5)", "pip install 'frl[hdf5]'"),
+    Part("ImageHash", "near copies (frl write --dedupe near)", "pip install 'frl[curate]'"),
+    Part("blake3", "exact copies, a little quicker than without", "pip install 'frl[curate]'"),
+    Part("onnxruntime", "checks of exports to ONNX", "pip install onnxruntime"),
 )
 
-OPTIONAL = ("ffcv", "nvidia-dali-cuda130", "safetensors", "onnxscript", "timm")
+OPTIONAL = (
+    *("ffcv", "nvidia-dali-cuda130", "safetensors", "onnxscript", "timm"),
+    *("dlib-bin", "h5py", "ImageHash", "blake3", "onnxruntime"),
+)
 
 
 def main(arguments: list[str]) -> int:

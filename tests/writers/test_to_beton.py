@@ -379,3 +379,29 @@ def test_real_faces(tmp_path: Path, real_faces: Path) -> None:
             original = (real_faces / name).read_bytes()
             assert beton.encoded(i).tobytes() == original  # all of them are square JPEGs of at most 200 pixels
             assert (beton.labels[i] == -1) == name.startswith("utkface200")
+
+
+def test_whole_photographs_that_nobody_searches_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = plant(tmp_path / "photos", {f"{i}.jpg": encode(picture(90, 60 + i)) for i in range(3)})
+    plant(photos, {"2.faces.json": b'[{"box": [10, 10, 30, 30]}]'})
+    out = tmp_path / "faces.beton"
+    assert main([f"flickr:{photos}", "--out", str(out), "--workers", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "photos: without --detect, a photograph without annotated faces becomes its central square" in printed.err
+    assert "central squares of photographs: 2; --detect dlib" in printed.out
+    assert json.loads(Path(f"{out}.json").read_text())["counts"]["central squares of photographs"] == 2
+    assert main([f"folder:{photos}", "--out", str(out), "--workers", "1", "--overwrite"]) == 0
+    assert "central" not in "".join(capsys.readouterr())
+
+
+def test_a_dry_run_of_a_stream_says_where_it_puts_samples_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = packed(crowd(tmp_path / "people", 2, 10), tmp_path / "people.tar.gz")
+    out = tmp_path / "out" / "faces.beton"
+    out.parent.mkdir()
+    assert main([f"vggface2:{archive}", "--out", str(out), "--workers", "1", "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert f"put aside in nameless files in {out.parent}" in printed.err
+    assert "written 20" in printed.out
+    assert list(out.parent.iterdir()) == []

@@ -24,6 +24,7 @@ __all__ = [
     "KINDS",
     "Box",
     "Candidate",
+    "Flickr",
     "Source",
     "Store",
     "Stream",
