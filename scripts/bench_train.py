@@ -232,8 +232,9 @@ def table(rows: list[Row]) -> str:
     """The figures as Markdown."""
     lines = ["| part | images/s | of the reference step | memory, GiB |", "|---|---|---|---|"]
     for row in rows:
+        decimals = 0 if row.images_per_s > 100 else 1
         memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
-        lines.append(f"| {row.name} | {row.images_per_s:,.0f} | {row.of_reference:.2f} | {memory} |")
+        lines.append(f"| {row.name} | {row.images_per_s:,.{decimals}f} | {row.of_reference:.2f} | {memory} |")
     return "\n".join(lines)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +37,9 @@ class Options:
 
 
 def draw(runs: dict[str, Path]) -> Figure:
-    """A panel for each of the vitals, a line for each run; a panel's axis starts at 0."""
+    """A panel for each of the vitals, its axis from 0, with a line for each run; the dotted line is ln K."""
     figure = Figure(figsize=(11, 6), layout="constrained")
-    for axes, (name, title) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
+    for axes, (name, title) in zip(figure.subplots(2, 3, sharex=True).flat, PANELS.items(), strict=True):
         for label, folder in runs.items():
             lines = [line for line in read_metrics(folder / "metrics.jsonl") if name in line]
             steps, values = [line["step"] for line in lines], [line[name] for line in lines]
@@ -45,9 +47,12 @@ def draw(runs: dict[str, Path]) -> Figure:
             axes.plot(steps, values, style, color=COLOURS[label], linewidth=2, label=label)
         axes.set_title(title, loc="left", fontweight="bold")
         axes.set_xlabel("step")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.3)
+    for folder in runs.values():
+        prototypes = json.loads((folder / "config.json").read_bytes())["model"]["prototypes"]
+        figure.axes[0].axhline(math.log(prototypes), color="grey", linestyle=":", zorder=0)
     figure.axes[0].legend(frameon=False, loc="lower left")
     return figure
 
