@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,6 +116,9 @@ def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
     # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved. The queue
     # is every rank's own, and must still be empty here: DDP begins by giving rank 0's buffers to all.
     # Every step uses every parameter in the same way, which DDP may rely on; but then it cannot accumulate.
+    # A 1 x 1 kernel lies alike in both layouts, and DDP warns of strides that nobody reads. Of others it has no cause:
+    # autograd gives every gradient the layout of its weight.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     model = DistributedDataParallel(
         module, forward_sync_buffers=False, gradient_as_bucket_view=True, static_graph=config.optim.accumulate == 1
     )

@@ -86,6 +86,18 @@ def test_pretraining_logs_losses_and_the_probe(run):
     assert all(0 <= line["knn_top1"] <= 1 for line in lines if "knn_top1" in line)
 
 
+def test_a_run_begins_with_a_table_and_says_what_it_is_bound_by(faces, tmp_path, capsys):
+    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(tmp_path), *TINY, "--max-steps", "3"]) == 0
+    printed = capsys.readouterr().out
+    table = {line[:9].strip(): line[11:] for line in printed.splitlines() if line[9:11] == "  "}
+    assert "24 images, engine" in table["data"] and table["model"] == "resnet18, 12 prototypes"
+    assert table["crops"] == "2 x 24 px + 1 x 16 px" and table["recipe"].startswith("cpu: 2 epochs, batch 8, peak lr")
+    assert table["device"].startswith("1 x ") and table["precision"] in ("fp32", "bf16")
+    assert "8 images at once a process" in table["batch"] and "GiB of activations" in table["memory"]
+    assert "the CPU" in table["placement"] and table["time"].startswith("6 steps") and table["output"] == str(tmp_path)
+    assert "epoch 0: " in printed and "bound by" in printed
+
+
 def test_identical_images_raise_the_alarm(faces, tmp_path, capsys):
     """Fault T8, from the file to the exit status: within 16 steps, as its message says what to change."""
     (one, *_) = sorted((faces.parent / "faces" / "train").rglob("*.jpg"))

@@ -2,10 +2,12 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from tiny_objective import tiny_net
+from torch._dynamo.testing import CompileCounter
 
 from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig
 from frl.distributed import World
@@ -27,6 +29,20 @@ def test_on_a_cpu_nothing_is_compiled_unless_told():
     assert choose_encoders(backbone, CONFIG, CPU) == [backbone, backbone]
     forced = choose_encoders(backbone, replace(CONFIG, compile="on"), CPU)
     assert all(encoder is not backbone for encoder in forced)
+
+
+def test_each_crop_size_is_one_static_graph_without_a_break(monkeypatch):
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    backbone = FaceNet(ModelConfig(arch="resnet18", hidden_dim=16, feature_dim=8, prototypes=4)).backbone
+    encoders = choose_encoders(backbone, replace(CONFIG, compile="on"), CPU)
+    for _ in range(3):
+        for encode, spec in zip(encoders, CONFIG.augment.crops, strict=True):
+            view = torch.randn(spec.count * 4, 3, spec.size, spec.size)
+            pooled = encode(view)
+            pooled.sum().backward()
+            assert pooled.shape == (len(view), 512)
+    assert counter.frame_count == 2
 
 
 @pytest.mark.parametrize("slow", ["eager", "compiled"])

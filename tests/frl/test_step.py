@@ -1,5 +1,6 @@
 """What a training step asks of the host and of the network, counted over the whole loop."""
 
+import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tiny_run import CONFIG, RandomViews
 from frl.distributed import World
 from frl.schedule import learning_rate
 from frl.step import Step
+from frl.swav import build_objective
 from frl.traffic import Traffic
 from frl.train import train
 
@@ -84,3 +86,18 @@ def test_a_step_of_two_ranks_reduces_the_gradients_and_three_sums(tmp_path):
     for extra, payload in run_ranks(collectives, 2, str(tmp_path)):
         assert extra == Counter(allreduce=steps * (1 + sums))
         assert payload == Counter(allreduce=steps * (gradients + sums * mass))
+
+
+def losses(rank: int, world: int) -> list[float]:
+    """Of two steps on maps of many pixels, in which any warning is an error."""
+    crops = tuple(replace(spec, size=64) for spec in CONFIG.augment.crops)
+    config = replace(CONFIG, augment=replace(CONFIG.augment, crops=crops))
+    place = World(rank=rank, size=world, local_rank=rank, local_size=world, device=torch.device("cpu"))
+    warnings.simplefilter("error")
+    step = Step(config, build_objective(config, 5, place), steps_per_epoch=5, world=place)
+    batches = RandomViews(config, steps=2, rank=rank, world_size=world).epoch(0)
+    return [step(batch.views)["loss"].item() for batch in batches]
+
+
+def test_two_ranks_train_without_a_warning():
+    assert all(len(found) == 2 for found in run_ranks(losses, 2))
