@@ -19,6 +19,13 @@ def has_dali() -> bool:
     return importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 
 
+ENGINES = [
+    pytest.param("ffcv", marks=pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")),
+    pytest.param("dali", marks=pytest.mark.skipif(not has_dali(), reason="no DALI")),
+    "torch",
+]
+
+
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A smooth, colourful image with some sharp edges: ``(height, width, 3)`` uint8."""
     rng = np.random.default_rng(seed)

@@ -195,25 +195,6 @@ class TestRunning:
         assert not [thread for thread in threading.enumerate() if thread.name == "frl-prefetch"]
         assert len(list(engine.images(requests(23, 4)))) == 5
 
-    @pytest.mark.timeout(100)
-    def test_200_epochs_leave_nothing_behind(self, engine_of, tiny_beton):
-        """R8: threads and file descriptors flat, memory growth under 5 %."""
-        engine = engine_of(tiny_beton)
-
-        def epochs(n: int) -> tuple[int, int, int]:
-            for _ in range(n):
-                for _ in engine.images(requests(23, 8)):
-                    pass
-            gc.collect()
-            with open("/proc/self/statm") as memory:
-                resident = int(memory.read().split()[1])
-            return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), resident
-
-        tasks, files, memory = epochs(20)
-        tasks_after, files_after, memory_after = epochs(200)
-        assert tasks_after <= tasks and files_after <= files
-        assert memory_after < 1.05 * memory
-
     def test_close_ends_dali_s_threads(self, tiny_beton):
         before = len(os.listdir("/proc/self/task"))
         for _ in range(3):
