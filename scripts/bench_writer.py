@@ -36,7 +36,9 @@ class BenchConfig:
     quick: bool = False
     """One round, and no measurement of memory."""
     images: int = 10_000
-    """Images per round of the comparison; a quarter where they are shrunk, a twentieth where they are large."""
+    """Images per round of the comparison; a tenth where they have more than a megapixel."""
+    sides: tuple[int, ...] = (256, 400, 1600)
+    """Pixels a side of the images of the comparison: those of 256 pass through, larger ones are shrunk."""
     rounds: int = 3
     """Rounds; the writers take turns, and the median counts."""
     workers: int = 0
@@ -174,6 +176,12 @@ def peak_memory_mb(root: Path, out: Path, workers: int) -> tuple[float, float]:
     return usage.ru_maxrss / 1024, peak
 
 
+def processor() -> str:
+    """Its name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
+
+
 def main() -> None:
     """Measure and print."""
     config = tyro.cli(BenchConfig, description=__doc__)
@@ -181,13 +189,13 @@ def main() -> None:
         config = replace(config, rounds=1, memory=())
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     config = replace(config, workers=config.workers or cores)
-    print(f"{date.today()}, {cores} cores, load {load:.1f} before, {config.rounds} round(s)")
+    print(f"{date.today()}, {processor()}, {cores} cores, load {load:.1f} before, {config.rounds} round(s)")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        compare(f"passthrough, {SIZE} px", plant(scratch / "same", config.images, SIZE), config, scratch)
-        for side, part in ((400, 4), (1600, 20)):
-            root = plant(scratch / f"of{side}", config.images // part, side)
-            compare(f"shrunk from {side} px", root, config, scratch)
+        for side in config.sides:
+            images = config.images // (10 if side > 1000 else 1)
+            title = "passthrough" if side == SIZE else f"shrunk from {side} px"
+            compare(title, plant(scratch / f"of{side}", images, side), config, scratch)
         for images in config.memory:
             root = plant(scratch / f"memory{images}", images, SIZE)
             main_mb, all_mb = peak_memory_mb(root, scratch / "memory.beton", config.workers)
