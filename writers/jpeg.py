@@ -103,6 +103,8 @@ class JpegDecoder:
         pointers = map(ctypes.byref, (own_width, own_height, subsampling, colours))
         unknown = self._library.tjDecompressHeader3(self._handle, data, len(data), *pointers)
         number = subsampling.value
+        if not unknown and (own_width.value, own_height.value) != (width, height):
+            raise DamagedJpegError("it states two sizes")  # and the planes would be of the other
         if unknown or colours.value != TJCS_YCBCR or number not in THINNING:
             return None
         width, height = _reduced(width, eighths), _reduced(height, eighths)

@@ -1,6 +1,6 @@
 """Cut a square out of a JPEG's own colours: cropped and shrunk before any conversion, and encoded without one.
 
-Half of a photograph's chroma is not stored, so this is half of the work that RGB takes, and nothing is rounded twice.
+Most photographs store a quarter of their chroma, so this is half the work that RGB takes, and nothing is rounded twice.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def members(file: TarFile, wanted: Callable[[str], bool]) -> Iterator[Member]:
 def _plain_file(block: bytes, offset: int) -> Member | None:
     """The regular file of an ordinary header, as ``_describe`` would; None of any other, which is for ``tarfile``.
 
-    Most members are such, and ``tarfile`` takes ten times as long for them.
+    Most members are such, and ``tarfile`` takes several times as long for them.
     """
     name, size, checksum, kind, magic, prefix = HEADER.unpack(block)
     if kind != tarfile.REGTYPE or magic not in MAGICS:
