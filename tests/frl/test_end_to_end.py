@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import encode
-from PIL import Image
+from beton_samples import draw_sample
 from tests_support import start_ranks
 
 from frl import checkpoint
@@ -33,11 +32,9 @@ OPTIONS = [
 def beton(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """48 small pictures of smooth noise: three steps an epoch."""
     path = tmp_path_factory.mktemp("data") / "faces.beton"
-    rng = np.random.default_rng(0)
     with BetonWriter(path, capacity=48, page_size=1 << 21) as writer:
-        for index in range(48):
-            noise = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((36, 36))
-            writer.append(encode(noise), 36, 36, -1, f"{index}.jpg")
+        for seed in range(48):
+            writer.append(*draw_sample(seed, 36, 36).arguments)
     return path
 
 
