@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from frl.config import RunConfig
@@ -102,7 +103,17 @@ def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> I
     if size == 1:
         yield place
         return
-    dist.init_process_group("nccl" if place.device.type == "cuda" else "gloo", timeout=timeout)
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
+    # torchrun's restarted processes meet in the store of the dead ones, whose addresses are still in it. Machines may
+    # count their restarts differently.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if place.local_size == size else "any"
+    dist.init_process_group(
+        "nccl" if place.device.type == "cuda" else "gloo",
+        store=dist.PrefixStore(f"attempt {attempt}", store),
+        rank=place.rank,
+        world_size=size,
+        timeout=timeout,
+    )
     try:
         yield place
     finally:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from pictures import encode
 from PIL import Image
 from ranks_run import train_on
 from tests_support import start_ranks
+from torch.distributed import TCPStore
 
 import frl
 from frl import checkpoint
 from frl.beton import BetonWriter
+from frl.distributed import world
 
 STEPS = 15  # 3 epochs of 5 steps of 8 samples
 BATCH = 8
@@ -114,6 +117,25 @@ def test_a_second_sigterm_ends_the_process_at_once(beton: Path, tmp_path: Path) 
     time.sleep(0.2)
     ranks[0].terminate()
     assert finish(ranks, 3) == [-signal.SIGTERM]
+
+
+def meet(port: int, attempt: int) -> None:
+    """Join the group as torchrun's ``attempt``, rank 1 late; the first attempt dies without a farewell."""
+    os.environ.update(MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True")
+    os.environ.update(TORCHELASTIC_RESTART_COUNT=str(attempt))
+    time.sleep(1.5 * int(os.environ["RANK"]))
+    with world("cpu", timeout=timedelta(seconds=30)) as place:
+        place.barrier()
+        if attempt == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.timeout(200)
+def test_restarted_ranks_do_not_look_for_the_dead(tmp_path: Path) -> None:
+    """T5: torchrun keeps the store in which the ranks tell each other their addresses."""
+    store, log = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False), tmp_path / "log"
+    assert finish(start_ranks(meet, 2, store.port, 0, log=log), 60) == [-signal.SIGKILL] * 2, log.read_text()
+    assert finish(start_ranks(meet, 2, store.port, 1, log=log), 60) == [0, 0], log.read_text()
 
 
 @pytest.mark.timeout(240)
