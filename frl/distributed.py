@@ -103,13 +103,9 @@ def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> I
     if size == 1:
         yield place
         return
-    store, _, _ = next(rendezvous("env://", timeout=timeout))
-    # torchrun's restarted processes meet in the store of the dead ones, whose addresses are still in it. Machines may
-    # count their restarts differently.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if place.local_size == size else "any"
     dist.init_process_group(
         "nccl" if place.device.type == "cuda" else "gloo",
-        store=dist.PrefixStore(f"attempt {attempt}", store),
+        store=_meeting_place(place, timeout),
         rank=place.rank,
         world_size=size,
         timeout=timeout,
@@ -118,6 +114,17 @@ def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> I
         yield place
     finally:
         dist.destroy_process_group()
+
+
+def _meeting_place(place: World, timeout: timedelta) -> dist.Store:
+    """Where the ranks tell each other their addresses.
+
+    torchrun's restarted processes meet in the store of the dead ones, whose addresses are still in it; so each attempt
+    has names of its own, where all ranks count alike: on one machine.
+    """
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return dist.PrefixStore(f"attempt {attempt}", store) if place.local_size == place.size else store
 
 
 def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
