@@ -1,4 +1,4 @@
-"""How far the engines are from the slow reference on the same plan: the table of docs/parity.md."""
+"""How far the engines are from the slow reference on one plan: ``python -m scripts.parity``, for docs/parity.md."""
 
 from __future__ import annotations
 
