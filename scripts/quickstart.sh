@@ -42,5 +42,5 @@ assert sorted(missing) == ["fc.bias", "fc.weight"] and not unexpected
 PYTHON
 
 say "6. Tell strangers apart: trained, untrained, raw pixels"
-run frl report "$out/run" --weights "$out/resnet18.pth" --data "$out/strangers.beton" --size 40 --out "$out/report"
+run frl report "$out/run" --weights "$out/resnet18.pth" --data "$out/strangers.beton" --size 32 --out "$out/report"
 printf '\nDone in %d seconds. Look at %s\n' "$((SECONDS - began))" "$out/report/report.html"
