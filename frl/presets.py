@@ -52,8 +52,8 @@ class Preset:
 SMALL_MODEL = ModelConfig(arch="resnet18", hidden_dim=512, feature_dim=32, prototypes=256)
 
 # A network that has learnt nothing yet tells crops apart by what their images do not share. It unlearns that first, and
-# with soft assignments its features shrink meanwhile to two or three dimensions, at a loss of ln K, for hundreds of steps.
-# Sharp assignments spare it most of that: the loss fell below ln K after 80 steps instead of 200.
+# with soft assignments its features shrink meanwhile to two or three dimensions, at a loss of ln K, for hundreds of
+# steps. Sharp assignments spare it most of that: the loss fell below ln K after 80 steps instead of 200.
 FEW_STEPS = SwAVConfig(epsilon=0.01)
 
 PRESETS = {
@@ -99,6 +99,14 @@ PRESETS = {
             ),
             checkpoint_every_steps=200,
         ),
+        measured=(
+            Measured(
+                data="6,005 faces of LFW and YouTube Faces; 3,000 pairs of LFW, folds 1 to 5, at 32 px",
+                device="two cores of an AMD EPYC (first generation)",
+                time="16.5 minutes",
+                result="verification 61.1 % (AUC 0.659); untrained 59.2 % (0.624); raw pixels 62.2 % (0.669)",
+            ),
+        ),
     ),
     "quickstart": Preset(
         summary="a few minutes on two cores, for scripts/quickstart.sh",
@@ -116,6 +124,14 @@ PRESETS = {
                 batch_size=64, reference_batch=64, epochs=9, lr=3.0, start_lr=0.5, final_lr=0.003, warmup_epochs=0.5
             ),
             health=HealthConfig(patience_steps=100),
+        ),
+        measured=(
+            Measured(
+                data="2,400 synthetic faces; 60 strangers, 12 images of each, at 32 px",
+                device="two cores of an AMD EPYC (first generation)",
+                time="3.3 minutes",
+                result="k-NN identity 15.4 %; untrained 9.7 %; raw pixels 9.6 %",
+            ),
         ),
     ),
 }
