@@ -108,7 +108,7 @@ def test_a_full_disk_ends_the_command_and_leaves_nothing(people: Path, tmp_path:
     assert list(out.parent.iterdir()) == []
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(240)
 def test_killed_again_and_again_it_comes_to_the_same_content(people: Path, tmp_path: Path) -> None:
     quiet = written(people, tmp_path / "quiet.beton", "--workers", "2")
     out, moments = tmp_path / "out" / "faces.beton", random.Random(0)

@@ -23,7 +23,7 @@ from writers.to_beton import main
 
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "writers" / "to_beton.py")]
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 def plant(root: Path, images: dict[str, bytes]) -> Path:
