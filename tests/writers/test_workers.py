@@ -132,7 +132,7 @@ def test_an_exception_of_the_caller_ends_the_workers() -> None:
 
 PARENT = """
 import multiprocessing, sys
-sys.path.insert(0, {folder!r})
+sys.path[:0] = {folders!r}
 from worker_tasks import start_squares
 from writers.workers import WorkerPool
 
@@ -146,7 +146,8 @@ if __name__ == "__main__":
 
 def test_workers_of_a_killed_parent_end_by_themselves(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
-    script.write_text(PARENT.format(folder=str(Path(__file__).parents[1])))
+    tests = Path(__file__).parents[1]
+    script.write_text(PARENT.format(folders=[str(tests.parent), str(tests)]))  # in this order: tests has a folder "frl"
     before = set(os.listdir("/dev/shm"))
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
