@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 from frl.config import CropSpec
 from frl.errors import LoaderError
-from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops
+from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
 from pipelines.beton_set import EncodedImages
+from pipelines.broken import OnBroken, Undecodable, stand_in
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.plan import PlanFor
 
@@ -21,13 +21,6 @@ Allocate = Callable[[int], torch.Tensor]
 Decode = Callable[[int, NDArray[np.uint8]], None]
 Fill = Callable[[int, int], None]
 ForEach = Callable[[Callable[[int], None], Sequence[int]], None]
-OnBroken = Literal["raise", "replace"]
-
-log = logging.getLogger("frl.pipelines")
-
-
-class Undecodable(Exception):
-    """An image that a decoder refuses; the message says why."""
 
 
 class Assembler:
@@ -84,7 +77,7 @@ class Assembler:
             LoaderError: as ``images``.
         """
         wanted, batch = request.wanted, len(request.wanted)
-        sides = np.array([spec.size for spec in specs for _ in range(spec.count)])
+        sides = sides_of(specs)
         counts = [spec.count * batch * spec.size**2 * 3 for spec in specs]
         memory = self.allocate(sum(counts))
         out = memory.numpy()
@@ -136,26 +129,6 @@ class Assembler:
 
         self.for_each(attempt, range(len(samples)))
         for position in sorted(refused):
-            if self.on_broken == "raise":
-                raise self.broken(int(samples[position]), refused[position])
-            samples[position] = self.replace(request, position, refused[position], fill)
+            error, attempt_at = refused[position], partial(fill, position)
+            samples[position] = stand_in(self.beton, request, position, error, self.on_broken, attempt_at)
         return samples, len(refused)
-
-    def replace(self, request: Request, position: int, error: Undecodable, fill: Fill) -> int:
-        """Fill the place of a broken sample with the next of its step that decodes; returns which."""
-        broken = int(request.wanted[position])
-        for candidate in request.successors(position):
-            try:
-                fill(position, candidate)
-            except Undecodable:
-                continue
-            log.warning("%s: %s; replaced by %s", self.beton.name(broken), error, self.beton.name(candidate))
-            return candidate
-        remedy = "Check the file with frl verify --deep, or write it again."
-        raise LoaderError(self.beton.path, "no sample of a whole step decodes", remedy) from error
-
-    def broken(self, sample: int, error: Undecodable) -> LoaderError:
-        """What a user reads of a sample that stops the run."""
-        check = f"Check {self.beton.path} with frl verify --deep"
-        remedy = f"{check}, or go on without such samples: --on-broken replace."
-        return LoaderError(self.beton.name(sample), str(error), remedy)

@@ -26,9 +26,9 @@ from torch import Tensor
 from frl.beton.layout import ImageMode
 from frl.config import CropSpec
 from frl.errors import LoaderError
-from pipelines.assemble import OnBroken
 from pipelines.beton_set import EncodedImages
 from pipelines.blur import TAPS
+from pipelines.broken import OnBroken
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.ladder import Operation
 from pipelines.plan import Plan, PlanFor

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from frl.beton.layout import ImageMode
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import LoaderError
-from pipelines.assemble import Assembler, OnBroken, Undecodable
+from pipelines.assemble import Assembler
 from pipelines.beton_set import EncodedImages
+from pipelines.broken import OnBroken, Undecodable, check_size
 from pipelines.buffers import Buffers
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.jpeg import frame_size
@@ -97,9 +98,8 @@ class FFCVImages:
             found = frame_size(encoded.data)
         except ValueError as error:
             raise Undecodable(str(error)) from None
-        if found != (height, width):
-            # The decoder would scale a larger image down, or leave a part of the buffer as it was.
-            raise Undecodable(f"its JPEG is {found[1]} x {found[0]} pixels, its metadata says {width} x {height}")
+        # The decoder would scale a larger image down, or leave a part of the buffer as it was.
+        check_size(found, height, width)
         source, target = encoded.ctypes.data, out.ctypes.data
         if self.imdecode(source, encoded.size, height, width, target, height, width, 0, 0, 1, 1, False, False) != 0:
             raise Undecodable("its JPEG data is damaged or cut off")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.errors import LoaderError
-from pipelines.assemble import OnBroken, Undecodable
 from pipelines.beton_set import EncodedImages
+from pipelines.broken import OnBroken, Undecodable, check_size, stand_in
 from pipelines.decoded import Request
 from pipelines.jpeg import frame
 
-log = logging.getLogger("frl.pipelines")
 T = TypeVar("T")
 
 
@@ -72,25 +70,9 @@ class Recovery:
             try:
                 self.check(sample)
             except Undecodable as error:
-                samples[position] = self.replacement(request, position, error)
+                samples[position] = stand_in(self.beton, request, position, error, self.on_broken, self.check)
                 replaced += 1
         return samples, replaced
-
-    def replacement(self, request: Request, position: int, error: Undecodable) -> int:
-        """The sample that stands in for the broken one at ``position``."""
-        broken = self.beton.name(int(request.wanted[position]))
-        if self.on_broken == "raise":
-            remedy = f"Check {self.beton.path} with frl verify --deep, or go on without: --on-broken replace."
-            raise LoaderError(broken, str(error), remedy) from error
-        for candidate in request.successors(position):
-            try:
-                self.check(candidate)
-            except Undecodable:
-                continue
-            log.warning("%s: %s; replaced by %s", broken, error, self.beton.name(candidate))
-            return candidate
-        remedy = "Check the file with frl verify --deep, or write it again."
-        raise LoaderError(self.beton.path, "no sample of a whole step decodes", remedy) from error
 
     def check(self, sample: int) -> None:
         """Look at a sample's header and at what is remembered of it.
@@ -105,8 +87,6 @@ class Recovery:
             found = frame(self.beton.encoded(sample).data)
         except ValueError as error:
             raise Undecodable(str(error)) from None
-        if (found.height, found.width) != (height, width):
-            cause = f"its JPEG is {found.width} x {found.height} pixels, its metadata says {width} x {height}"
-            raise Undecodable(cause)
+        check_size((found.height, found.width), height, width)
         if found.channels not in (1, 3):
             raise Undecodable(f"its JPEG has {found.channels} colour channels, neither RGB nor grey")

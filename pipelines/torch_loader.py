@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from frl.beton.layout import ImageMode
 from frl.config import CropSpec
 from frl.errors import LoaderError
-from pipelines.assemble import Assembler, OnBroken, Undecodable
+from pipelines.assemble import Assembler
 from pipelines.beton_set import EncodedImages
+from pipelines.broken import OnBroken, Undecodable, check_size
 from pipelines.decoded import CroppedBatch, DecodedBatch, Request
 from pipelines.plan import PlanFor
 
@@ -135,9 +136,7 @@ def decode_jpeg(encoded: NDArray[np.uint8], height: int, width: int) -> NDArray[
     """
     try:
         with Image.open(io.BytesIO(encoded.data), formats=["JPEG"]) as image:
-            if image.size != (width, height):
-                size = f"{image.width} x {image.height}"
-                raise Undecodable(f"its JPEG is {size} pixels, its metadata says {width} x {height}")
+            check_size((image.height, image.width), height, width)
             if image.mode not in ("RGB", "L"):
                 raise Undecodable(f"its JPEG's colours are {image.mode}, not RGB")
             return np.asarray(image.convert("RGB"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frl.config import CropSpec
 from pipelines.augment_cpu.blur import blur, gaussian
 from pipelines.augment_cpu.colour import jitter_and_grey
 from pipelines.augment_cpu.compiler import entry_point, kernel
@@ -91,6 +93,11 @@ def store_crop(
                     out[byte + b] = tail[b]
 
 
+def sides_of(specs: Sequence[CropSpec]) -> NDArray[np.int64]:
+    """``(V,)``, the side of each crop of an image, in pixels."""
+    return np.array([spec.size for spec in specs for _ in range(spec.count)])
+
+
 @entry_point
 def make_crops(
     pixels: NDArray[np.uint8],
@@ -111,7 +118,7 @@ def make_crops(
         height, width: of the image.
         plan: parameters of crops; row ``i`` holds the image's.
         i: see there.
-        sizes: ``(V,)``, the side of each crop, in pixels.
+        sizes: as ``sides_of`` gives them.
         scratch: the thread's own.
         out: flat; crop 0 of all images of the batch, then crop 1 of all, and so on.
         batch: images in the batch.

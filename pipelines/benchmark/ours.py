@@ -20,25 +20,17 @@ from pipelines.plan import draw
 
 def ffcv(task: Task) -> Iterator[int]:
     """The ffcv engine."""
-    yield from engine_batches(task, "ffcv")
+    yield from counted(task, "ffcv", task.recipe)
 
 
 def torch(task: Task) -> Iterator[int]:
     """The torch engine."""
-    yield from engine_batches(task, "torch")
+    yield from counted(task, "torch", task.recipe)
 
 
 def dali(task: Task) -> Iterator[int]:
     """The DALI engine."""
-    yield from engine_batches(task, "dali")
-
-
-def engine_batches(task: Task, name: EngineName) -> Iterator[int]:
-    """Batches of uint8 crops, epoch after epoch."""
-    with Beton(task.data) as beton:
-        engine = open(beton, task, name)
-        for batch in crops(beton, engine, task, task.recipe):
-            yield len(batch.samples)
+    yield from counted(task, "dali", task.recipe)
 
 
 def read(task: Task) -> Iterator[int]:
@@ -64,17 +56,17 @@ def decode(task: Task) -> Iterator[int]:
 
 def crop(task: Task) -> Iterator[int]:
     """Stages 1 to 3: crops and flips."""
-    yield from stage_batches(task, dataclasses.replace(task.recipe, jitter_p=0, grey_p=0, blur_p=0))
+    yield from counted(task, "ffcv", dataclasses.replace(task.recipe, jitter_p=0, grey_p=0, blur_p=0))
 
 
 def colour(task: Task) -> Iterator[int]:
     """Stages 1 to 4: with the jitter and the grey."""
-    yield from stage_batches(task, dataclasses.replace(task.recipe, blur_p=0))
+    yield from counted(task, "ffcv", dataclasses.replace(task.recipe, blur_p=0))
 
 
 def blur(task: Task) -> Iterator[int]:
     """Stages 1 to 5: everything."""
-    yield from stage_batches(task, task.recipe)
+    yield from counted(task, "ffcv", task.recipe)
 
 
 def copy(task: Task) -> Iterator[int]:
@@ -85,10 +77,10 @@ def copy(task: Task) -> Iterator[int]:
             yield len(batch.samples)
 
 
-def stage_batches(task: Task, recipe: AugmentConfig) -> Iterator[int]:
-    """The ffcv engine with a part of the recipe."""
+def counted(task: Task, name: EngineName, recipe: AugmentConfig) -> Iterator[int]:
+    """Batches of uint8 crops by an engine, with the whole of the task's recipe or a part of it."""
     with Beton(task.data) as beton:
-        for batch in crops(beton, open(beton, task, "ffcv"), task, recipe):
+        for batch in crops(beton, open(beton, task, name), task, recipe):
             yield len(batch.samples)
 
 

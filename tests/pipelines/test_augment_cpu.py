@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frl.config import AugmentConfig, CropSpec
-from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops
+from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
 from pipelines.plan import JITTER_ORDERS, Plan, draw, plan_whole
 from tests.pipelines.conftest import picture
 from tests.pipelines.reference import crops_of, resized_crop
@@ -29,7 +29,7 @@ def cpu_crops(images: list[np.ndarray], plan: Plan, specs: tuple[CropSpec, ...])
     local.pixels[:] = 77  # what is beyond an image must not matter
     scratch = local.for_crops(max(spec.size for spec in specs))
     batch, parameters = len(images), Parameters.of(plan)
-    sides = np.array([spec.size for spec in specs for _ in range(spec.count)])
+    sides = sides_of(specs)
     out = np.full(batch * int((sides**2).sum()) * 3, 99, np.uint8)
     for i, image in enumerate(images):
         height, width = image.shape[:2]
