@@ -62,7 +62,7 @@ class _Products(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.geometry = stride, padding
         shape = (len(x), len(weight), *lengths)
-        out = torch.zeros(shape, dtype=x.dtype, device=x.device).contiguous(memory_format=torch.channels_last)
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last).zero_()
         for o, i, tap in _pairs(x, weight, out, stride, padding):
             out[o].addmm_(x[i], weight[tap].T)
         return out
@@ -87,14 +87,16 @@ def _pairs(
     """Every output pixel with every input pixel under its kernel, and the tap on it: indices of ``(N, C)`` matrices."""
     all_of = slice(None)
     rows, columns = (
-        [
-            (o, i, tap)
-            for o in range(out.shape[axis])
-            for tap in range(weight.shape[axis])
-            if 0 <= (i := o * stride[axis - 2] - padding[axis - 2] + tap) < x.shape[axis]
-        ]
-        for axis in (2, 3)
+        _line(x.shape[2 + axis], out.shape[2 + axis], weight.shape[2 + axis], stride[axis], padding[axis])
+        for axis in range(2)
     )
     for o_y, i_y, tap_y in rows:
         for o_x, i_x, tap_x in columns:
             yield (all_of, all_of, o_y, o_x), (all_of, all_of, i_y, i_x), (all_of, all_of, tap_y, tap_x)
+
+
+def _line(length: int, outputs: int, taps: int, stride: int, padding: int) -> list[tuple[int, int, int]]:
+    """Along one axis: output, input and tap of each product that meets no padding."""
+    return [
+        (o, i, tap) for o in range(outputs) for tap in range(taps) if 0 <= (i := o * stride - padding + tap) < length
+    ]

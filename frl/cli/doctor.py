@@ -20,33 +20,30 @@ class DoctorConfig:
 
 @dataclass(frozen=True)
 class Part:
-    """A package, what it is for, and how to install it."""
+    """A package, what it is for, how to install it, and whether training does without."""
 
     package: str
     purpose: str
     remedy: str
+    optional: bool = False
 
 
+DALI = "pip install nvidia-dali-cuda130==2.4.0"
 PARTS = (
     Part("torch", "training", "bash scripts/setup.sh"),
     Part("torchvision", "the networks", "bash scripts/setup.sh"),
     Part("opencv-python", "writing .beton files", "bash scripts/setup.sh"),
-    Part("ffcv", "the fast loader (--engine torch works without)", "bash scripts/setup.sh"),
-    Part("nvidia-dali-cuda130", "the DALI loader (--engine dali)", "pip install nvidia-dali-cuda130==2.4.0"),
+    Part("ffcv", "the fast loader (--engine torch works without)", "bash scripts/setup.sh", optional=True),
+    Part("nvidia-dali-cuda130", "the DALI loader (--engine dali)", DALI, optional=True),
     Part("tensorboard", "the logs", "bash scripts/setup.sh"),
-    Part("safetensors", "exports of that format", "pip install safetensors"),
-    Part("onnxscript", "exports to ONNX", "pip install onnx onnxscript"),
-    Part("timm", "checks of the optimiser", "pip install timm"),
-    Part("dlib-bin", "faces in whole photographs (frl write --detect dlib)", "pip install 'frl[faces]'"),
-    Part("h5py", "HDF5 as a source (frl write FILE.h5)", "pip install 'frl[hdf5]'"),
-    Part("ImageHash", "near copies (frl write --dedupe near)", "pip install 'frl[curate]'"),
-    Part("blake3", "exact copies, a little quicker than without", "pip install 'frl[curate]'"),
-    Part("onnxruntime", "checks of exports to ONNX", "pip install onnxruntime"),
-)
-
-OPTIONAL = (
-    *("ffcv", "nvidia-dali-cuda130", "safetensors", "onnxscript", "timm"),
-    *("dlib-bin", "h5py", "ImageHash", "blake3", "onnxruntime"),
+    Part("safetensors", "exports of that format", "pip install safetensors", optional=True),
+    Part("onnxscript", "exports to ONNX", "pip install onnx onnxscript", optional=True),
+    Part("timm", "checks of the optimiser", "pip install timm", optional=True),
+    Part("dlib-bin", "faces in whole photographs (frl write --detect dlib)", "pip install 'frl[faces]'", optional=True),
+    Part("h5py", "HDF5 as a source (frl write FILE.h5)", "pip install 'frl[hdf5]'", optional=True),
+    Part("ImageHash", "near copies (frl write --dedupe near)", "pip install 'frl[curate]'", optional=True),
+    Part("blake3", "exact copies, a little quicker than without", "pip install 'frl[curate]'", optional=True),
+    Part("onnxruntime", "checks of exports to ONNX", "pip install onnxruntime", optional=True),
 )
 
 
@@ -56,7 +53,7 @@ def main(arguments: list[str]) -> int:
     print(f"frl {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
     missing = [part for part in PARTS if not _report(part)]
     print(_accelerators())
-    return int(any(part.package not in OPTIONAL for part in missing))
+    return int(any(not part.optional for part in missing))
 
 
 def _report(part: Part) -> bool:
