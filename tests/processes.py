@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +33,17 @@ def descendants(pid: int) -> list[int]:
     except OSError:
         return []
     return children + [below for child in children for below in descendants(child)]
+
+
+def kill(process: subprocess.Popen, *, group: bool) -> None:
+    """SIGKILL a session's leader, alone or with its whole group; whatever is below it must end too."""
+    below = descendants(process.pid)
+    if group:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+    assert_gone(below)
 
 
 def left_in_shared_memory(before: set[str]) -> set[str]:

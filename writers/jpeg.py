@@ -117,7 +117,7 @@ class JpegDecoder:
         if self._library.tjDecompressToYUVPlanes(
             self._handle, data, len(data), _addresses(planes), width, rows_without_padding, height, flags
         ):
-            raise DamagedJpegError(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
+            raise self._damage()
         return Planes(planes, (across, down))
 
     def decode_grey(self, data: bytes) -> np.ndarray:
@@ -135,8 +135,11 @@ class JpegDecoder:
         if self._library.tjDecompress2(
             self._handle, data, len(data), pixels.ctypes.data, width, pitch, height, pixel_format, flags
         ):
-            raise DamagedJpegError(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
+            raise self._damage()
         return pixels
+
+    def _damage(self) -> DamagedJpegError:
+        return DamagedJpegError(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):

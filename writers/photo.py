@@ -155,9 +155,7 @@ class Photo:
         if self._orientation in TO_UPRIGHT:
             rgb = rgb.transpose(TO_UPRIGHT[self._orientation])
         scale = eighths / 8
-        left = rgb.width - scale * self.width if self._orientation in FROM_THE_RIGHT else 0.0
-        top = rgb.height - scale * self.height if self._orientation in FROM_THE_BOTTOM else 0.0
-        raster = Raster(rgb, scale, left, top)
+        raster = Raster(rgb, scale, *self._before(rgb.width, rgb.height, scale, scale))
         if eighths == 8:
             self._whole = raster
         return raster
@@ -196,9 +194,13 @@ class Photo:
         if self._orientation >= 5:
             across, down = down, across
         height, width = pixels.shape
+        return Plane(pixels, across, down, *self._before(width, height, across, down))
+
+    def _before(self, width: int, height: int, across: float, down: float) -> tuple[float, float]:
+        """What ``Raster`` calls left and top, of so many upright pixels."""
         left = width - across * self.width if self._orientation in FROM_THE_RIGHT else 0.0
         top = height - down * self.height if self._orientation in FROM_THE_BOTTOM else 0.0
-        return Plane(pixels, across, down, left, top)
+        return left, top
 
     def _eighths(self, scale: float) -> int:
         """The scale to decode at."""

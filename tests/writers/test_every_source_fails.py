@@ -8,7 +8,6 @@ import json
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import tarfile
@@ -22,7 +21,7 @@ import numpy as np
 import pytest
 import worker_tasks
 from pictures import encode, picture
-from processes import assert_gone, descendants, left_in_shared_memory
+from processes import kill, left_in_shared_memory
 from source_layouts import LAYOUTS, Layout, pack, plant
 
 from frl.beton import verify
@@ -93,13 +92,7 @@ def test_killed_at_any_moment_the_file_is_whole_or_absent(
         while process.poll() is None and not list(out.parent.iterdir()) and time.monotonic() - started < 20:
             time.sleep(0.01)  # the interpreter starts, the source is listed
         time.sleep(moments.uniform(0, 0.3))
-        below = descendants(process.pid)
-        if group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait()
-        assert_gone(below)
+        kill(process, group=group)
         assert not out.exists() or verify(out, deep=True).ok
     assert main([source, "--out", str(out), "--workers", "1", "--overwrite"]) == 0
     report = verify(out, deep=True)

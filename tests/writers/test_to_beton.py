@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from pictures import damaged, encode, picture, png_of_zeros
 from PIL import Image
-from processes import assert_gone, descendants, left_in_shared_memory
+from processes import assert_gone, descendants, kill, left_in_shared_memory
 
 from frl.beton import Beton, verify
 from writers.to_beton import main
@@ -186,13 +186,7 @@ def test_a_command_killed_at_any_moment_leaves_a_whole_file_or_none(tmp_path: Pa
             arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         time.sleep(whole * moments.uniform(0.3, 1.05))
-        below = descendants(command.pid)
-        if attempt % 2:
-            os.killpg(command.pid, signal.SIGKILL)
-        else:
-            command.kill()
-        command.wait()
-        assert_gone(below)
+        kill(command, group=attempt % 2 == 1)
         assert not out.exists() or verify(out, deep=True).ok
     subprocess.run(arguments, check=True, capture_output=True)
     assert verify(out, deep=True).ok
