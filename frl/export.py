@@ -12,11 +12,11 @@ from typing import Any, BinaryIO, Literal, get_args, get_type_hints
 import torch
 from torch import nn
 
-from frl import checkpoint as checkpoints
 from frl.config import ModelConfig
 from frl.errors import CheckpointError, ConfigError
 from frl.files import atomic_write
-from frl.model import build_backbone
+from frl.models.backbone import build_backbone
+from frl.runtime import checkpoint as checkpoints
 
 Format = Literal["torchvision", "frl", "safetensors", "onnx"]
 State = dict[str, torch.Tensor]

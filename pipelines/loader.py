@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from frl.batch import Batch
 from frl.config import AugmentConfig, DataConfig
-from frl.distributed import agreed
 from frl.errors import ConfigError, LoaderError
-from pipelines.augment_gpu import MultiCrop
-from pipelines.beton_set import BetonSet, EncodedImages
-from pipelines.decoded import CroppedBatch, DecodedBatch, Engine, Request
-from pipelines.ffcv_loader import FFCVImages
-from pipelines.normalise import NormaliseCrops
-from pipelines.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
+from frl.runtime.distributed import agreed
+from pipelines.augment.gpu.multicrop import MultiCrop
+from pipelines.augment.normalise import NormaliseCrops
+from pipelines.augment.plan import draw
+from pipelines.engines.engine import CroppedBatch, DecodedBatch, Engine, Request
+from pipelines.engines.ffcv_engine import FFCVImages
+from pipelines.engines.torch_engine import TorchImages
 from pipelines.placement import Place, decide
-from pipelines.plan import draw
-from pipelines.readahead import ReadAhead, fits_memory
-from pipelines.torch_loader import TorchImages
+from pipelines.sampling.beton_set import BetonSet, EncodedImages
+from pipelines.sampling.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
+from pipelines.sampling.readahead import ReadAhead, fits_memory
 
 Made = tuple[list[torch.Tensor], CroppedBatch | DecodedBatch]  # views on the device, and what they were made of
 
@@ -52,7 +52,7 @@ def dali_engine() -> Callable[..., Engine]:
         LoaderError: if DALI is not installed.
     """
     try:
-        from pipelines.dali_loader import DALIImages
+        from pipelines.engines.dali_engine import DALIImages
     except ImportError as error:
         remedy = "Run pip install nvidia-dali-cuda130==2.4.0, or use --engine ffcv."
         raise LoaderError("nvidia.dali", f"it is not installed ({error})", remedy) from error

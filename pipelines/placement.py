@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import torch
 
-from frl.distributed import agreed
+from frl.runtime.distributed import agreed
 
 Place = Literal["cpu", "gpu"]
 WARM_UP = 2  # batches: kernels compile, queues fill

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, DataConfig, EngineName
-from pipelines.decoded import Request
+from pipelines.augment.plan import draw
+from pipelines.engines.engine import Request
 from pipelines.loader import open_engine
-from pipelines.order import permutation
-from pipelines.plan import draw
+from pipelines.sampling.order import permutation
 
 GAP = 4
 HEADER = 18  # pixels above the pictures, for the captions

@@ -11,10 +11,10 @@ import torch
 from frl.batch import Batch
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
-from pipelines.decoded import Request
+from pipelines.augment.normalise import NormaliseCrops
+from pipelines.augment.plan import plan_whole
+from pipelines.engines.engine import Request
 from pipelines.loader import open_engine, to_device
-from pipelines.normalise import NormaliseCrops
-from pipelines.plan import plan_whole
 
 
 class WholeImages:

@@ -13,4 +13,4 @@ if [ -z "${PYTHON:-}" ]; then
     [ ! -x .venv/bin/python ] || PYTHON=.venv/bin/python
 fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-exec "$PYTHON" scripts/bench_gpu.py "$@"
+exec "$PYTHON" scripts/bench/gpu.py "$@"

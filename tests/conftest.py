@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 # Processes that tests start are forked from a server that has imported these once. It has started no threads.
-multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "frl.train", "pipelines.loader"])
+multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "frl.training.train", "pipelines.loader"])
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,13 @@ import torch
 from tests_support import start_ranks
 from tiny_run import CONFIG, RandomViews
 
-from frl import checkpoint
 from frl.batch import Batch
 from frl.config import RunConfig, Stage
-from frl.distributed import world
-from frl.logbook import read_metrics
-from frl.swav import build_objective
-from frl.train import train
+from frl.monitoring.logbook import read_metrics
+from frl.objectives.swav import build_objective
+from frl.runtime import checkpoint
+from frl.runtime.distributed import world
+from frl.training.train import train
 
 RECORD = Path(__file__).parent / "golden" / "runs.json"
 METRICS = ("loss", "lr", "spread", "rank", "prototypes_used", "prototype_entropy", "assignment_entropy")

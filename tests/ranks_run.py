@@ -19,9 +19,9 @@ from tiny_run import CONFIG
 
 from frl.batch import Batch, Loader
 from frl.config import DataConfig
-from frl.distributed import world
-from frl.swav import build_objective
-from frl.train import train
+from frl.objectives.swav import build_objective
+from frl.runtime.distributed import world
+from frl.training.train import train
 from pipelines.loader import make_loader
 
 

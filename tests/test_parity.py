@@ -9,7 +9,7 @@ import pytest
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
-from scripts.parity import VARIANTS, measure, table, write_pictures
+from scripts.bench.parity import VARIANTS, measure, table, write_pictures
 
 RECIPE = dataclasses.replace(
     AugmentConfig(),

@@ -7,8 +7,8 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from frl.config import ModelConfig, SwAVConfig
-from frl.model import FaceNet
-from frl.swav import SwAV
+from frl.models.backbone import FaceNet
+from frl.objectives.swav import SwAV
 
 MODEL = ModelConfig(arch="resnet18", hidden_dim=32, feature_dim=16, prototypes=12)
 WIDTH = 8

@@ -11,9 +11,9 @@ import torch
 
 from frl.batch import Batch
 from frl.config import AugmentConfig, CropSpec, HealthConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
-from frl.distributed import world
-from frl.swav import build_objective
-from frl.train import train
+from frl.objectives.swav import build_objective
+from frl.runtime.distributed import world
+from frl.training.train import train
 
 CONFIG = RunConfig(
     augment=AugmentConfig(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from frl.errors import SourceError
-from writers.crop import Face
+from writers.image.crop import Face
 from writers.items import Item
 from writers.prepare import Preparation
 from writers.reject import Reject

@@ -13,7 +13,7 @@ from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.errors import ConfigError
 from writers import curate, detect
-from writers.crop import CropSpec
+from writers.image.crop import CropSpec
 
 
 @dataclass(frozen=True, kw_only=True)

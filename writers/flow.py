@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from frl.errors import SourceError
 from writers.config import WriteConfig, crop_spec
-from writers.crop import Face
+from writers.image.crop import Face
 from writers.items import Item
 from writers.prepare import Preparation
 from writers.reject import Reject

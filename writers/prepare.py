@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from writers.crop import CropSpec, Face, FaceCropper
 from writers.curate import CurateConfig, Fingerprints, QualityFilter
 from writers.detect import DetectConfig, Region, start
+from writers.image.crop import CropSpec, Face, FaceCropper
+from writers.image.photo import Photo
 from writers.items import Item
-from writers.photo import Photo
 from writers.reject import Reject
 from writers.sources import Store
 

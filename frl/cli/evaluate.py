@@ -12,7 +12,6 @@ import tyro
 from torch import nn
 
 from frl.config import AugmentConfig, EngineName
-from frl.distributed import pick_device
 from frl.errors import ConfigError
 from frl.evaluate import (
     KnnResult,
@@ -25,6 +24,7 @@ from frl.evaluate import (
 )
 from frl.export import load_backbone
 from frl.files import atomic_write
+from frl.runtime.distributed import pick_device
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import tyro
 
-from frl import checkpoint
 from frl.errors import CheckpointError
 from frl.export import Format, export
+from frl.runtime import checkpoint
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,20 @@ import tyro
 from torch import nn
 
 from frl import recipes
-from frl.batchnorm import shares_statistics
 from frl.config import OptimConfig, RunConfig, validate
-from frl.distributed import World, world
-from frl.environment import device_name
 from frl.errors import TrainingError
 from frl.evaluate import knn_accuracy
 from frl.evaluate.gallery import Probed, extract_gallery
-from frl.lock import run_lock
-from frl.memory import step_memory, with_largest_batch
-from frl.precision import uses_bf16
+from frl.models.batchnorm import shares_statistics
+from frl.objectives.swav import build_objective
 from frl.presets import PRESETS, preset
-from frl.staging import staged
-from frl.swav import build_objective
-from frl.train import Probe, train
+from frl.runtime.distributed import World, world
+from frl.runtime.environment import device_name
+from frl.runtime.lock import run_lock
+from frl.runtime.precision import uses_bf16
+from frl.runtime.staging import staged
+from frl.training.memory import step_memory, with_largest_batch
+from frl.training.train import Probe, train
 from pipelines.loader import make_loader
 from pipelines.stages import StagedLoader
 from pipelines.whole_images import WholeImages

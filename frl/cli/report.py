@@ -12,16 +12,16 @@ import torch
 import tyro
 from torch import nn
 
-from frl import checkpoint
 from frl.config import RunConfig, as_dict, from_dict
-from frl.distributed import pick_device
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
 from frl.export import load_backbone
-from frl.health import Vitals, diagnose
-from frl.logbook import read_metrics
+from frl.monitoring.health import Vitals, diagnose
+from frl.monitoring.logbook import read_metrics
 from frl.report import Report, write_report
+from frl.runtime import checkpoint
+from frl.runtime.distributed import pick_device
 from pipelines.preview import contact_sheet
 from pipelines.whole_images import WholeImages
 

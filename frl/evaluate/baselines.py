@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from frl.model import build_backbone
+from frl.models.backbone import build_backbone
 
 
 class RawPixels(nn.Module):

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from frl.beton import Beton
-from pipelines.augment_cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
+from pipelines.augment.cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
+from pipelines.augment.plan import draw
 from pipelines.benchmark.ours import endless, requests
 from pipelines.benchmark.task import Task
-from pipelines.plan import draw
-from pipelines.prefetch import overlapped
-from pipelines.threads import Threads
+from pipelines.engines.prefetch import overlapped
+from pipelines.engines.threads import Threads
 
 
 def decode(task: Task) -> Iterator[int]:

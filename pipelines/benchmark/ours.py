@@ -11,11 +11,11 @@ from torch import device
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, DataConfig, EngineName
+from pipelines.augment.plan import draw
 from pipelines.benchmark.task import Task
-from pipelines.decoded import CroppedBatch, Engine, Request
+from pipelines.engines.engine import CroppedBatch, Engine, Request
 from pipelines.loader import open_engine
-from pipelines.order import permutation, step_samples
-from pipelines.plan import draw
+from pipelines.sampling.order import permutation, step_samples
 
 
 def ffcv(task: Task) -> Iterator[int]:

@@ -65,7 +65,7 @@ def test_the_whole_way_works_without_them(bare: None, tmp_path: Path, capsys: py
 
 
 def test_what_needs_them_says_so(bare: None, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    from pipelines.ffcv_loader import load_imdecode
+    from pipelines.engines.ffcv_engine import load_imdecode
 
     with pytest.raises(LoaderError, match=r"ffcv: it is not installed.*scripts/setup.sh.*--engine torch"):
         load_imdecode()

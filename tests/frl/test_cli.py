@@ -9,7 +9,7 @@ import torch
 import torchvision
 
 from frl.cli import COMMANDS, main
-from frl.logbook import read_metrics
+from frl.monitoring.logbook import read_metrics
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),

@@ -12,11 +12,11 @@ import pytest
 import torch
 import torchvision
 
-from frl import checkpoint as checkpoints
 from frl.config import ModelConfig, RunConfig, as_dict
 from frl.errors import CheckpointError, ConfigError
 from frl.export import ARCHITECTURES, backbone_state, export, infer_arch, load_backbone
-from frl.model import FaceNet, build_backbone
+from frl.models.backbone import FaceNet, build_backbone
+from frl.runtime import checkpoint as checkpoints
 
 CLASSIFIER = {"fc.weight", "fc.bias"}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from frl.config import AugmentConfig, CropSpec
-from pipelines.plan import Plan, draw
+from pipelines.augment.plan import Plan, draw
 
 RECIPE = AugmentConfig(
     crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))

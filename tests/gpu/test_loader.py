@@ -9,7 +9,7 @@ import torch
 
 from frl.beton import Beton, BetonWriter
 from frl.config import DataConfig
-from pipelines.decoded import Request
+from pipelines.engines.engine import Request
 from pipelines.loader import make_loader, open_engine
 from tests.gpu.conftest import RECIPE
 

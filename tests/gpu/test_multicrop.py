@@ -8,17 +8,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from frl.config import AugmentConfig
-from pipelines.augment_gpu import MultiCrop
-from pipelines.blur import batch_blur
-from pipelines.colour import Planes, batch_jitter
-from pipelines.ladder import rung_factors
-from pipelines.normalise import NormaliseCrops
-from pipelines.packed import pack
-from pipelines.plan import draw
-from pipelines.resample import batch_resample, columns_first
+from pipelines.augment.gpu.blur import batch_blur
+from pipelines.augment.gpu.colour import Planes, batch_jitter
+from pipelines.augment.gpu.ladder import rung_factors
+from pipelines.augment.gpu.multicrop import MultiCrop
+from pipelines.augment.gpu.packed import pack
+from pipelines.augment.gpu.resample import batch_resample, columns_first
+from pipelines.augment.normalise import NormaliseCrops
+from pipelines.augment.plan import draw
 from tests.gpu.conftest import LEVELS, RECIPE
 
-reference = pytest.importorskip("tests.pipelines.reference", exc_type=ImportError)
+reference = pytest.importorskip("pipelines.augment.reference", exc_type=ImportError)
 
 
 READS_BACK = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}

@@ -199,7 +199,7 @@ class TestManyPages:
         assert weighted.law == "random, an epoch of 12 of 20 + 12 of 12"
 
     def test_files_larger_than_memory_are_read_in_page_order(self, loader_of, monkeypatch):
-        monkeypatch.setattr("pipelines.readahead.memory_bytes", lambda: 1 << 20)
+        monkeypatch.setattr("pipelines.sampling.readahead.memory_bytes", lambda: 1 << 20)
         assert loader_of().law == "pages, 64 to a window"
         assert loader_of(data={"order": "random"}).law == "random"
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
-from pipelines.order import permutation
 from pipelines.preview import GAP, HEADER, contact_sheet
+from pipelines.sampling.order import permutation
 
 RECIPE = AugmentConfig(
     crops=(CropSpec(size=32, count=2, scale=(0.14, 1)), CropSpec(size=16, count=1, scale=(0.05, 0.14)))

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from pictures import encode, picture
 from PIL import Image
 
+from scripts.bench.writer import pil_seconds
 
-def test_the_pil_loop_writes_every_square_and_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
-    import bench_writer
 
+def test_the_pil_loop_writes_every_square_and_where_it_lies(tmp_path: Path) -> None:
     for i, (width, height) in enumerate([(300, 400), (90, 60), (256, 256)]):
         file = tmp_path / "faces" / f"n{i:06}" / f"{i}.jpg"
         file.parent.mkdir(parents=True)
         file.write_bytes(encode(picture(width, height)))
     out = tmp_path / "faces.records"
-    assert bench_writer.pil_seconds(tmp_path / "faces", out, 2) > 0
+    assert pil_seconds(tmp_path / "faces", out, 2) > 0
     data, row = out.read_bytes(), np.dtype([("label", "<i8"), ("start", "<u8"), ("bytes", "<u8")])
     table = np.frombuffer(data[-3 * row.itemsize :], row)
     assert table["label"].tolist() == [0, 1, 2]
     sizes = [Image.open(io.BytesIO(data[start : start + count])).size for _, start, count in table.tolist()]
     assert sizes == [(256, 256), (60, 60), (256, 256)]
-    sys.modules.pop("bench_writer")

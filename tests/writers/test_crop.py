@@ -16,7 +16,7 @@ from pictures import damaged, encode, picture, png_of_zeros
 from PIL import Image, ImageOps
 
 from frl.beton import jpeg
-from writers.crop import CropSpec, Face, FaceCropper, crop_square
+from writers.image.crop import CropSpec, Face, FaceCropper, crop_square
 from writers.reject import Reject
 from writers.sources import Box
 
@@ -271,7 +271,7 @@ def test_bombs_are_rejected_unopened(tmp_path: Path, side: int, bits: int) -> No
     program = """
 import resource, sys
 from frl.beton import jpeg
-from writers.crop import CropSpec, FaceCropper
+from writers.image.crop import CropSpec, FaceCropper
 from writers.reject import Reject
 cropper = FaceCropper(CropSpec(size=256, margin=0.3, quality=90, max_pixels=100_000_000))
 data = open(sys.argv[1], "rb").read()

@@ -17,10 +17,10 @@ from PIL import Image
 
 from frl.beton import Beton, verify
 from frl.errors import ConfigError
-from writers.crop import CropSpec, FaceCropper, eye_tilt
 from writers.detect import DetectConfig, Detection, FaceFinder, Region, start, validate
 from writers.detect.finder import LONGEST
 from writers.detect.yunet import LARGEST, YuNetDetector
+from writers.image.crop import CropSpec, FaceCropper, eye_tilt
 from writers.reject import Reason, Reject
 from writers.sources import Box
 from writers.to_beton import main

@@ -16,8 +16,8 @@ from source_layouts import LAYOUTS, Layout, who
 from frl.beton import Beton, verify
 from frl.errors import FrlError
 from writers.config import WriteConfig, crop_spec
-from writers.crop import FaceCropper
 from writers.flow import prepare_all, start_pool
+from writers.image.crop import FaceCropper
 from writers.item_list import choose
 from writers.prepare import Preparation
 from writers.reject import Reject

@@ -15,10 +15,10 @@ from pictures import encode, picture
 from PIL import Image
 
 from frl.beton import jpeg
-from writers.crop import CropSpec, FaceCropper
-from writers.jpeg import JpegDecoder, JpegEncoder
-from writers.photo import Photo, Plane
-from writers.planes import cut, shrink
+from writers.image.crop import CropSpec, FaceCropper
+from writers.image.jpeg import JpegDecoder, JpegEncoder
+from writers.image.photo import Photo, Plane
+from writers.image.planes import cut, shrink
 from writers.sources import Box
 
 CROPPER = FaceCropper(CropSpec(size=64, margin=0.0, quality=95, max_pixels=10_000_000))

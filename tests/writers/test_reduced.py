@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pictures import encode, picture
 from PIL import Image, ImageOps
 
-from writers.crop import CropSpec, FaceCropper, crop_square
-from writers.jpeg import EIGHTHS, JpegDecoder
-from writers.photo import Photo, Raster
+from writers.image.crop import CropSpec, FaceCropper, crop_square
+from writers.image.jpeg import EIGHTHS, JpegDecoder
+from writers.image.photo import Photo, Raster
 from writers.reject import Reject
 from writers.sources import Box
 

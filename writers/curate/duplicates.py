@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from frl.beton.manifest import SampleLine
 from writers.curate.fingerprint import Fingerprint, Fingerprints
-from writers.jpeg import JpegDecoder
+from writers.image.jpeg import JpegDecoder
 from writers.reject import Reason, Reject
 
 if TYPE_CHECKING:
-    from writers.crop import Face
     from writers.curate.near import NearIndex
+    from writers.image.crop import Face
 
 CACHE_KB = 1 << 14
 """Memory of the database; what does not fit lies in the system's folder for temporary files."""

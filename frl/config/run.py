@@ -1,0 +1,79 @@
+"""A whole run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from frl.config.check import require
+from frl.config.data import DataConfig
+from frl.config.model import ModelConfig
+from frl.config.monitor import HealthConfig, KnnConfig
+from frl.config.objective import SwAVConfig
+from frl.config.optim import OptimConfig
+from frl.config.views import AugmentConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines one pre-training run."""
+
+    out: Path = Path("runs/frl")
+    """Folder of the run: checkpoints, logs, resolved configuration."""
+    seed: int = 0
+    """Seeds the weights, the order and every crop."""
+    data: Annotated[DataConfig, tyro.conf.arg(name="")] = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    swav: SwAVConfig = field(default_factory=SwAVConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    knn: KnnConfig = field(default_factory=KnnConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 autocast where the device computes it natively, else fp32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs, where it proves faster."""
+    recompute: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more arithmetic,
+    the same weights."""
+    gradient_compression: Literal["none", "bf16"] = "none"
+    """Number format in which gradients travel between ranks; bf16 halves the bytes."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+    allow_changes: tuple[str, ...] = ()
+    """Options in which this run may differ from the checkpoint it goes on from, as the refusal names them (optim.lr,
+    say); data stands for another data set."""
+    resume: bool = True
+    """Go on from the newest checkpoint in `out`, mid-epoch if need be."""
+    checkpoint_every_steps: int = 1000
+    """Steps between two checkpoints; one is always written at the end of an epoch."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints kept."""
+    log_every_steps: int = 20
+    """Steps between two log lines; the device is synchronised only then."""
+    wandb: str | None = None
+    """Project of Weights & Biases to log to as well (needs the extra frl[wandb]); none: only the run's own folder."""
+    max_steps: int = -1
+    """Stop after this many steps in all (the schedule is not shortened); -1: never."""
+
+    def images_at_once(self, ranks: int) -> int:
+        """Images of one micro-batch on one of ``ranks`` ranks."""
+        return self.optim.batch_size // (ranks * self.optim.accumulate)
+
+
+def validate(config: RunConfig) -> None:
+    """Refuse a configuration that cannot work, naming the option and the remedy.
+
+    Raises:
+        ConfigError: on the first contradiction found.
+    """
+    for section in (config.augment, config.data, config.optim, config.model, config.swav):
+        section.check()
+    require(config.augment.total_crops >= 2, "augment.crops", "SwAV compares at least two crops", "Raise a count.")
+    length, batch = config.swav.queue_length, config.optim.batch_size
+    whole = length % max(batch, 1) == 0
+    cause = f"{length} is not a multiple of the batch size {batch}"
+    require(whole, "swav.queue_length", cause, "Keep whole batches in the queue.")

@@ -1,0 +1,120 @@
+"""The crops of an image, and what is done to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+
+from frl.config.check import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropSpec:
+    """One resolution of the multi-crop (torchvision's ``RandomResizedCrop``)."""
+
+    size: int
+    """Side of the crop after resizing, in pixels."""
+    count: int
+    """Crops of this size per image."""
+    scale: tuple[float, float]
+    """Range of the crop's share of the image area."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Range of the crop's aspect ratio (width / height), log-uniform."""
+
+    def check(self, option: str) -> None:
+        """Refuse what cannot work; ``option`` is what the command line calls this resolution.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        require(self.size > 0 and self.count > 0, option, "size and count must be positive", "Correct or drop it.")
+        require(0 < self.scale[0] <= self.scale[1] <= 1, f"{option}.scale", "not a range in (0, 1]", "Use e.g. 0.14 1.")
+        require(0 < self.ratio[0] <= self.ratio[1], f"{option}.ratio", "not a range above 0", "Use e.g. 0.75 1.33.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Other crop sizes for the first epochs: small crops learn the coarse early, at a fraction of the time."""
+
+    until_epoch: int
+    """The first epoch of the next stage, or of the full sizes."""
+    sizes: tuple[int, ...]
+    """Side of the crops of each resolution meanwhile, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """The multi-crop augmentation; defaults are the paper's (SwAV's with its published strengths)."""
+
+    crops: tuple[CropSpec, ...] = (
+        CropSpec(size=224, count=2, scale=(0.14, 1.0)),
+        CropSpec(size=96, count=6, scale=(0.05, 0.14)),
+    )
+    """Resolutions; the assignments are computed on the crops of the first."""
+    stages: tuple[Stage, ...] = ()
+    """Crop sizes of the first epochs, in the order of their ends; none: the full sizes from the start."""
+    flip_p: float = 0.5
+    """Probability of a horizontal flip."""
+    jitter_p: float = 0.8
+    """Probability of the colour jitter."""
+    brightness: float = 0.8
+    """Factor drawn from [1 - x, 1 + x], not below 0."""
+    contrast: float = 0.8
+    """Factor drawn from [1 - x, 1 + x], not below 0; pivots on the crop's mean grey."""
+    saturation: float = 0.8
+    """Factor drawn from [1 - x, 1 + x], not below 0."""
+    hue: float = 0.2
+    """Shift drawn from [-x, x] turns of the colour wheel; at most 0.5."""
+    grey_p: float = 0.2
+    """Probability of dropping the colour."""
+    blur_p: float = 0.5
+    """Probability of a Gaussian blur (23 x 23 taps)."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Range of the blur's standard deviation, in pixels."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from RGB in [0, 1]."""
+    std: tuple[float, float, float] = (0.228, 0.224, 0.225)
+    """Divides RGB after the mean is subtracted."""
+
+    @property
+    def total_crops(self) -> int:
+        """Crops per image over all resolutions."""
+        return sum(spec.count for spec in self.crops)
+
+    @property
+    def recipes(self) -> tuple[AugmentConfig, ...]:
+        """The recipe of each stage, the full sizes last."""
+        return tuple(map(self.of_epoch, [*(stage.until_epoch - 1 for stage in self.stages), sys.maxsize]))
+
+    def of_epoch(self, epoch: int) -> AugmentConfig:
+        """The recipe of one epoch, without stages: a pure function of ``epoch``, so a resumed run finds its stage."""
+        for stage in self.stages:
+            if epoch < stage.until_epoch:
+                sized = zip(self.crops, stage.sizes, strict=True)
+                crops = tuple(dataclasses.replace(spec, size=size) for spec, size in sized)
+                return dataclasses.replace(self, crops=crops, stages=())
+        return dataclasses.replace(self, stages=())
+
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        require(len(self.crops) > 0, "augment.crops", "no crop size given", "Give at least one.")
+        for i, spec in enumerate(self.crops):
+            spec.check(f"augment.crops.{i}")
+        ends = [stage.until_epoch for stage in self.stages]
+        rising = ends == sorted(set(ends)) and min(ends, default=1) > 0
+        require(rising, "augment.stages", f"their ends {ends} are not rising epochs above 0", "Put them in order.")
+        for i, stage in enumerate(self.stages):
+            fits = len(stage.sizes) == len(self.crops) and min(stage.sizes, default=0) > 0
+            cause = f"{len(stage.sizes)} sizes for {len(self.crops)} resolutions"
+            require(fits, f"augment.stages.{i}.sizes", cause, "Give one above 0 for each.")
+        for name in ("flip_p", "jitter_p", "grey_p", "blur_p"):
+            p = getattr(self, name)
+            require(0 <= p <= 1, f"augment.{name}", f"{p} is not a probability", "Use a value in [0, 1].")
+        require(0 <= self.hue <= 0.5, "augment.hue", "the shift exceeds half a turn", "Use at most 0.5.")
+        low, high = self.blur_sigma
+        require(0 < low <= high, "augment.blur_sigma", f"({low}, {high}) is not a range above 0", "Use e.g. 0.1 2.")

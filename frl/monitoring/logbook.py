@@ -1,0 +1,151 @@
+"""What a run leaves behind for people: a progress bar, JSON lines, and what trackers of experiments show."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import torchvision
+from tqdm import tqdm
+
+from frl.config import AugmentConfig, RunConfig, as_dict
+from frl.evaluate.gallery import Probed
+from frl.monitoring.sinks import Sink
+
+
+class Logbook:
+    """Writes ``metrics.jsonl``, the progress bar and the sinks; does nothing on ranks that are not main.
+
+    Args:
+        config: of the run.
+        total_steps: length of the progress bar.
+        first_step: where this process begins; metrics of later steps, left by a killed run, are dropped.
+        enabled: whether this rank writes.
+    """
+
+    def __init__(self, config: RunConfig, *, total_steps: int, first_step: int, enabled: bool) -> None:
+        self.enabled = enabled
+        self.total_steps = total_steps
+        self._started = time.monotonic()
+        self._sinks: list[Sink] = []
+        if not enabled:
+            return
+        config.out.mkdir(parents=True, exist_ok=True)
+        self._metrics_path = config.out / "metrics.jsonl"
+        _drop_from(self._metrics_path, first_step)
+        self._sinks = _open_sinks(config, first_step)
+        self._bar = tqdm(
+            total=total_steps,
+            initial=first_step,
+            dynamic_ncols=True,
+            mininterval=1.0,
+            bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
+        )
+
+    def __enter__(self) -> Logbook:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.enabled:
+            self._bar.close()
+            self._each(lambda sink: sink.close())
+
+    def advance(self) -> None:
+        """Count one step on the progress bar."""
+        if self.enabled:
+            self._bar.update()
+
+    def say(self, message: str) -> None:
+        """Print a line without tearing the progress bar."""
+        if self.enabled:
+            self._bar.write(message)
+
+    def scalars(self, step: int, values: dict[str, float], **labels: Any) -> None:
+        """Log numbers under their names; ``labels`` go to the JSON line alone."""
+        if not self.enabled:
+            return
+        line = {"step": step, **labels, **values, "seconds": round(time.monotonic() - self._started, 3)}
+        with open(self._metrics_path, "a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self._each(lambda sink: sink.scalars(step, values))
+        if "loss" in values:
+            self._bar.set_postfix_str(
+                f"loss {values['loss']:.3f}, {values['images_per_s']:.0f} images/s, "
+                f"{values['data_wait']:.0%} data wait, {values['memory_gib']:.1f} GiB"
+            )
+
+    def histogram(self, step: int, name: str, values: torch.Tensor) -> None:
+        """The distribution of a vector."""
+        self._each(lambda sink: sink.histogram(step, name, values))
+
+    def crops(self, step: int, views: Sequence[torch.Tensor], augment: AugmentConfig, images: int = 8) -> None:
+        """A picture of the crops of the first ``images`` samples."""
+        if self._sinks:
+            picture = crop_grid(views, augment, images)
+            self._each(lambda sink: sink.image(step, "crops", picture))
+
+    def probed(self, step: int, probed: Probed, **labels: Any) -> None:
+        """The scores and the pictures of a probe."""
+        self.scalars(step, probed.scores, **labels)
+        self._each(lambda sink: sink.gallery(step, probed.gallery))
+
+    def _each(self, write: Callable[[Sink], None]) -> None:
+        """Let every sink write. A tracker must not end a run of days: one that fails is dropped, aloud."""
+        for sink in list(self._sinks):
+            try:
+                write(sink)
+            except Exception as error:
+                self._sinks.remove(sink)
+                self.say(f"warning: {type(sink).__name__} failed and is left out from here on: {error}")
+
+
+def _open_sinks(config: RunConfig, first_step: int) -> list[Sink]:
+    """TensorBoard, and Weights & Biases if the configuration names a project; each is imported only here."""
+    from frl.monitoring.tensorboard_sink import TensorBoardSink
+
+    sinks: list[Sink] = [TensorBoardSink(config.out / "tensorboard", first_step)]
+    if config.wandb:
+        from frl.monitoring.wandb_sink import WandbSink
+
+        sinks.append(WandbSink(config.wandb, config.out, as_dict(config)))
+    return sinks
+
+
+def crop_grid(views: Sequence[torch.Tensor], augment: AugmentConfig, images: int) -> torch.Tensor:
+    """Crops as the network sees them, colours restored: one row per sample, ``(3, H, W)`` in [0, 1]."""
+    mean = torch.tensor(augment.mean).view(1, 3, 1, 1)
+    std = torch.tensor(augment.std).view(1, 3, 1, 1)
+    side = max(view.shape[-1] for view in views)
+    tiles = []
+    for view, spec in zip(views, augment.crops, strict=True):
+        per_crop = view.unflatten(0, (spec.count, -1))[:, :images].float().cpu()
+        pictures = (per_crop.flatten(0, 1) * std + mean).clamp(0, 1)
+        margin = side - view.shape[-1]
+        padded = torch.nn.functional.pad(pictures, (0, margin, 0, margin))
+        tiles.append(padded.unflatten(0, per_crop.shape[:2]))
+    by_sample = torch.cat(tiles).transpose(0, 1)
+    return torchvision.utils.make_grid(by_sample.flatten(0, 1), nrow=by_sample.shape[1], padding=2)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a run's ``metrics.jsonl`` or ``environment.jsonl``, without one that a kill cut off."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def _drop_from(path: Path, step: int) -> None:
+    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    if path.exists():
+        path.write_text("".join(json.dumps(line) + "\n" for line in kept))

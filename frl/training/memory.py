@@ -1,0 +1,175 @@
+"""How much memory a step takes: foretold without computing it, and tried out for the largest batch that fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from frl.config import CropSpec, RunConfig
+from frl.errors import ConfigError
+from frl.models.backbone import FaceNet, recompute_blocks
+from frl.runtime import checkpoint
+from frl.runtime.distributed import World
+from frl.runtime.precision import Autocast, autocast_for, uses_bf16
+from frl.training.optimisers import LarcSGD
+
+GIB = 1 << 30
+USABLE = 0.92  # share of a GPU that a tried step may fill; the loader's images and fragments need the rest
+MULTIPLE = 8  # images per GPU: tensor cores like it
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMemory:
+    """Bytes on one device.
+
+    Attributes:
+        state: weights, their gradients and momentum.
+        activations: what the forward pass of one micro-batch leaves for its backward pass, and all views of the step.
+    """
+
+    state: int
+    activations: int
+
+    def __str__(self) -> str:
+        activations, state = self.activations / GIB, self.state / GIB
+        return f"{activations:.2f} GiB of activations, {state:.2f} GiB of weights, gradients and momentum a process"
+
+
+class Ledger(TorchDispatchMode):
+    """Keeps account of the storages that operations allocate within a ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    @property
+    def live(self) -> int:
+        """Bytes alive now."""
+        return sum(size for storage, size in self._entries.values() if not storage.expired())
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self._entries[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        return result
+
+
+def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
+    """What a step needs that shows ``images`` at once to one device.
+
+    The forward pass runs on tensors without content: nothing is allocated or computed. The backward pass frees
+    activations as it makes gradients, so the sum is about the peak, but for what convolution libraries borrow. A
+    compiled backbone needs somewhat less.
+
+    Args:
+        config: of the run.
+        images: of one micro-batch on one device.
+        bf16: whether the network computes in bf16.
+    """
+    autocast: Autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if bf16 else nullcontext
+    with FakeTensorMode():
+        net = network(config)
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
+        with Ledger() as ledger:
+            views = [blank_view(spec, images, bf16, torch.device("cpu")) for spec in config.augment.crops]
+            loss = likeness(net, config, views, autocast)
+        assert loss.requires_grad  # and so holds what the backward pass needs
+        waiting = (config.optim.accumulate - 1) * sum(view.nbytes for view in views)
+        return StepMemory(state=3 * weights, activations=ledger.live + waiting)
+
+
+def network(config: RunConfig) -> FaceNet:
+    """The network of a run, for one process alone."""
+    net = FaceNet(config.model)
+    if config.recompute:
+        recompute_blocks(net.backbone)
+    return net
+
+
+def blank_view(spec: CropSpec, images: int, bf16: bool, device: torch.device) -> torch.Tensor:
+    """A view of the right shape and layout, ``(count * images, 3, size, size)``, of zeros."""
+    shape = (spec.count * images, 3, spec.size, spec.size)
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    return torch.empty(shape, dtype=dtype, device=device, memory_format=torch.channels_last).zero_()
+
+
+def likeness(net: FaceNet, config: RunConfig, views: Sequence[torch.Tensor], autocast: Autocast) -> torch.Tensor:
+    """A scalar that takes the memory of the loss but needs no other rank."""
+    with autocast():
+        pooled = torch.cat([net.backbone(view) for view in views])
+        scores = net.score(net.project(pooled))
+    return (scores / config.swav.temperature).logsumexp(-1).mean()
+
+
+def with_largest_batch(config: RunConfig, world: World) -> RunConfig:
+    """``config`` with the largest batch that the GPUs hold; a run that goes on keeps its own. A collective call.
+
+    Raises:
+        ConfigError: without a GPU, or if not even a few images fit.
+    """
+    if checkpoint.saved(config.out / "checkpoints"):
+        batch = json.loads((config.out / "config.json").read_bytes())["optim"]["batch_size"]
+        return replace(config, optim=replace(config.optim, batch_size=batch))
+    if world.device.type != "cuda":
+        cause = "the largest batch that fits is found by trying it on a GPU, and there is none"
+        raise ConfigError("--optim.batch-size", cause, "Give a number; the start-up table says what memory it takes.")
+    images = largest(lambda count: fits(config, count, world.device), MULTIPLE, limit=1 << 16)
+    found = torch.tensor(images, device=world.device)
+    if world.size > 1:
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+    if not found:
+        cause = f"not even {MULTIPLE} images at once fit this GPU"
+        raise ConfigError("--optim.batch-size", cause, "Use --recompute, smaller --augment.crops or a smaller --model.")
+    batch = int(found) * world.size * config.optim.accumulate
+    return replace(config, optim=replace(config.optim, batch_size=batch))
+
+
+def fits(config: RunConfig, images: int, device: torch.device) -> bool:
+    """Whether a step that shows ``images`` at once to a GPU stays within its memory; by doing it."""
+    torch.cuda.set_per_process_memory_fraction(USABLE, device)
+    try:
+        net = network(config).to(device).to(memory_format=torch.channels_last)
+        optimiser = LarcSGD(net.parameters(), lr=0.0)
+        bf16 = uses_bf16(config.precision, device)
+        views = [blank_view(spec, images, bf16, device) for spec in config.augment.crops]
+        for _ in range(2):  # the second time the momentum is there
+            optimiser.zero_grad()
+            likeness(net, config, views, autocast_for(config.precision, device)).backward()
+            optimiser.step()
+        torch.cuda.synchronize(device)
+        return True
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.empty_cache()
+
+
+def largest(fits: Callable[[int], bool], multiple: int, limit: int) -> int:
+    """The largest multiple of ``multiple`` up to ``limit`` that fits; 0 if none does.
+
+    Doubles until something does not fit, then halves the gap: about ``2 * log2(answer / multiple)`` trials.
+
+    Args:
+        fits: whether a size fits; if one does, so do the smaller ones.
+        multiple: step and smallest size.
+        limit: nothing larger is tried.
+    """
+    good, bad = 0, limit // multiple + 1
+    while good < bad - 1:
+        size = min(max(1, 2 * good), bad - 1) if bad == limit // multiple + 1 else (good + bad) // 2
+        good, bad = (size, bad) if fits(size * multiple) else (good, size)
+    return good * multiple

@@ -1,0 +1,1 @@
+"""The multi-crop as one graph on the training device."""

@@ -1,0 +1,87 @@
+"""The GPU's way from decoded images and a plan to the normalised views of a training step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from frl.config import AugmentConfig, CropSpec
+from frl.errors import ConfigError
+from pipelines.augment.gpu.blur import RADIUS, TAPS, batch_blur
+from pipelines.augment.gpu.colour import Planes, batch_grey, batch_jitter
+from pipelines.augment.gpu.packed import DevicePlan, pack, unpack
+from pipelines.augment.gpu.resample import batch_resample, columns_first
+from pipelines.augment.normalise import Normalise
+from pipelines.augment.plan import Plan
+
+
+class MultiCrop(nn.Module):
+    """Crop, flip, resize, jitter, grey, blur, normalise: all crops of all samples of a batch, on their device.
+
+    Every operation is computed for every crop and masked: static shapes, no synchronisation with the host, one graph
+    that compiles to a few kernels. It runs on a CPU too, slowly, for tests of parity.
+
+    Args:
+        recipe: the augmentation.
+        dtype: of the views; all arithmetic is float32.
+        compile: compile the graph (on a CPU it would take minutes and win nothing).
+
+    Raises:
+        ConfigError: if a crop is too small for the blur's mirrored border.
+    """
+
+    def __init__(self, recipe: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
+        super().__init__()
+        require_room_for_blur(recipe)
+        self.recipe = recipe
+        self.normalise = Normalise(recipe, dtype)
+        self.masked = torch.compile(self.forward_masked, dynamic=False) if compile else self.forward_masked
+
+    def forward(self, images: Tensor, plan: Plan) -> list[Tensor]:
+        """Make the views.
+
+        Args:
+            images: ``(B, S, S, 3)`` uint8, each in the upper left of its canvas, on the device of this module.
+            plan: parameters of the ``(B, V)`` crops.
+
+        Returns:
+            One ``(count * B, 3, size, size)`` tensor per crop size: normalised, channels-last, crop-major.
+        """
+        packed = torch.from_numpy(pack(plan))
+        if images.is_cuda:
+            packed = packed.pin_memory().to(images.device, non_blocking=True)
+        return self.masked(images, packed)
+
+    def forward_masked(self, images: Tensor, packed: Tensor) -> list[Tensor]:
+        """The graph. ``packed``: ``(B, V, 22)`` float32, from ``pack``."""
+        columns = columns_first(images)
+        views, first = [], 0
+        for spec in self.recipe.crops:
+            views.append(self.view_masked(columns, unpack(packed[:, first : first + spec.count]), spec))
+            first += spec.count
+        return views
+
+    def view_masked(self, columns: Tensor, plan: DevicePlan, spec: CropSpec) -> Tensor:
+        """The crops of one size. They stay columns first until the blur, and each image's together to the end."""
+        crops = batch_resample(columns, plan.boxes, plan.flip, spec.size)
+        planes = Planes(*(crops.float() / 255).unbind(dim=2))
+        planes = batch_jitter(planes, plan.jitter.flatten(0, 1))
+        planes = batch_grey(planes, plan.grey.flatten())
+        if self.recipe.blur_p > 0:
+            upright = batch_blur(planes, plan.blur_sigma.flatten(), columns.dtype)
+        else:
+            upright = Planes(*(plane.transpose(1, 2) for plane in planes))
+        stacked = torch.stack(upright, dim=1)
+        return self.normalise(stacked.unflatten(0, (-1, spec.count)).transpose(0, 1).flatten(0, 1))
+
+
+def require_room_for_blur(recipe: AugmentConfig) -> None:
+    """Refuse crops that the blur's mirrored border does not fit in.
+
+    Raises:
+        ConfigError: naming the smallest crop.
+    """
+    smallest = min(spec.size for spec in recipe.crops)
+    if recipe.blur_p > 0 and smallest <= RADIUS:
+        cause = f"{smallest} pixels are too few for a blur of {TAPS} taps"
+        raise ConfigError("--augment.crops", cause, f"Use more than {RADIUS}, or --augment.blur-p 0.")

@@ -1,0 +1,1 @@
+"""Who decodes, and makes the crops while loading."""

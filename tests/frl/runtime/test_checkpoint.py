@@ -1,0 +1,162 @@
+"""Checkpoints: faults T1 (killed while saving), T9 (disk full), T10 (a flipped byte), T11 (code inside)."""
+
+import os
+import pickle
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tests_support import start
+
+from frl.errors import CheckpointError
+from frl.runtime import checkpoint
+
+STATE = {"step": 3, "model": {"w": torch.arange(20000.0)}, "config": {"lr": 0.1}, "data": {"samples": 5}}
+
+
+def test_round_trip(tmp_path):
+    checkpoint.save(tmp_path / "a.pt", STATE)
+    loaded = checkpoint.load(tmp_path / "a.pt")
+    assert torch.equal(loaded["model"]["w"], STATE["model"]["w"])
+    assert {k: loaded[k] for k in ("step", "config", "data")} == {k: STATE[k] for k in ("step", "config", "data")}
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.pt"]
+
+
+def state_of(step: int) -> dict:
+    tensor = torch.full((300_000,), float(step))
+    return {"step": step, "model": {"w": tensor}, "queue": tensor * 2}
+
+
+def assert_of_one_step(state: dict) -> None:
+    assert (state["model"]["w"] == state["step"]).all()
+    assert (state["queue"] == 2 * state["step"]).all()
+
+
+def save_for_ever(folder: Path) -> None:
+    for step in range(1, 10**6):
+        checkpoint.save(checkpoint.path_of(folder, step), state_of(step))
+        checkpoint.prune(folder, 2)
+
+
+def test_killed_while_saving_there_is_always_a_sound_one(tmp_path):
+    """Fault T1: SIGKILL at ten moments of a saving loop; what remains loads, and all its parts are of one step."""
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(checkpoint.path_of(folder, 0), state_of(0))
+    for attempt in range(10):
+        process = start(save_for_ever, folder, log=tmp_path / "log")
+        time.sleep(0.05 + 0.017 * attempt)
+        process.kill()
+        process.join(10)
+        assert_of_one_step(checkpoint.load_newest(folder))
+
+
+def save_and_die(folder: Path, call: str, when: str) -> None:
+    original = getattr(os, call)
+
+    def deadly(*arguments: object) -> object:
+        if when == "after":
+            original(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(os, call, deadly)
+    checkpoint.save(checkpoint.path_of(folder, 2), state_of(2))
+
+
+@pytest.mark.parametrize(
+    ("call", "when", "left"), [("fsync", "before", 1), ("fsync", "after", 1), ("replace", "after", 2)]
+)
+def test_killed_after_write_sync_or_rename(tmp_path, call, when, left):
+    """Fault T1 at its three places; the next save works, whatever the killed one left."""
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(checkpoint.path_of(folder, 1), state_of(1))
+    process = start(save_and_die, folder, call, when, log=tmp_path / "log")
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    newest = checkpoint.load_newest(folder)
+    assert newest["step"] == left
+    assert_of_one_step(newest)
+    checkpoint.save(checkpoint.path_of(folder, 3), state_of(3))
+    assert checkpoint.load_newest(folder)["step"] == 3
+
+
+def test_disk_full_is_an_error_and_leaves_the_earlier_one(tmp_path):
+    """Fault T9, through the limit on file size."""
+    checkpoint.save(tmp_path / "a.pt", STATE)
+    before = (tmp_path / "a.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="cannot be written"):
+            checkpoint.save(tmp_path / "a.pt", STATE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "a.pt").read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.pt"]
+
+
+def test_a_flipped_byte_is_found_and_the_one_before_is_used(tmp_path):
+    """Fault T10."""
+    for step in (1, 2):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), {**STATE, "step": step})
+    newest = checkpoint.path_of(tmp_path, 2)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{newest.name}.*checksum"):
+        checkpoint.load(newest)
+    with pytest.warns(UserWarning, match=newest.name):
+        assert checkpoint.load_newest(tmp_path)["step"] == 1
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1])
+def test_truncated_is_refused(tmp_path, keep):
+    path = tmp_path / "a.pt"
+    checkpoint.save(path, STATE)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="a.pt"):
+        checkpoint.load(path)
+
+
+class Payload:
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("container", ["torch", "torch-legacy", "pickle"])
+def test_code_inside_is_refused_and_does_not_run(tmp_path, container):
+    """Fault T11."""
+    path, marker = tmp_path / "evil.pt", tmp_path / "ran"
+    content = {"format": checkpoint.FORMAT, "version": 1, "model": Payload(str(marker))}
+    if container == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=container == "torch")
+    with pytest.raises(CheckpointError):
+        checkpoint.load(path)
+    assert not marker.exists()
+    torch.load(path, weights_only=False) if container != "pickle" else pickle.loads(path.read_bytes())
+    assert marker.exists(), "the payload works where nobody refuses it"
+
+
+def test_other_files_are_refused_by_name(tmp_path):
+    torch.save({"w": torch.zeros(2)}, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match="weights.pt.*not a checkpoint"):
+        checkpoint.load(tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match="no such file"):
+        checkpoint.load(tmp_path / "absent.pt")
+    assert checkpoint.load_newest(tmp_path) is None
+
+
+def test_prune_keeps_the_newest(tmp_path):
+    for step in (1, 20, 300):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), {"step": step})
+    checkpoint.prune(tmp_path, 2)
+    assert [checkpoint.load(path)["step"] for path in checkpoint.saved(tmp_path)] == [20, 300]

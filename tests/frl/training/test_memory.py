@@ -1,0 +1,75 @@
+"""The foretold memory against what a real pass allocates, and the search for the largest batch."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig
+from frl.errors import ConfigError
+from frl.runtime.distributed import World
+from frl.runtime.precision import autocast_for
+from frl.training.memory import blank_view, largest, likeness, network, step_memory, with_largest_batch
+
+CPU = torch.device("cpu")
+CONFIG = RunConfig(
+    augment=AugmentConfig(
+        crops=(CropSpec(size=64, count=2, scale=(0.3, 1.0)), CropSpec(size=32, count=2, scale=(0.1, 0.3)))
+    ),
+    model=ModelConfig(arch="resnet18", hidden_dim=64, feature_dim=32, prototypes=300),
+)
+IMAGES = 8
+
+
+def allocated(config: RunConfig, precision: str) -> int:
+    """Bytes that the allocator gave out and did not get back during a real forward pass, by torch's profiler."""
+    net = network(config).to(memory_format=torch.channels_last)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        views = [blank_view(spec, IMAGES, precision == "bf16", CPU) for spec in config.augment.crops]
+        loss = likeness(net, config, views, autocast_for(precision, CPU))
+    held = sum(event.self_cpu_memory_usage for event in profile.events())
+    assert loss.requires_grad
+    return held
+
+
+@pytest.mark.parametrize(("precision", "recompute"), [("fp32", False), ("bf16", False), ("fp32", True)])
+def test_foretold_activations_are_those_of_a_real_pass(precision, recompute):
+    config = replace(CONFIG, recompute=recompute)
+    foretold = step_memory(config, IMAGES, bf16=precision == "bf16")
+    assert foretold.activations == pytest.approx(allocated(config, precision), rel=0.1)
+
+
+def test_recomputing_and_fewer_images_need_less():
+    whole = step_memory(CONFIG, IMAGES, bf16=False)
+    assert step_memory(replace(CONFIG, recompute=True), IMAGES, bf16=False).activations < 0.6 * whole.activations
+    assert step_memory(CONFIG, IMAGES // 2, bf16=False).activations == pytest.approx(whole.activations / 2, rel=0.05)
+
+
+@given(st.integers(0, 5000), st.integers(1, 16), st.integers(1, 4000))
+def test_the_largest_that_fits_is_found_in_few_trials(capacity, multiple, limit):
+    trials = []
+
+    def fits(size: int) -> bool:
+        trials.append(size)
+        return size <= capacity
+
+    assert largest(fits, multiple, limit) == min(capacity, limit) // multiple * multiple
+    assert len(trials) <= 2 * (limit // multiple + 1).bit_length() + 1
+    assert all(0 < size <= limit and size % multiple == 0 for size in trials)
+
+
+def test_without_a_gpu_the_search_is_refused(tmp_path):
+    config = replace(CONFIG, out=tmp_path, optim=OptimConfig(batch_size=0))
+    with pytest.raises(ConfigError, match="GPU"):
+        with_largest_batch(config, World(rank=0, size=1, local_rank=0, local_size=1, device=CPU))
+
+
+def test_a_run_that_goes_on_keeps_its_batch(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-000000007.pt").touch()
+    (tmp_path / "config.json").write_text('{"optim": {"batch_size": 24}}')
+    config = replace(CONFIG, out=tmp_path, optim=OptimConfig(batch_size=0))
+    found = with_largest_batch(config, World(rank=0, size=1, local_rank=0, local_size=1, device=CPU))
+    assert found.optim.batch_size == 24

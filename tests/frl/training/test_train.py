@@ -1,0 +1,244 @@
+"""The loop: exact resume after SIGKILL (T2), SIGTERM, the collapse alarm (T8), and what a run leaves behind."""
+
+import math
+import random
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests_support import run_ranks, start, start_ranks
+from tiny_run import CONFIG, RandomViews, run, run_in, watchful
+
+from frl.batch import Batch
+from frl.config import RunConfig
+from frl.errors import CheckpointError, TrainingError
+from frl.monitoring.logbook import read_metrics
+from frl.objectives.swav import build_objective
+from frl.runtime import checkpoint
+from frl.runtime.distributed import world
+from frl.training.train import train
+
+LAST_STEP = 15
+
+
+def final_state(out: Path) -> dict:
+    return checkpoint.load(checkpoint.path_of(out / "checkpoints", LAST_STEP))
+
+
+def assert_same_state(one: dict, other: dict) -> None:
+    assert one["step"] == other["step"]
+    for name, tensor in one["model"].items():
+        assert torch.equal(tensor, other["model"][name]), name
+    assert torch.equal(one["queue"], other["queue"])
+    for index, state in one["optimiser"]["state"].items():
+        assert torch.equal(state["momentum_buffer"], other["optimiser"]["state"][index]["momentum_buffer"])
+
+
+def newest(out: Path) -> Path | None:
+    return max(checkpoint.saved(out / "checkpoints"), default=None)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def run_to_the_end(out: Path) -> int | None:
+    process = start(run_in, out, log=out / "log")
+    process.join(100)
+    return process.exitcode
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    assert run_to_the_end(out) == 0
+    return out
+
+
+def test_a_run_leaves_metrics_configuration_and_checkpoints(uninterrupted):
+    lines = read_metrics(uninterrupted / "metrics.jsonl")
+    assert [line["step"] for line in lines] == sorted({*range(3, 16, 3), *range(2, 16, 2), *range(5, 16, 5)})
+    assert all(math.isfinite(line["loss"]) and 0 <= line["data_wait"] <= 1 for line in lines)
+    assert lines[0]["epoch"] == 0 and lines[-1]["epoch"] == 2
+    assert (uninterrupted / "config.json").exists()
+    assert list((uninterrupted / "tensorboard").iterdir())
+    assert [path.name for path in checkpoint.saved(uninterrupted / "checkpoints")] == [
+        f"step-{step:09d}.pt" for step in (12, 14, 15)
+    ]
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_random_steps_it_ends_bitwise_equal(uninterrupted, tmp_path):
+    """Fault T2: SIGKILL again and again at random moments; the run goes on from its newest checkpoint each time."""
+    moments = random.Random(0)
+    for _ in range(10):
+        before = newest(tmp_path)
+        process = start(run_in, tmp_path, 0.02, log=tmp_path / "log")
+        wait_until(lambda: newest(tmp_path) != before or process.exitcode is not None)  # noqa: B023
+        time.sleep(moments.uniform(0, 0.1))
+        process.kill()
+        process.join(10)
+    assert run_to_the_end(tmp_path) == 0
+    assert_same_state(final_state(uninterrupted), final_state(tmp_path))
+    steps = [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")]
+    assert steps == sorted(set(steps)), "no step is logged twice"
+
+
+def test_sigterm_saves_and_the_next_run_goes_on_exactly(uninterrupted, tmp_path):
+    process = start(run_in, tmp_path, 0.2, log=tmp_path / "log")
+    wait_until(lambda: newest(tmp_path) is not None)
+    process.terminate()
+    process.join(20)
+    assert process.exitcode == 0
+    assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] < LAST_STEP
+    assert run_to_the_end(tmp_path) == 0
+    assert_same_state(final_state(uninterrupted), final_state(tmp_path))
+
+
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_identical_images_raise_the_alarm(tmp_path, capsys, action):
+    """Fault T8."""
+    config = replace(watchful(CONFIG, action), out=tmp_path)
+    if action == "stop":
+        with pytest.raises(TrainingError, match="collapse"):
+            run(config, identical=True)
+        assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] < LAST_STEP
+    else:
+        run(config, identical=True)
+        assert "collapse" in capsys.readouterr().out
+
+
+def test_different_images_do_not(tmp_path, capsys):
+    run(replace(watchful(CONFIG, "warn"), out=tmp_path, health=replace(CONFIG.health, patience_steps=6, max_loss=2.0)))
+    assert "collapse" not in capsys.readouterr().out
+
+
+class Poisoned(RandomViews):
+    """Holds an infinite pixel in the steps given."""
+
+    def __init__(self, config: RunConfig, bad: Collection[int], **place: int) -> None:
+        super().__init__(config, **place)
+        self.bad = bad
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(super().epoch(epoch, start), epoch * len(self) + start):
+            if step in self.bad:
+                batch.views[0][0, 0, 0, 0] = math.inf
+            yield batch
+
+
+def run_poisoned(config: RunConfig, bad: Collection[int], poisoned_rank: int = 0) -> None:
+    torch.set_num_threads(1)
+    with world("cpu") as place:
+        loader = Poisoned(config, bad if place.rank == poisoned_rank else (), rank=place.rank, world_size=place.size)
+        train(config, loader, build_objective(config, len(loader), place), world=place)
+
+
+def assert_finite(state: dict) -> None:
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    assert all(entry["momentum_buffer"].isfinite().all() for entry in state["optimiser"]["state"].values())
+    assert state["queue"].isfinite().all()
+
+
+def assert_no_trace(before: dict, after: dict) -> None:
+    prototypes = [state["model"].pop("prototypes.weight") for state in (before, after)]
+    torch.testing.assert_close(*prototypes, rtol=0, atol=1e-7)  # made unit vectors once more
+    assert_same_state(before | {"step": after["step"]}, after)
+
+
+def test_a_step_that_is_not_finite_is_passed_over_and_leaves_no_trace(tmp_path, capsys):
+    """Fault T6: the run goes on, and the state after the bad step is that before it."""
+    config = replace(CONFIG, out=tmp_path, checkpoint_every_steps=1, keep_checkpoints=15)
+    run_poisoned(config, bad={6})
+    before, after, end = (checkpoint.load(checkpoint.path_of(tmp_path / "checkpoints", s)) for s in (6, 7, LAST_STEP))
+    assert_no_trace(before, after)
+    assert_finite(end)
+    assert not torch.equal(end["model"]["backbone.conv1.weight"], after["model"]["backbone.conv1.weight"])
+    assert "not finite in 1 steps" in capsys.readouterr().out
+    assert all(math.isfinite(line["loss"]) for line in read_metrics(tmp_path / "metrics.jsonl"))
+
+
+def test_too_many_in_a_row_stop_the_run_and_say_how_to_replay_it(tmp_path):
+    """Fault T6: three bad steps here and there are passed over, three in a row end the run."""
+    config = replace(CONFIG, out=tmp_path, health=replace(CONFIG.health, max_skipped_steps=3))
+    with pytest.raises(TrainingError, match="up to step 12: .* 3 of them in a row.* --max-steps 12"):
+        run_poisoned(config, bad={1, 3, 4, 9, 10, 11})
+    assert_finite(checkpoint.load_newest(tmp_path / "checkpoints"))
+
+
+@pytest.mark.timeout(240)
+def test_all_ranks_pass_over_the_bad_step_of_one(tmp_path):
+    """Fault T6: rank 1's loss alone is bad; neither rank moves."""
+    config = replace(CONFIG, out=tmp_path, checkpoint_every_steps=1, keep_checkpoints=15)
+    ranks = start_ranks(run_poisoned, 2, config, {6}, 1, log=tmp_path / "log")
+    for rank in ranks:
+        rank.join(150)
+    assert [rank.exitcode for rank in ranks] == [0, 0], (tmp_path / "log").read_text()
+    before, after, end = (checkpoint.load(checkpoint.path_of(tmp_path / "checkpoints", s)) for s in (6, 7, LAST_STEP))
+    assert_no_trace(before, after)
+    assert_finite(end)
+
+
+@pytest.mark.parametrize("change", ["seed", "optim"])
+def test_another_configuration_is_refused_with_the_difference(uninterrupted, change):
+    changed = replace(CONFIG, seed=1) if change == "seed" else replace(CONFIG, optim=replace(CONFIG.optim, lr=0.25))
+    with pytest.raises(CheckpointError, match="seed: 0 -> 1" if change == "seed" else "optim.lr: 0.5 -> 0.25"):
+        run(replace(changed, out=uninterrupted))
+
+
+def test_named_options_may_change(uninterrupted, tmp_path):
+    """Fault T12: what is named, and nothing else."""
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    longer = replace(CONFIG, out=tmp_path / "run", optim=replace(CONFIG.optim, epochs=4, lr=0.25), max_steps=16)
+    with pytest.raises(CheckpointError, match=r"differs in optim\.lr: 0\.5 -> 0\.25\. .*--allow-changes"):
+        run(replace(longer, allow_changes=("optim.epochs",)))
+    run(replace(longer, allow_changes=("optim",)))
+    assert checkpoint.load_newest(tmp_path / "run" / "checkpoints")["step"] == 16
+
+
+def test_another_data_set_is_refused(uninterrupted, tmp_path):
+    """Fault T12."""
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    config = replace(CONFIG, out=tmp_path / "run", max_steps=16, optim=replace(CONFIG.optim, epochs=4))
+    other = RandomViews(config)
+    other.dataset_fingerprint = "other"
+    with pytest.raises(CheckpointError, match=r"data\.fingerprint: random -> other"), world("cpu") as place:
+        allowed = replace(config, allow_changes=("optim",))
+        train(allowed, other, build_objective(config, len(other), place), world=place)
+
+
+def test_without_resume_an_old_run_is_not_overwritten(uninterrupted):
+    with pytest.raises(CheckpointError, match="earlier run"):
+        run(replace(CONFIG, out=uninterrupted, resume=False))
+
+
+def test_max_steps_stops_early_and_on_the_same_schedule(uninterrupted, tmp_path):
+    run(replace(CONFIG, out=tmp_path, max_steps=7))
+    assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] == 7
+    run(replace(CONFIG, out=tmp_path))
+    ours, theirs = (read_metrics(out / "metrics.jsonl")[-1] for out in (tmp_path, uninterrupted))
+    assert ours["lr"] == theirs["lr"]
+
+
+def two_ranks(rank: int, world: int, out: str, max_steps: int) -> None:
+    import torch.distributed as dist
+
+    dist.destroy_process_group()  # the run joins its own
+    run(replace(CONFIG, out=Path(out), max_steps=max_steps))
+    dist.init_process_group("gloo")
+
+
+@pytest.mark.timeout(240)
+def test_two_ranks_train_and_one_goes_on(tmp_path):
+    """Fault T3's mechanics: a run of two ranks, queue and all, is resumed by one."""
+    run_ranks(two_ranks, 2, str(tmp_path), 7)
+    assert checkpoint.load_newest(tmp_path / "checkpoints")["queue"].shape == (2, 2, 8, 16)
+    run(replace(CONFIG, out=tmp_path))
+    assert final_state(tmp_path)["step"] == LAST_STEP

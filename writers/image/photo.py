@@ -1,0 +1,241 @@
+"""An encoded image: what its header says, and its upright pixels in RGB.
+
+- Colours become RGB as PIL's ``convert("RGB")`` makes it: alpha is dropped, as by every ImageFolder, and colour
+  profiles are ignored. The exception is 16-bit grey, which PIL clips to white: its high byte is taken. Pixels of
+  32 bits have no fixed range and are rejected.
+- Of several frames or pictures in a file, the first is taken.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from writers.image.jpeg import EIGHTHS, DamagedJpegError, JpegDecoder
+from writers.reject import Reject
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+"""What is decoded, whatever the file's suffix says; Pillow would also run programs for some others."""
+
+TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation of the Exif standard (tag 0x0112)."""
+
+FROM_THE_RIGHT = (2, 3, 6, 7)
+"""Orientations whose upright image has the first stored pixel at its right."""
+
+FROM_THE_BOTTOM = (3, 4, 7, 8)
+"""Orientations whose upright image has the first stored pixel at its bottom."""
+
+
+class Raster(NamedTuple):
+    """Upright RGB pixels: the point (x, y) of the photograph lies at (left + scale * x, top + scale * y).
+
+    The origin of either is its upper left corner, and a pixel covers one unit: its centre lies at the halves.
+
+    Attributes:
+        image: the pixels.
+        scale: 1 for the photograph's own pixels, less for fewer.
+        left, top: what a reduced row and column, rounded up to whole pixels, hold before the photograph begins; not 0
+            only if it was stored from the right or from the bottom.
+    """
+
+    image: Image.Image
+    scale: float = 1.0
+    left: float = 0.0
+    top: float = 0.0
+
+
+class Plane(NamedTuple):
+    """One colour of an upright photograph: its point (x, y) lies at (left + across * x, top + down * y).
+
+    Attributes:
+        pixels: (H, W) uint8.
+        across, down: pixels of the plane for one of the photograph.
+        left, top: as of ``Raster``.
+    """
+
+    pixels: np.ndarray
+    across: float
+    down: float
+    left: float
+    top: float
+
+
+class Photo:
+    """An image whose header has been read; of a JPEG no more than that.
+
+    Pillow's own limit of pixels is lifted in this process: ``max_pixels`` takes its place.
+
+    Attributes:
+        data: the file.
+        width, height: of the upright image, in pixels.
+
+    Raises:
+        Reject: if it is none, damaged, or larger than ``max_pixels``.
+    """
+
+    def __init__(self, data: bytes, jpegs: JpegDecoder, max_pixels: int) -> None:
+        if not data:
+            raise Reject("empty file")
+        Image.MAX_IMAGE_PIXELS = None
+        with _refusing_damage():
+            try:
+                self._image = Image.open(io.BytesIO(data), formats=FORMATS)
+            except UnidentifiedImageError:
+                raise Reject(f"not an image: it begins with {data[:12]!r}") from None
+        width, height = self._image.size
+        if width * height > max_pixels:
+            raise Reject(f"{width} x {height} pixels, more than {max_pixels / 1e6:g} megapixels")
+        self.data = data
+        self._jpegs = jpegs
+        self._whole: Raster | None = None
+        if not self._is_jpeg:  # on loading, Pillow finds the orientation of a PNG, and turns a TIFF upright
+            with _refusing_damage():
+                self._image.load()
+        self._orientation = _orientation(self._image)
+        self.width, self.height = self._image.size[::-1] if self._orientation >= 5 else self._image.size
+
+    @property
+    def _is_jpeg(self) -> bool:
+        return self._image.format in ("JPEG", "MPO")
+
+    @property
+    def is_plain_jpeg(self) -> bool:
+        """Whether it is an upright JPEG in the colours that all decoders know: YCbCr."""
+        image = self._image
+        return (
+            image.format == "JPEG"
+            and image.mode == "RGB"
+            and ("jfif" in image.info or image.info.get("adobe_transform", 1) == 1)
+            and self._orientation == 1
+        )
+
+    @property
+    def _is_rgb_or_grey_jpeg(self) -> bool:
+        """Whether TurboJPEG can make it RGB."""
+        return self._is_jpeg and self._image.mode in ("RGB", "L")
+
+    def check(self) -> None:
+        """Decode as little of a plain JPEG as shows whether it is whole.
+
+        Raises:
+            Reject: if it is not.
+        """
+        with _refusing_damage():
+            self._jpegs.check(self.data, *self._image.size)
+
+    def pixels(self, scale: float = 1.0) -> Raster:
+        """The upright image in RGB. It is kept once it has been asked for whole, and then serves every scale.
+
+        Args:
+            scale: how many of the photograph's pixels are needed along a line, as a share. A JPEG far larger is reduced
+                while it is decoded, to no less.
+
+        Raises:
+            Reject: if it is damaged, or its colours have no range.
+        """
+        if self._whole is not None:
+            return self._whole
+        eighths = self._eighths(scale) if self._is_rgb_or_grey_jpeg else 8
+        with _refusing_damage():
+            rgb = self._decode(eighths)
+        if self._orientation in TO_UPRIGHT:
+            rgb = rgb.transpose(TO_UPRIGHT[self._orientation])
+        scale = eighths / 8
+        raster = Raster(rgb, scale, *self._before(rgb.width, rgb.height, scale, scale))
+        if eighths == 8:
+            self._whole = raster
+        return raster
+
+    def planes(self, scale: float = 1.0) -> tuple[Plane, Plane, Plane] | None:
+        """Luma and both chromas of the upright image as a JPEG stores them, without the way through RGB and back.
+
+        Args:
+            scale: as of ``pixels``.
+
+        Returns:
+            None if it does not store these, or if its pixels are there in RGB already.
+
+        Raises:
+            Reject: if it is damaged.
+        """
+        if self._whole is not None or not (self._is_jpeg and self._image.mode == "RGB"):
+            return None
+        eighths = self._eighths(scale)
+        with _refusing_damage():
+            stored = self._jpegs.decode_planes(self.data, *self._image.size, eighths)
+        if stored is None:
+            return None
+        luma, blue, red = stored.planes
+        return (
+            self._upright(luma, eighths / 8, (1, 1)),
+            self._upright(blue, eighths / 8, stored.thinning),
+            self._upright(red, eighths / 8, stored.thinning),
+        )
+
+    def _upright(self, stored: np.ndarray, scale: float, thinning: tuple[int, int]) -> Plane:
+        across, down = (scale / pixels for pixels in thinning)
+        pixels = stored
+        if self._orientation in TO_UPRIGHT:
+            pixels = np.asarray(Image.fromarray(stored).transpose(TO_UPRIGHT[self._orientation]))
+        if self._orientation >= 5:
+            across, down = down, across
+        height, width = pixels.shape
+        return Plane(pixels, across, down, *self._before(width, height, across, down))
+
+    def _before(self, width: int, height: int, across: float, down: float) -> tuple[float, float]:
+        """What ``Raster`` calls left and top, of so many upright pixels."""
+        left = width - across * self.width if self._orientation in FROM_THE_RIGHT else 0.0
+        top = height - down * self.height if self._orientation in FROM_THE_BOTTOM else 0.0
+        return left, top
+
+    def _eighths(self, scale: float) -> int:
+        """The scale to decode at."""
+        return next((n for n in EIGHTHS if n >= 8 * scale), 8) if max(self._image.size) >= 8 else 8
+
+    def _decode(self, eighths: int) -> Image.Image:
+        image = self._image
+        if self._is_rgb_or_grey_jpeg:
+            return Image.fromarray(self._jpegs.decode(self.data, *image.size, eighths))
+        if self._is_jpeg:
+            self._jpegs.check(self.data, *image.size, cmyk=True)
+        image.load()
+        if image.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        if image.mode in ("I", "F"):
+            raise Reject("pixels of 32 bits, whose range is not known")
+        return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow's parser lets many types through; metadata that cannot be read turn no image
+        return 1
+    return orientation if orientation in TO_UPRIGHT else 1
+
+
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
+    """Turn what Pillow raises on damaged files, which may be of any type, into rejects."""
+    try:
+        yield
+    except (MemoryError, Reject):
+        raise
+    except DamagedJpegError as error:
+        raise Reject(f"damaged JPEG: {error}") from error
+    except Exception as error:
+        raise Reject(f"cannot be decoded: {error or type(error).__name__}") from error
