@@ -1,8 +1,8 @@
-"""Recipes by name. Each is a whole configuration; every field can be overridden on the command line."""
+"""Presets by name. Each is a whole configuration; every field can be overridden on the command line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from frl.config import AugmentConfig, CropSpec, HealthConfig, ModelConfig, OptimConfig, RunConfig, Stage, SwAVConfig
 from frl.errors import ConfigError
@@ -49,12 +49,11 @@ class Preset:
 
 # With few prototypes in a space of few dimensions the loss of guessing is out of reach by geometry: a feature cannot
 # be equally far from all of them. Small batches otherwise settle there.
-SMALL_MODEL = ModelConfig(arch="resnet18", hidden_dim=512, feature_dim=32, prototypes=256)
-
+#
 # A network that has learnt nothing yet tells crops apart by what their images do not share. It unlearns that first, and
 # with soft assignments its features shrink meanwhile to two or three dimensions, at a loss of ln K, for hundreds of
 # steps. Sharp assignments spare it most of that: the loss fell below ln K after 80 steps instead of 200.
-FEW_STEPS = SwAVConfig(epsilon=0.01)
+SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=256, epsilon=0.01)
 
 PRESETS = {
     "vggface2": Preset(
@@ -76,7 +75,7 @@ PRESETS = {
         advice="For one GPU or a few. A batch smaller than the number of prototypes cannot be shared out evenly over "
         "them; features of the last 15 batches help out.",
         config=RunConfig(
-            swav=SwAVConfig(queue_length=3840, queue_from_epoch=15, epsilon=0.03),
+            objective=SwAVConfig(queue_length=3840, queue_from_epoch=15, epsilon=0.03),
             optim=OptimConfig(
                 batch_size=256, reference_batch=256, epochs=400, lr=0.6, start_lr=0.6, final_lr=0.0006, warmup_epochs=0
             ),
@@ -92,8 +91,8 @@ PRESETS = {
                 crops=(CropSpec(size=32, count=2, scale=(0.4, 1.0)), CropSpec(size=24, count=2, scale=(0.2, 0.6))),
                 blur_sigma=(0.1, 1.0),
             ),
-            model=SMALL_MODEL,
-            swav=FEW_STEPS,
+            model=ModelConfig(arch="resnet18"),
+            objective=SMALL_SWAV,
             optim=OptimConfig(
                 batch_size=64, reference_batch=64, epochs=15, lr=3.0, start_lr=0.5, final_lr=0.0015, warmup_epochs=0.5
             ),
@@ -118,8 +117,8 @@ PRESETS = {
                 hue=0.1,
                 blur_sigma=(0.1, 0.7),
             ),
-            model=ModelConfig(arch="resnet18", hidden_dim=512, feature_dim=32, prototypes=128),
-            swav=FEW_STEPS,
+            model=ModelConfig(arch="resnet18"),
+            objective=replace(SMALL_SWAV, prototypes=128),
             optim=OptimConfig(
                 batch_size=64, reference_batch=64, epochs=9, lr=3.0, start_lr=0.5, final_lr=0.003, warmup_epochs=0.5
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frl.config import AugmentConfig, CropSpec, RunConfig
+from frl.config import AugmentConfig, CropSpec, ObjectiveConfig, RunConfig
 from frl.presets import PRESETS, Preset
 
 UNMEASURED = "not yet measured"
@@ -33,7 +33,7 @@ def listing() -> str:
     for name, recipe in PRESETS.items():
         facts = {**facts_of(recipe.config), "command": command(name)}
         facts |= {"measured": "; ".join(map(str, recipe.measured)) or UNMEASURED}
-        lines = [f"  {label:<9} {text}" for label, text in facts.items()]
+        lines = [f"  {label:<10} {text}" for label, text in facts.items()]
         parts.append("\n".join([f"{name}: {recipe.summary}", *lines]))
     return "\n\n".join(parts)
 
@@ -46,16 +46,21 @@ def command(name: str) -> str:
 
 def facts_of(config: RunConfig) -> dict[str, str]:
     """What defines a recipe, in words."""
-    optim, swav = config.optim, config.swav
-    queue = f"{swav.queue_length} from epoch {swav.queue_from_epoch}" if swav.queue_length else "none"
+    optim = config.optim
     return {
-        "network": f"{config.model.arch}, {config.model.prototypes} prototypes",
+        "network": config.model.arch,
+        "objective": config.objective.name,
+        **config.objective.facts(),
         "crops": crops_in_words(config.augment),
         "epochs": f"{optim.epochs} at batch {optim.batch_size}",
         "rate": f"{optim.lr:g} after {optim.warmup_epochs:g} epochs of warm-up, cosine to {optim.final_lr:g}",
-        "epsilon": f"{swav.epsilon:g}",
-        "queue": queue,
     }
+
+
+def objective_in_words(objective: ObjectiveConfig) -> str:
+    """Its name and what it says of itself, in a line."""
+    facts = ", ".join(f"{name} {value}" for name, value in objective.facts().items())
+    return f"{objective.name}: {facts}" if facts else objective.name
 
 
 def crops_in_words(augment: AugmentConfig) -> str:

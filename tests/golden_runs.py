@@ -21,13 +21,21 @@ from tiny_run import CONFIG, RandomViews
 from frl.batch import Batch
 from frl.config import RunConfig, Stage
 from frl.monitoring.logbook import read_metrics
-from frl.objectives.swav import build_objective
 from frl.runtime import checkpoint
 from frl.runtime.distributed import world
+from frl.training.build import build
 from frl.training.train import train
 
 RECORD = Path(__file__).parent / "golden" / "runs.json"
-METRICS = ("loss", "lr", "spread", "rank", "prototypes_used", "prototype_entropy", "assignment_entropy")
+METRICS = {  # name on record: name in the log
+    "loss": "loss",
+    "lr": "lr",
+    "spread": "feature_std",
+    "rank": "effective_rank",
+    "prototypes_used": "prototypes_used",
+    "prototype_entropy": "prototype_entropy",
+    "assignment_entropy": "assignment_entropy",
+}
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,10 @@ NO_QUEUE = {"queue_length": 0}
 RUNS = {
     "queue": Golden(CONFIG),
     "queue, resumed": Golden(CONFIG, ends=(7, 12, 15)),
-    "no queue, plain SGD": Golden(_with(swav=NO_QUEUE, optim={"trust": 0.0, "lr": 0.05, "weight_decay": 1e-4})),
-    "frozen prototypes": Golden(_with(swav={**NO_QUEUE, "freeze_prototypes_steps": 3}), ends=(8,)),
+    "no queue, plain SGD": Golden(_with(objective=NO_QUEUE, optim={"trust": 0.0, "lr": 0.05, "weight_decay": 1e-4})),
+    "frozen prototypes": Golden(_with(objective={**NO_QUEUE, "freeze_prototypes_steps": 3}), ends=(8,)),
     "accumulation": Golden(_with(optim={"accumulate": 2})),
-    "recomputation": Golden(_with(swav=NO_QUEUE, run={"recompute": True}), ends=(6,)),
+    "recomputation": Golden(_with(objective=NO_QUEUE, run={"recompute": True}), ends=(6,)),
     "stages": Golden(_with(augment={"stages": (Stage(until_epoch=1, sizes=(24, 16)),)}), ends=(9,)),
     "steps that are not finite": Golden(CONFIG, poisoned=(1, 9, 10)),
     "two ranks": Golden(CONFIG, ranks=2),
@@ -94,7 +102,7 @@ def train_until(config: RunConfig, poisoned: Collection[int]) -> None:
     with world("cpu") as place:
         loader = StagedViews(config, rank=place.rank, world_size=place.size)
         loader.poisoned = poisoned
-        train(config, loader, build_objective(config, len(loader), place), world=place)
+        train(build(config, loader, place))
 
 
 def perform(golden: Golden, out: Path) -> dict[str, Any]:
@@ -115,7 +123,7 @@ def digests(state: dict[str, Any]) -> dict[str, str]:
     return {
         "weights": digest(state["model"].items()),
         "momentum": digest((index, momentum[index]["momentum_buffer"]) for index in sorted(momentum)),
-        "queue": digest([("queue", state["queue"])]),
+        "queue": digest([("queue", state["progress"]["queue"])]),
     }
 
 
@@ -131,7 +139,7 @@ def digest(tensors: Iterable[tuple[object, torch.Tensor]]) -> str:
 def metrics(out: Path) -> list[dict[str, float]]:
     """What was logged of the training, step by step."""
     lines = [line for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
-    return [{"step": line["step"], **{name: line[name] for name in METRICS}} for line in lines]
+    return [{"step": line["step"], **{name: line[logged] for name, logged in METRICS.items()}} for line in lines]
 
 
 def processor() -> str:

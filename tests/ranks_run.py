@@ -19,8 +19,8 @@ from tiny_run import CONFIG
 
 from frl.batch import Batch, Loader
 from frl.config import DataConfig
-from frl.objectives.swav import build_objective
 from frl.runtime.distributed import world
+from frl.training.build import build
 from frl.training.train import train
 from pipelines.loader import make_loader
 
@@ -62,7 +62,7 @@ def train_on(beton: Path, out: Path, max_steps: int, delay: float) -> None:
             world=place.size,
         )
         witness = Witness(loader, out / f"consumed.{place.rank}.jsonl", delay)
-        train(config, witness, build_objective(config, len(loader), place), world=place)
+        train(build(config, witness, place))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,25 @@
-"""The objective over a backbone of a few thousand weights: a stem, a residual block and a pooling, as in a ResNet."""
+"""SwAV over a backbone of a few thousand weights: a stem, a residual block and a pooling, as in a ResNet."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from frl.config import ModelConfig, SwAVConfig
-from frl.models.backbone import FaceNet
+from frl.config import SwAVConfig
+from frl.objectives import Setting
 from frl.objectives.swav import SwAV
 
-MODEL = ModelConfig(arch="resnet18", hidden_dim=32, feature_dim=16, prototypes=12)
+CONFIG = SwAVConfig(hidden_dim=32, feature_dim=16, prototypes=12, freeze_prototypes_steps=0, queue_from_epoch=0)
 WIDTH = 8
 
 
-def tiny_net() -> FaceNet:
-    """Random, the same at every call."""
-    torch.manual_seed(0)
-    net = FaceNet(MODEL)
-    net.backbone = nn.Sequential(
+def tiny_backbone() -> nn.Module:
+    """Random weights."""
+    return nn.Sequential(
         nn.Conv2d(3, WIDTH, 3, stride=2, bias=False),
         nn.BatchNorm2d(WIDTH),
         nn.ReLU(inplace=True),
@@ -26,13 +27,14 @@ def tiny_net() -> FaceNet:
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )
-    net.projector[0] = nn.Linear(WIDTH, MODEL.hidden_dim)
-    return net.to(memory_format=torch.channels_last)
 
 
-def tiny_objective(net: FaceNet | None = None, **options) -> SwAV:
-    """SwAV on two crops of the first size and two of the second."""
-    return SwAV(net or tiny_net(), SwAVConfig(), crop_counts=(2, 2), **options)
+def tiny_objective(*, ranks: int = 1, **options: Any) -> SwAV:
+    """On two crops of the first size and two of the second; the same weights at every call, channels last."""
+    torch.manual_seed(0)
+    setting = Setting(crop_counts=(2, 2), batch_size=16, ranks=ranks)
+    objective = SwAV(replace(CONFIG, **options), tiny_backbone(), WIDTH, setting)
+    return objective.to(memory_format=torch.channels_last)
 
 
 def tiny_views(batch: int, seed: int = 1) -> list[torch.Tensor]:

@@ -11,16 +11,16 @@ import torch
 
 from frl.batch import Batch
 from frl.config import AugmentConfig, CropSpec, HealthConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
-from frl.objectives.swav import build_objective
 from frl.runtime.distributed import world
+from frl.training.build import build
 from frl.training.train import train
 
 CONFIG = RunConfig(
     augment=AugmentConfig(
         crops=(CropSpec(size=32, count=2, scale=(0.3, 1.0)), CropSpec(size=16, count=2, scale=(0.1, 0.3)))
     ),
-    model=ModelConfig(arch="resnet18", hidden_dim=32, feature_dim=16, prototypes=12, batch_norm="local"),
-    swav=SwAVConfig(queue_length=16, queue_from_epoch=1),
+    model=ModelConfig(arch="resnet18", batch_norm="local"),
+    objective=SwAVConfig(hidden_dim=32, feature_dim=16, prototypes=12, queue_length=16, queue_from_epoch=1),
     optim=OptimConfig(batch_size=8, epochs=3, lr=0.5, start_lr=0.1, final_lr=0.01, warmup_epochs=1),
     device="cpu",
     precision="fp32",
@@ -77,7 +77,7 @@ def run(config: RunConfig, *, delay: float = 0.0, identical: bool = False) -> No
     with world("cpu") as place:
         loader = Slowed(config, rank=place.rank, world_size=place.size, identical=identical)
         loader.delay = delay
-        train(config, loader, build_objective(config, len(loader), place), world=place)
+        train(build(config, loader, place))
 
 
 def run_in(out: Path, delay: float = 0.0) -> None:

@@ -14,13 +14,13 @@ from frl.errors import TrainingError
 from frl.evaluate import knn_accuracy
 from frl.evaluate.gallery import Probed, extract_gallery
 from frl.models.batchnorm import shares_statistics
-from frl.objectives.swav import build_objective
 from frl.presets import PRESETS, preset
 from frl.runtime.distributed import World, world
 from frl.runtime.environment import device_name
 from frl.runtime.lock import run_lock
 from frl.runtime.precision import uses_bf16
 from frl.runtime.staging import staged
+from frl.training.build import build
 from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import Probe, train
 from pipelines.loader import make_loader
@@ -76,11 +76,11 @@ def run(config: RunConfig, recipe: str) -> None:
             world=place.size,
         )
         loader = StagedLoader(config.augment, open_loader)
-        objective = build_objective(config, len(loader), place)
+        built = build(config, loader, place)
         if place.is_main:
             print(_summary(config, loader, place, recipe))
         try:
-            train(config, loader, objective, world=place, probe=_knn_probe(config, place))
+            train(built, probe=_knn_probe(config, place))
         except torch.OutOfMemoryError as error:
             cause = f"the GPU's memory does not hold {config.images_at_once(place.size)} images at once ({error})"
             remedy = "Use --optim.accumulate 2 (the same batch in two parts) or --recompute"
@@ -115,7 +115,8 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
     rows = {
         "data": f"{loader.full.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
         "order": f"{loader.law}, {steps:,} steps an epoch",
-        "model": f"{config.model.arch}, {config.model.prototypes} prototypes",
+        "model": config.model.arch,
+        "objective": recipes.objective_in_words(config.objective),
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
         "device": f"{place.size} x {device_name(place)}",

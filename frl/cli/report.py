@@ -12,16 +12,18 @@ import torch
 import tyro
 from torch import nn
 
-from frl.config import RunConfig, as_dict, from_dict
+from frl.config import RunConfig, as_dict, from_dict, upgraded
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
 from frl.export import load_backbone
-from frl.monitoring.health import Vitals, diagnose
+from frl.monitoring.described import described
 from frl.monitoring.logbook import read_metrics
+from frl.recipes import objective_in_words
 from frl.report import Report, write_report
 from frl.runtime import checkpoint
 from frl.runtime.distributed import pick_device
+from frl.training.build import implementation
 from pipelines.preview import contact_sheet
 from pipelines.whole_images import WholeImages
 
@@ -75,7 +77,8 @@ def main(arguments: list[str]) -> None:
             title=f"{arch} pre-trained on {' + '.join(path.name for path in run.data.data)}",
             settings={
                 "progress": _progress(metrics),
-                "network": f"{arch}, {run.model.prototypes} prototypes",
+                "network": arch,
+                "objective": objective_in_words(run.objective),
                 "recipe": f"{run.optim.epochs} epochs, batch {run.optim.batch_size}, "
                 f"peak learning rate {run.optim.lr:g}",
                 "weights": options.weights.name if options.weights else "newest checkpoint",
@@ -86,6 +89,7 @@ def main(arguments: list[str]) -> None:
             gallery=gallery,
             accuracy=accuracy,
             health=_health(metrics, run),
+            described=described(implementation(run.objective).metrics(run.objective)),
             configuration=as_dict(run),
             defaults=as_dict(RunConfig()),
             starts=read_metrics(options.run / "environment.jsonl"),
@@ -102,7 +106,7 @@ def _run_config(run: Path) -> RunConfig:
     path = run / "config.json"
     if not path.is_file():
         raise ConfigError(path, "no such file", "Pass the --out folder of a run of frl pretrain.")
-    return from_dict(RunConfig, json.loads(path.read_text()))
+    return from_dict(RunConfig, upgraded(json.loads(path.read_text())))
 
 
 def _newest(run: Path) -> Path:
@@ -150,15 +154,12 @@ def _progress(metrics: list[dict[str, Any]]) -> str:
 
 
 def _health(metrics: list[dict[str, Any]], run: RunConfig) -> str:
-    """What the alarm would say of the last interval."""
-    names = Vitals.__dataclass_fields__
-    last = next((line for line in reversed(metrics) if names.keys() <= line.keys()), None)
-    if last is None:
-        return ""
-    diagnosis = diagnose(Vitals(**{name: last[name] for name in names}), run)
-    if diagnosis is None:
-        return f"No sign of collapse in the last interval, which ends with step {last['step']:,}."
-    return f"Step {last['step']:,}: {diagnosis}"
+    """What the alarm said last, unless that is long ago."""
+    last = metrics[-1]["step"] if metrics else 0
+    alarms = [line for line in metrics if "alarm" in line and line["step"] > last - 2 * run.health.patience_steps]
+    if alarms:
+        return f"Step {alarms[-1]['step']:,}: {alarms[-1]['alarm']}"
+    return f"No alarm was raised in the last {2 * run.health.patience_steps:,} steps up to step {last:,}."
 
 
 def _table(accuracy: dict[str, KnnResult]) -> str:

@@ -10,16 +10,10 @@ from frl.config.check import require
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network: a torchvision ResNet, a projector and the prototypes."""
+    """The backbone: a torchvision ResNet."""
 
     arch: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2", "wide_resnet101_2"] = "resnet50"
     """Backbone, by its torchvision name."""
-    hidden_dim: int = 2048
-    """Width of the projector's hidden layer."""
-    feature_dim: int = 128
-    """Width of the projected, normalised feature."""
-    prototypes: int = 3000
-    """Number of prototypes (clusters)."""
     batch_norm: Literal["auto", "local", "sync"] = "auto"
     """Images that share BatchNorm's statistics: those of one GPU (local), or of several (sync, as in the paper);
     auto: local from 64 images at once on a GPU up."""
@@ -33,4 +27,3 @@ class ModelConfig:
             ConfigError: on the first contradiction found.
         """
         require(self.batch_norm_group >= 0, "model.batch_norm_group", "is negative", "Use 0 for all GPUs.")
-        require(self.prototypes > 1, "model.prototypes", "one cluster says nothing", "Use more clusters.")

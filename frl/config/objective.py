@@ -1,16 +1,60 @@
-"""What the network learns."""
+"""What the network learns: one configuration for each objective."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from frl.config.check import require
 
+if TYPE_CHECKING:
+    from frl.config.run import RunConfig
+
 
 @dataclass(frozen=True, kw_only=True)
-class SwAVConfig:
-    """The objective (Caron et al., 2020)."""
+class ObjectiveConfig:
+    """Options of an objective. A subclass states its name and where its module is, and is thereby known:
 
+        @dataclass(frozen=True, kw_only=True)
+        class MyConfig(ObjectiveConfig, name="mine", implementation="my_package.mine:Mine"): ...
+
+    Attributes:
+        name: in configurations, presets and messages.
+        implementation: module and class of the ``frl.objectives.Objective``; imported only when a run is built.
+        known: every objective's configuration by its name.
+    """
+
+    name: ClassVar[str]
+    implementation: ClassVar[str]
+    known: ClassVar[dict[str, type[ObjectiveConfig]]] = {}
+
+    def __init_subclass__(cls, *, name: str, implementation: str) -> None:
+        cls.name = name
+        cls.implementation = implementation
+        ObjectiveConfig.known[name] = cls
+
+    def check(self, run: RunConfig) -> None:
+        """Refuse what cannot work in ``run``.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+
+    def facts(self) -> dict[str, str]:
+        """What a reader of a recipe wants to know of it, in words."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.swav:SwAV"):
+    """Swapped prediction of cluster assignments (Caron et al., 2020)."""
+
+    hidden_dim: int = 2048
+    """Width of the projector's hidden layer."""
+    feature_dim: int = 128
+    """Width of the projected, normalised feature."""
+    prototypes: int = 3000
+    """Number of prototypes (clusters)."""
     temperature: float = 0.1
     """Temperature of the softmax over prototypes."""
     epsilon: float = 0.05
@@ -24,11 +68,22 @@ class SwAVConfig:
     freeze_prototypes_steps: int = -1
     """Steps during which the prototypes do not learn; -1: the first epoch."""
 
-    def check(self) -> None:
-        """Refuse what cannot work.
+    def check(self, run: RunConfig) -> None:
+        """Refuse what cannot work in ``run``.
 
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(self.temperature > 0, "swav.temperature", "must be positive", "The paper uses 0.1.")
-        require(self.epsilon > 0, "swav.epsilon", "must be positive", "The paper uses 0.05.")
+        require(run.augment.total_crops >= 2, "augment.crops", "SwAV compares at least two crops", "Raise a count.")
+        require(self.prototypes > 1, "objective.prototypes", "one cluster says nothing", "Use more clusters.")
+        require(self.temperature > 0, "objective.temperature", "must be positive", "The paper uses 0.1.")
+        require(self.epsilon > 0, "objective.epsilon", "must be positive", "The paper uses 0.05.")
+        batch = run.optim.batch_size
+        cause = f"{self.queue_length} is not a multiple of the batch size {batch}"
+        whole = self.queue_length % max(batch, 1) == 0
+        require(whole, "objective.queue_length", cause, "Keep whole batches in the queue.")
+
+    def facts(self) -> dict[str, str]:
+        """What a reader of a recipe wants to know of it, in words."""
+        queue = f"{self.queue_length} from epoch {self.queue_from_epoch}" if self.queue_length else "none"
+        return {"prototypes": str(self.prototypes), "epsilon": f"{self.epsilon:g}", "queue": queue}

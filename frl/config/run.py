@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from frl.config.check import require
 from frl.config.data import DataConfig
 from frl.config.model import ModelConfig
 from frl.config.monitor import HealthConfig, KnnConfig
-from frl.config.objective import SwAVConfig
+from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
 from frl.config.views import AugmentConfig
 
@@ -28,7 +27,7 @@ class RunConfig:
     data: Annotated[DataConfig, tyro.conf.arg(name="")] = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    swav: SwAVConfig = field(default_factory=SwAVConfig)
+    objective: ObjectiveConfig = field(default_factory=SwAVConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     knn: KnnConfig = field(default_factory=KnnConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
@@ -70,10 +69,6 @@ def validate(config: RunConfig) -> None:
     Raises:
         ConfigError: on the first contradiction found.
     """
-    for section in (config.augment, config.data, config.optim, config.model, config.swav):
+    for section in (config.augment, config.data, config.optim, config.model):
         section.check()
-    require(config.augment.total_crops >= 2, "augment.crops", "SwAV compares at least two crops", "Raise a count.")
-    length, batch = config.swav.queue_length, config.optim.batch_size
-    whole = length % max(batch, 1) == 0
-    cause = f"{length} is not a multiple of the batch size {batch}"
-    require(whole, "swav.queue_length", cause, "Keep whole batches in the queue.")
+    config.objective.check(config)

@@ -17,6 +17,8 @@ from frl.config import AugmentConfig, RunConfig, as_dict
 from frl.evaluate.gallery import Probed
 from frl.monitoring.sinks import Sink
 
+RENAMED = {"spread": "feature_std", "rank": "effective_rank"}  # figures that version 0.1 logged under other names
+
 
 class Logbook:
     """Writes ``metrics.jsonl``, the progress bar and the sinks; does nothing on ranks that are not main.
@@ -69,15 +71,19 @@ class Logbook:
         """Log numbers under their names; ``labels`` go to the JSON line alone."""
         if not self.enabled:
             return
-        line = {"step": step, **labels, **values, "seconds": round(time.monotonic() - self._started, 3)}
-        with open(self._metrics_path, "a") as stream:
-            stream.write(json.dumps(line) + "\n")
+        self.note(step, **labels, **values, seconds=round(time.monotonic() - self._started, 3))
         self._each(lambda sink: sink.scalars(step, values))
         if "loss" in values:
             self._bar.set_postfix_str(
                 f"loss {values['loss']:.3f}, {values['images_per_s']:.0f} images/s, "
                 f"{values['data_wait']:.0%} data wait, {values['memory_gib']:.1f} GiB"
             )
+
+    def note(self, step: int, **entries: Any) -> None:
+        """A JSON line that no tracker shows."""
+        if self.enabled:
+            with open(self._metrics_path, "a") as stream:
+                stream.write(json.dumps({"step": step, **entries}) + "\n")
 
     def histogram(self, step: int, name: str, values: torch.Tensor) -> None:
         """The distribution of a vector."""
@@ -133,15 +139,19 @@ def crop_grid(views: Sequence[torch.Tensor], augment: AugmentConfig, images: int
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a run's ``metrics.jsonl`` or ``environment.jsonl``, without one that a kill cut off."""
+    """The JSON lines of a run's ``metrics.jsonl`` or ``environment.jsonl``, without one that a kill cut off.
+
+    Names that an earlier version gave to figures are given as today's.
+    """
     if not path.exists():
         return []
     lines = []
     for text in path.read_text().splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except json.JSONDecodeError:
             break
+        lines.append({RENAMED.get(name, name): value for name, value in line.items()})
     return lines
 
 

@@ -6,18 +6,19 @@ import math
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import torch
+from torch import Tensor
 
 from frl.batch import Batch
 from frl.config import RunConfig
 from frl.errors import TrainingError
 from frl.monitoring.bottleneck import Shares, Stopwatch
-from frl.monitoring.health import IN_USE, CollapseAlarm, Vitals, effective_rank, relative_entropy
+from frl.monitoring.health import CollapseAlarm, effective_rank, feature_std
 from frl.monitoring.logbook import Logbook
-from frl.objectives.swav import SwAV
+from frl.objectives import Objective, StepOutput, Vitals
 from frl.runtime.distributed import World
 
 
@@ -25,14 +26,15 @@ class Meter:
     """Sums what the steps report on the device; the host waits for it only in ``flush``."""
 
     def __init__(
-        self, config: RunConfig, objective: SwAV, world: World, logbook: Logbook, steps_per_epoch: int
+        self, config: RunConfig, objective: Objective, world: World, logbook: Logbook, steps_per_epoch: int
     ) -> None:
         self.config = config
         self.world = world
         self.logbook = logbook
         self.steps_per_epoch = steps_per_epoch
-        self.alarm = CollapseAlarm(config, objective.freeze_steps)
-        self.sums = Sums(config.model.prototypes, config.model.feature_dim, world.device)
+        self.objective = objective
+        self.alarm = CollapseAlarm(config, objective)
+        self.sums = Sums(world.device)
         self.interval = Stopwatch()
         self.epoch = Stopwatch()
         self.intervals = 0
@@ -52,9 +54,9 @@ class Meter:
         with self.interval.on("logging"), self.epoch.on("logging"):
             yield
 
-    def add(self, outputs: dict[str, torch.Tensor], finite: torch.Tensor) -> None:
+    def add(self, output: StepOutput, finite: Tensor) -> None:
         """Count one step, which changed nothing unless it was ``finite`` (bool scalar); no synchronisation."""
-        self.sums.add(outputs, finite)
+        self.sums.add(output, finite)
         self.logbook.advance()
 
     def flush(self, step: int, rate: float, stop_requested: bool, before_stop: Callable[[], None]) -> bool:
@@ -65,12 +67,13 @@ class Meter:
                 the run (saved before).
         """
         with self.interval.on("device"), self.epoch.on("device"):
-            steps, skipped, vitals, usage, stopping = self.sums.read(self.world, stop_requested)
+            steps, skipped, vitals, stopping = self.sums.read(self.world, stop_requested)
+            vitals = self._summarised(vitals)
         if skipped.count:
             self._report(step, skipped)
         if skipped.count < steps:
             with self.epoch.on("logging"):
-                self._log(step, rate, steps, vitals, usage)
+                self._log(step, rate, steps, vitals)
             self._judge(step, vitals, before_stop)
         if step % self.steps_per_epoch == 0:
             epoch = step // self.steps_per_epoch - 1
@@ -79,22 +82,25 @@ class Meter:
         self.interval.restart()
         return stopping
 
-    def _log(self, step: int, rate: float, steps: int, vitals: Vitals, usage: torch.Tensor) -> None:
+    def _summarised(self, vitals: Vitals) -> Vitals:
+        figures = self.objective.summarise(vitals.histograms) if vitals.histograms else {}
+        return replace(vitals, scalars={**vitals.scalars, **figures})
+
+    def _log(self, step: int, rate: float, steps: int, vitals: Vitals) -> None:
         seconds = self.interval.seconds - self.interval.logging
         values = {
             "loss": vitals.loss,
             "lr": rate,
-            "spread": vitals.spread,
-            "rank": vitals.rank,
-            "prototypes_used": vitals.prototypes_used,
-            "prototype_entropy": vitals.prototype_entropy,
-            "assignment_entropy": vitals.assignment_entropy,
+            "feature_std": vitals.feature_std,
+            "effective_rank": vitals.effective_rank,
+            **vitals.scalars,
             "images_per_s": self.config.optim.batch_size * steps / seconds,
             "data_wait": self.interval.data / seconds,
             "memory_gib": memory_gib(self.world.device),
         }
         self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch)
-        self.logbook.histogram(step, "prototype_mass", usage * len(usage))
+        for name, mean in vitals.histograms.items():
+            self.logbook.histogram(step, name, mean * len(mean))
         self.intervals += 1
         if self.intervals == 2:  # the first holds the start of the loader and the compiler
             left = self.logbook.total_steps - step
@@ -110,15 +116,16 @@ class Meter:
                 "Nothing of them is in the weights. Lower --optim.lr or use --precision fp32. To replay them, resume "
                 f"a copy of the folder with the same command and --max-steps {step}: every step sees the same crops.",
             )
-        self.logbook.say(f"warning: up to step {step}: {cause}; they were passed over")
+        self.logbook.say(f"warning: up to step {step}: {cause}; they were skipped")
 
     def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[], None]) -> None:
         alarm = self.alarm.observe(step, vitals)
         if alarm is None:
             return
+        self.logbook.note(step, alarm=str(alarm))
         if self.config.health.action == "stop":
             before_stop()
-            raise TrainingError(f"step {step}: collapse", alarm, "Or let it run with --health.action warn.")
+            raise TrainingError(f"step {step}: collapse", str(alarm), "Or let it run with --health.action warn.")
         self.logbook.say(f"warning: step {step}: collapse: {alarm}")
 
 
@@ -133,55 +140,72 @@ class Skipped:
 class Sums:
     """What the steps since the last reading add up to: one float64 vector, so that one reduction carries everything."""
 
-    def __init__(self, prototypes: int, width: int, device: torch.device) -> None:
-        self.vector = torch.zeros(5 + prototypes + width * width, dtype=torch.float64, device=device)
-        scalars, self.usage, moment = self.vector.split([5, prototypes, width * width])
-        self.loss, self.spread, self.assignment_entropy, self.counted, self.stop = scalars.unbind()
-        self.moment = moment.view(width, width)
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.steps = 0
+        self.parts: dict[str, Tensor] = {}
         # Steps in a row that were not finite: up to now, and at most; the same on all ranks.
         self.row, self.longest_row = torch.zeros(2, dtype=torch.int64, device=device).unbind()
 
-    def add(self, outputs: dict[str, torch.Tensor], finite: torch.Tensor) -> None:
-        """Add the outputs of one step of ``SwAV``, nothing if it was not ``finite``; no synchronisation."""
-        self.loss += outputs["loss"].detach().where(finite, 0)
-        self.spread += outputs["spread"].where(finite, 0)
-        self.assignment_entropy += outputs["assignment_entropy"].where(finite, 0)
-        self.usage += outputs["usage"].where(finite, 0)
-        features = outputs["features"].double().where(finite, 0)
-        self.moment.addmm_(features.T, features, alpha=1 / len(features))
-        self.counted += finite
+    def add(self, output: StepOutput, finite: Tensor) -> None:
+        """Add the output of one step, nothing if it was not ``finite`` (bool scalar); no synchronisation."""
+        figures = {
+            "loss": output.loss.detach(),
+            "feature_std": feature_std(output.features),
+            **{f"scalar {name}": value for name, value in output.scalars.items()},
+            **{f"histogram {name}": value for name, value in output.histograms.items()},
+        }
+        if not self.parts:
+            self._lay_out(figures, output.features.shape)
+        for name, value in figures.items():
+            self.parts[name] += value.where(finite, 0)
+        features = output.features.double().where(finite, 0)
+        self.parts["moment"].addmm_(features.T, features, alpha=1 / len(features))
+        self.parts["counted"] += finite
         self.row.add_(1).mul_(~finite)
         torch.maximum(self.row, self.longest_row, out=self.longest_row)
         self.steps += 1
 
-    def read(self, world: World, stop_requested: bool) -> tuple[int, Skipped, Vitals, torch.Tensor, bool]:
+    def _lay_out(self, figures: dict[str, Tensor], features: torch.Size) -> None:
+        self.images, self.width = features
+        one = torch.Size([])
+        shapes = {name: value.shape for name, value in figures.items()}
+        shapes |= {"moment": torch.Size([self.width] * 2), "counted": one, "stop": one}
+        sizes = [shape.numel() for shape in shapes.values()]
+        self.vector = torch.zeros(sum(sizes), dtype=torch.float64, device=self.device)
+        views = self.vector.split(sizes)
+        self.parts = {name: view.view(shape) for (name, shape), view in zip(shapes.items(), views, strict=True)}
+
+    def read(self, world: World, stop_requested: bool) -> tuple[int, Skipped, Vitals, bool]:
         """Mean over the finite steps and the ranks, then start anew. A collective call that waits for the device.
 
         Returns:
-            Steps, those among them that were skipped, vitals (without meaning if all were), use ``(K,)`` of the
-            prototypes, and whether any rank was asked to stop.
+            Steps, those among them that were skipped, vitals (without meaning if all were), and whether any rank was
+            asked to stop.
         """
-        steps = self.steps
-        self.stop.fill_(float(stop_requested))
+        steps, parts = self.steps, self.parts
+        parts["stop"].fill_(float(stop_requested))
         world.mean(self.vector)
-        counted = int(self.counted.item())
+        counted, stopping = int(parts["counted"].item()), parts["stop"].item() > 0
         skipped = Skipped(count=steps - counted, in_a_row=int(self.longest_row.item()))
         self.vector.div_(max(counted, 1))
-        usage = self.usage.float().cpu()
+        moment = parts["moment"]
         vitals = Vitals(
-            loss=self.loss.item(),
-            spread=self.spread.item(),
-            rank=effective_rank(self.moment).item() if self.moment.isfinite().all() else math.nan,
-            prototypes_used=(usage * len(usage) > IN_USE).float().mean().item(),
-            prototype_entropy=relative_entropy(usage).item(),
-            assignment_entropy=self.assignment_entropy.item(),
+            loss=parts["loss"].item(),
+            feature_std=parts["feature_std"].item(),
+            effective_rank=effective_rank(moment).item() if moment.isfinite().all() else math.nan,
+            width=self.width,
+            images=self.images,
+            scalars={name: value.item() for name, value in self._named("scalar ")},
+            histograms={name: value.float().cpu() for name, value in self._named("histogram ")},
         )
-        stopping = self.stop.item() > 0
         self.vector.zero_()
         self.longest_row.zero_()
         self.steps = 0
-        return steps, skipped, vitals, usage, stopping
+        return steps, skipped, vitals, stopping
+
+    def _named(self, kind: str) -> Iterator[tuple[str, Tensor]]:
+        return ((name.removeprefix(kind), part) for name, part in self.parts.items() if name.startswith(kind))
 
 
 def memory_gib(device: torch.device) -> float:

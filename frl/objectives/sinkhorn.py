@@ -20,15 +20,13 @@ def logsumexp_over_ranks(x: torch.Tensor, dim: int, ceiling: float) -> torch.Ten
         ceiling: no element of ``x`` on any rank is (much) above it.
     """
     partial = x.logsumexp(dim, keepdim=True)
-    if not (dist.is_initialized() and dist.get_world_size() > 1):
-        return partial
     sums = (partial.double() - ceiling).exp()
     dist.all_reduce(sums)
     return (sums.clamp_min(SMALLEST).log() + ceiling).float()
 
 
 @torch.no_grad()
-def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int) -> torch.Tensor:
+def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int, *, over_ranks: bool = False) -> torch.Tensor:
     """Logarithms of the assignments Q that solve SwAV's optimal-transport problem (Caron et al., 2020, eq. 3 and 5).
 
     Works on logarithms in float32, so neither large logits nor a small epsilon overflow. Dividing by the number of
@@ -38,7 +36,9 @@ def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int) -> torch.Ten
     Args:
         scores: ``(..., B, K)`` cosine similarities of this rank's samples to the prototypes, any floating dtype.
         epsilon: entropy regularisation; smaller is sharper.
-        iterations: rounds of normalisation; each takes one collective over the ranks, for all leading dimensions.
+        iterations: rounds of normalisation.
+        over_ranks: balance the samples of all ranks together; each iteration then takes one collective, for all
+            leading dimensions.
 
     Returns:
         ``(..., B, K)`` float32, log Q. The rows of Q are each sample's distribution over the prototypes and sum to
@@ -47,7 +47,10 @@ def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int) -> torch.Ten
     log_q = scores.float() / epsilon
     ceiling = 1 / epsilon  # of a cosine; after the first round, of the logarithm of a probability
     for _ in range(iterations):
-        log_q = log_q - logsumexp_over_ranks(log_q, dim=-2, ceiling=ceiling)
+        if over_ranks:
+            log_q = log_q - logsumexp_over_ranks(log_q, dim=-2, ceiling=ceiling)
+        else:
+            log_q = log_q - log_q.logsumexp(-2, keepdim=True)
         log_q = log_q - log_q.logsumexp(-1, keepdim=True)
         ceiling = 0.0
     return log_q

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
-import torch.distributed as dist
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from frl.config import RunConfig, SwAVConfig
-from frl.errors import ConfigError
-from frl.models.backbone import FaceNet, recompute_blocks
-from frl.models.batchnorm import join_group, shares_statistics, synchronise
-from frl.models.compiled import choose_encoders
-from frl.models.small_maps import adapt_convolutions
+from frl.objectives.diagnosis import Diagnosis, Metric, Vitals, relative_entropy
+from frl.objectives.heads import projector
+from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
 from frl.objectives.sinkhorn import sinkhorn
 from frl.runtime.distributed import World
 
+IN_USE = 0.1  # of the fair share 1/K: a prototype with less counts as unused
+FULL_QUEUE = 3840  # features: what SwAV's authors keep for small batches
 
-def swapped_prediction_loss(assignments: torch.Tensor, scores: torch.Tensor, temperature: float) -> torch.Tensor:
+
+def swapped_prediction_loss(assignments: Tensor, scores: Tensor, temperature: float) -> Tensor:
     """Cross-entropy between each assignment and the predictions from all *other* crops (eq. 2, multi-crop eq. 6).
 
     With rows of the assignments summing to one, the cross-entropy is ``logsumexp(s/T) - <q, s>/T``: the
@@ -41,104 +42,84 @@ def swapped_prediction_loss(assignments: torch.Tensor, scores: torch.Tensor, tem
     return (cross_entropy * other).sum() / (assigned * (crops - 1))
 
 
-class SwAV(nn.Module):
-    """The objective: from the views of a batch to the loss and what is worth logging.
+class SwAV(Objective):
+    """Backbone, projector and prototypes (section 4 and appendix A), and a queue of earlier features.
 
-    Args:
-        net: the network to train.
-        config: temperature, Sinkhorn and queue.
-        crop_counts: crops per image of each resolution; assignments are made on the first resolution's.
-        local_queue: queue length on this rank (the configured length divided by the world size); 0: no queue.
-        queue_from_step: first step at which a full queue takes part in the assignment.
+    The state dict's names are ``backbone.*`` (torchvision's own), ``projector.*`` and ``prototypes.weight``.
+
+    Attributes:
         freeze_steps: steps during which the prototypes do not learn.
-        encode: how the backbone is called for each resolution; compiled callables go here.
+        queue_from_step: first step at which a full queue takes part in the assignment.
+        queue: ``(A, L, D)``, this rank's share of it, the newest features first.
     """
 
-    def __init__(
-        self,
-        net: FaceNet,
-        config: SwAVConfig,
-        *,
-        crop_counts: Sequence[int],
-        local_queue: int = 0,
-        queue_from_step: int = 0,
-        freeze_steps: int = 0,
-        encode: Sequence[Callable[[torch.Tensor], torch.Tensor]] | None = None,
-    ) -> None:
-        super().__init__()
-        self.net = net
+    queue: Tensor
+
+    def __init__(self, config: SwAVConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
+        super().__init__(backbone, setting)
         self.config = config
-        self.crop_counts = tuple(crop_counts)
-        self.queue_from_step = queue_from_step
-        self.freeze_steps = freeze_steps
-        self.encode: list[Callable[[torch.Tensor], torch.Tensor]] = list(
-            encode or [net.backbone] * len(self.crop_counts)
-        )
-        self.step = 0
-        width = net.prototypes.in_features
-        self.register_buffer("queue", torch.zeros(self.crop_counts[0], local_queue, width), persistent=False)
-        self.queue: torch.Tensor
+        self.projector = projector(width, config.hidden_dim, config.feature_dim)
+        self.prototypes = nn.Linear(config.feature_dim, config.prototypes, bias=False)
+        self.normalise_prototypes()
+        freeze = config.freeze_prototypes_steps
+        self.freeze_steps = setting.steps_per_epoch if freeze < 0 else freeze
+        self.queue_from_step = config.queue_from_epoch * setting.steps_per_epoch
+        share = config.queue_length // setting.ranks
+        self.register_buffer("queue", torch.zeros(self.assigned, share, config.feature_dim), persistent=False)
         self.queue_filled = 0
         self.batch = 0
+        self.step = 0
 
     @property
     def assigned(self) -> int:
-        """Crops per image on which assignments are made."""
+        """Crops per image on which assignments are made: those of the first resolution."""
         return self.crop_counts[0]
 
-    def forward(
-        self, views: Sequence[torch.Tensor], assignments: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """Loss of one batch.
-
-        Args:
-            views: one ``(count * B, 3, size, size)`` tensor per resolution, crop-major.
-            assignments: ``(A, B, K)``, if they were made together with those of other samples; None: make them.
-
-        Returns:
-            What ``report`` says of the batch; the loss alone if the assignments were given.
-        """
-        features = self.embed(views)
-        scores = self.net.score(features)
-        if assignments is not None:
-            return {"loss": swapped_prediction_loss(assignments, scores, self.config.temperature)}
-        assigned = features[: self.assigned].detach()
-        assignments, entropy = self.assign(assigned, scores[: self.assigned].detach())
-        loss = swapped_prediction_loss(assignments, scores, self.config.temperature)
-        return self.report(loss, assigned, assignments, entropy)
-
-    def embed(self, views: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Unit features ``(V, B, D)`` of all V crops of B samples, float32; BatchNorm sees them all."""
-        pooled = torch.cat([encode(view) for encode, view in zip(self.encode, views, strict=True)])
-        return self.net.project(pooled).unflatten(0, (sum(self.crop_counts), -1))
-
-    def report(
-        self, loss: torch.Tensor, features: torch.Tensor, assignments: torch.Tensor, entropy: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """The loss and what is worth logging; all of it stays on the device.
-
-        Args:
-            loss: scalar.
-            features: ``(A, B, D)`` of the assigned crops, without gradient.
-            assignments: ``(A, B, K)``.
-            entropy: scalar, mean entropy of an image's assignment.
-
-        Returns:
-            ``loss`` (with gradient if it had one); ``spread`` (scalar: standard deviation of the unit features over
-            the batch times the square root of their width; 1 when isotropic, 0 when collapsed), ``features``
-            ``(B, D)``: unit features of the first crop, ``usage`` ``(K,)``: the assigned mass of each prototype,
-            summing to 1, and ``assignment_entropy`` (scalar: ``entropy`` as a share of ln K).
-        """
-        return {
-            "loss": loss,
-            "spread": (features[0].var(0).mean() * features.shape[-1]).sqrt(),
-            "features": features[0],
-            "usage": assignments.mean((0, 1)),
-            "assignment_entropy": entropy / math.log(assignments.shape[-1]),
-        }
+    @property
+    def watched_from(self) -> int:
+        """The step at which the prototypes begin to learn."""
+        return self.freeze_steps
 
     @torch.no_grad()
-    def assign(self, features: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def normalise_prototypes(self) -> None:
+        """Scale every prototype to length 1, in place."""
+        self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+    def forward(self, views: Views, labels: Tensor | None = None, targets: Tensor | None = None) -> StepOutput:
+        """The loss of a batch; see ``Objective``. ``targets``: assignments ``(A, B, K)``, if already made."""
+        features = self.embed(views)
+        scores = self.score(features)
+        figures: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        if targets is None:
+            targets, entropy = self.assign(features[: self.assigned].detach(), scores[: self.assigned].detach())
+            figures = self._figures(targets, entropy)
+        loss = swapped_prediction_loss(targets, scores, self.config.temperature)
+        return StepOutput(loss, features[0].detach(), *figures)
+
+    @torch.no_grad()
+    def targets(self, micro_batches: Iterable[tuple[Views, Tensor | None]]) -> Targets:
+        """Assignments balanced over the whole batch; ``parts`` are ``(A, B, K)`` each."""
+        features = [self.embed(views)[: self.assigned] for views, _ in micro_batches]
+        whole = torch.cat(features, dim=1)
+        assignments, entropy = self.assign(whole, self.score(whole))
+        scalars, histograms = self._figures(assignments, entropy)
+        return Targets(parts=assignments.chunk(len(features), dim=1), scalars=scalars, histograms=histograms)
+
+    def embed(self, views: Views) -> Tensor:
+        """Unit features ``(V, B, D)`` of all V crops of B samples, float32; the head's BatchNorm sees them all."""
+        projected = self.projector(self.encode(views)).float()
+        return F.normalize(projected, dim=1).unflatten(0, (sum(self.crop_counts), -1))
+
+    def score(self, features: Tensor) -> Tensor:
+        """Cosine similarities ``(..., K)`` of unit vectors ``(..., D)`` to the prototypes, float32.
+
+        Kept out of autocast: bf16 would round the similarities by 0.4 %, which epsilon 0.05 multiplies by 20.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            return self.prototypes(features.float())
+
+    @torch.no_grad()
+    def assign(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Assign the batch, balanced together with the queue once that is full and due; then queue its features.
 
         Args:
@@ -150,8 +131,10 @@ class SwAV(nn.Module):
         """
         batch = scores.shape[1]
         if self.queue_filled and self.queue_filled >= self.queue.shape[1] and self.step >= self.queue_from_step:
-            scores = torch.cat([scores, self.net.score(self.queue)], dim=1)
-        log_assignments = sinkhorn(scores, self.config.epsilon, self.config.sinkhorn_iterations)[:, :batch]
+            scores = torch.cat([scores, self.score(self.queue)], dim=1)
+        config = self.config
+        over_ranks = self.setting.ranks > 1
+        log_assignments = sinkhorn(scores, config.epsilon, config.sinkhorn_iterations, over_ranks=over_ranks)[:, :batch]
         assignments = log_assignments.exp()
         if self.queue.shape[1]:
             self.queue.copy_(torch.cat([features, self.queue], dim=1)[:, : self.queue.shape[1]])
@@ -159,76 +142,117 @@ class SwAV(nn.Module):
             self.batch = batch
         return assignments, -torch.linalg.vecdot(assignments, log_assignments).mean()
 
-    def before_step(self, step: int) -> None:
-        """Between backward and the optimiser's step: keep the prototypes still while they are frozen."""
-        if step < self.freeze_steps:
-            self.net.prototypes.weight.grad = None
+    def _figures(self, assignments: Tensor, entropy: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        scalars = {"assignment_entropy": entropy / math.log(assignments.shape[-1])}
+        return scalars, {"prototype_mass": assignments.mean((0, 1))}
 
-    def after_step(self, step: int) -> None:
-        """After the optimiser's step: back to unit prototypes."""
-        self.net.normalise_prototypes()
+    def before_step(self, step: int) -> None:
+        """Keep the prototypes still while they are frozen."""
+        if step < self.freeze_steps:
+            self.prototypes.weight.grad = None
+
+    def after_step(self, step: int, finite: Tensor) -> None:
+        """Back to unit prototypes."""
+        self.normalise_prototypes()
         self.step = step + 1
 
-    def load_progress(self, step: int, queue: torch.Tensor, rank: int, world_size: int) -> None:
-        """Go on from ``step`` with this rank's share of a queue that ``gather_queue`` returned."""
-        self.step = step
-        if not queue.numel():
-            return
-        mine = queue.chunk(world_size, dim=2)[rank]
-        self.batch = mine.shape[2]
-        self.queue_filled = mine.shape[1] * mine.shape[2]
-        self.queue[:, : self.queue_filled] = mine.flatten(1, 2)
-
-    def gather_queue(self, world_size: int) -> torch.Tensor:
-        """The filled part of the queue over all ranks, ``(A, steps, batch, D)``, newest step first. A collective call.
+    def progress(self, world: World) -> dict[str, Tensor]:
+        """The filled part of the queue over all ranks, ``(A, steps, batch, D)``, newest step first.
 
         The steps stay whole, so that another number of ranks can share them out anew.
         """
         local = self.queue[:, : self.queue_filled]
         if not local.numel():
-            return local.new_zeros(0)
+            return {"queue": local.new_zeros(0)}
         local = local.unflatten(1, (-1, self.batch)).contiguous()
-        if world_size == 1:
-            return local.clone()
-        parts = [torch.empty_like(local) for _ in range(world_size)]
-        dist.all_gather(parts, local)
-        return torch.cat(parts, dim=2)
+        return {"queue": torch.cat(world.gather(local), dim=2)}
+
+    def load_progress(self, step: int, saved: Mapping[str, Tensor], world: World) -> None:
+        """Go on from ``step`` with this rank's share of a queue."""
+        self.step = step
+        queue = saved["queue"]
+        if not queue.numel():
+            return
+        mine = queue.chunk(world.size, dim=2)[world.rank]
+        self.batch = mine.shape[2]
+        self.queue_filled = mine.shape[1] * mine.shape[2]
+        self.queue[:, : self.queue_filled] = mine.flatten(1, 2)
+
+    @classmethod
+    def metrics(cls, config: SwAVConfig) -> tuple[Metric, ...]:
+        """Figures of the loss, the assignments and the prototypes."""
+        share = "of prototypes, as a share of ln K"
+        guessing = (math.log(config.prototypes), "guessing, ln K")
+        return (
+            Metric(name="loss", title="Loss", note="swapped prediction", line=guessing),
+            Metric(name="prototype_entropy", title="Entropies", label="of the use", note=share, lower=0),
+            Metric(name="assignment_entropy", title="Entropies", label="of an image", note=share, lower=0),
+            Metric(name="prototypes_used", title="Prototypes in use", label="used", lower=0, percent=True),
+        )
+
+    def summarise(self, histograms: Mapping[str, Tensor]) -> dict[str, float]:
+        """How evenly the prototypes are used."""
+        mass = histograms["prototype_mass"]
+        used = (mass * len(mass) > IN_USE).float().mean().item()
+        return {"prototypes_used": used, "prototype_entropy": relative_entropy(mass).item()}
+
+    def diagnose(self, vitals: Vitals, run: RunConfig) -> Diagnosis | None:
+        """Prototypes out of use, or a loss that stays at that of guessing."""
+        limits, ceiling, remedy = run.health, math.log(self.config.prototypes), Remedies(run, self.config)
+        used = vitals.scalars["prototypes_used"]
+        if used < limits.min_used:
+            sign = f"only {used:.1%} of the prototypes are in use"
+            return Diagnosis(sign, (remedy.balance, remedy.more_features, "lower --objective.prototypes"))
+        if vitals.loss > limits.max_loss * ceiling:
+            sign = f"the loss {vitals.loss:.3f} stays at ln K = {ceiling:.3f}, the value of guessing"
+            return Diagnosis(sign, (remedy.sharpen, remedy.freeze, remedy.more_features))
+        return None
+
+    def remedies(self, run: RunConfig) -> tuple[str, ...]:
+        """What helps when features are alike or fill few directions."""
+        remedy = Remedies(run, self.config)
+        return remedy.freeze, remedy.sharpen
 
 
-def build_objective(config: RunConfig, steps_per_epoch: int, world: World) -> SwAV:
-    """The network and its objective on this rank's device; every rank starts from the same weights. A collective call.
+class Remedies:
+    """What helps against a collapse of SwAV, in the words of its options, each with its reason."""
 
-    Raises:
-        ConfigError: if the batch or the ranks cannot be divided as configured.
-    """
-    _check_shares(config, world)
-    torch.manual_seed(config.seed)
-    net = FaceNet(config.model).to(memory_format=torch.channels_last)
-    if world.device.type == "cpu":
-        adapt_convolutions(net.backbone)
-    if config.recompute:
-        recompute_blocks(net.backbone)
-    if shares_statistics(config, world):
-        synchronise(net, join_group(config.model.batch_norm_group))
-    net.to(world.device)
-    freeze = config.swav.freeze_prototypes_steps
-    return SwAV(
-        net,
-        config.swav,
-        crop_counts=[spec.count for spec in config.augment.crops],
-        local_queue=config.swav.queue_length // world.size,
-        queue_from_step=config.swav.queue_from_epoch * steps_per_epoch,
-        freeze_steps=steps_per_epoch if freeze < 0 else freeze,
-        encode=choose_encoders(net.backbone, config, world),
-    ).to(world.device)
+    def __init__(self, run: RunConfig, config: SwAVConfig) -> None:
+        self.run = run
+        self.config = config
 
+    @property
+    def sharpen(self) -> str:
+        """A smaller epsilon."""
+        epsilon = self.config.epsilon
+        smaller = f"lower --objective.epsilon from {epsilon:g} to {0.6 * epsilon:.2g}"
+        return f"{smaller}: sharper assignments tell images apart"
 
-def _check_shares(config: RunConfig, world: World) -> None:
-    batch, parts = config.optim.batch_size, config.optim.accumulate
-    if batch % (world.size * parts):
-        cause = f"{batch} images cannot be shared equally by {world.size} processes times {parts} micro-batches"
-        raise ConfigError("--optim.batch-size", cause, f"Use a multiple of {world.size * parts}.")
-    group = config.model.batch_norm_group
-    if group and world.size % group:
-        cause = f"{world.size} processes cannot be divided into groups of {group}"
-        raise ConfigError("--model.batch-norm-group", cause, "Use a divisor of the number of processes, or 0 for all.")
+    @property
+    def balance(self) -> str:
+        """More Sinkhorn iterations."""
+        iterations = self.config.sinkhorn_iterations
+        return (
+            f"raise --objective.sinkhorn-iterations from {iterations} to {2 * iterations + 2}, or "
+            "--objective.epsilon: the assignments are not yet shared out evenly"
+        )
+
+    @property
+    def freeze(self) -> str:
+        """Prototypes that stand still for longer."""
+        return (
+            "freeze the prototypes for longer (--objective.freeze-prototypes-steps): "
+            "the features must spread out before the prototypes follow them"
+        )
+
+    @property
+    def more_features(self) -> str:
+        """More features in each assignment: a queue, or a larger batch where there is one."""
+        batch, prototypes = self.run.optim.batch_size, self.config.prototypes
+        if self.config.queue_length == 0 and batch < prototypes:
+            length = batch * max(1, round(FULL_QUEUE / batch))
+            return (
+                f"use a queue (--objective.queue-length {length}): a batch of {batch} cannot be shared out over "
+                f"{prototypes} prototypes"
+            )
+        return f"enlarge --optim.batch-size beyond {batch}: more images share out the prototypes better"

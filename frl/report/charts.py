@@ -43,7 +43,7 @@ def chart(
     *,
     note: str = "",
     form: str = "{:.3g}",
-    floor: float | None = None,
+    lower: float | None = None,
     line: tuple[float, str] | None = None,
 ) -> str:
     """A figure with one or more curves over the steps.
@@ -53,14 +53,14 @@ def chart(
         curves: those without a point are left out; without any the chart is empty text.
         note: what the quantity means, under the title.
         form: how a value is written.
-        floor: value that the axis must include.
+        lower: value that the axis must include.
         line: height and name of a dashed horizontal line.
     """
     curves = [curve.thinned() for curve in curves if curve.steps]
     if not curves:
         return ""
     heights = [value for curve in curves for value in curve.values if math.isfinite(value)]
-    heights += [floor] if floor is not None else []
+    heights += [lower] if lower is not None else []
     heights += [line[0]] if line else []
     ticks_y = ticks(min(heights, default=0.0), max(heights, default=1.0), 4)
     last = max(max(curve.steps) for curve in curves)

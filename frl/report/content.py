@@ -11,6 +11,8 @@ import numpy as np
 from frl.errors import ConfigError
 from frl.evaluate.gallery import Gallery
 from frl.evaluate.knn import KnnResult
+from frl.monitoring.described import described
+from frl.objectives import Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,8 @@ class Report:
         crops: ``(H, W, 3)`` uint8, images and the crops made of them.
         gallery: images for the picture of nearest neighbours.
         accuracy: k-NN identity accuracy by the name of the features, the trained network's first.
-        health: what the last interval says about the representation, in a sentence.
+        health: what the alarm said last, in a sentence.
+        described: the metrics to draw, those of one chart next to each other.
         configuration: of the run, as its ``config.json``.
         defaults: the same with every option at its default, to tell what was chosen.
         starts: lines of the run's ``environment.jsonl``.
@@ -42,6 +45,7 @@ class Report:
     gallery: Gallery | None = None
     accuracy: Mapping[str, KnnResult] = field(default_factory=dict)
     health: str = ""
+    described: Sequence[Metric] = described((Metric(name="loss", title="Loss"),))
     configuration: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     starts: Sequence[Mapping[str, Any]] = ()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
+from itertools import groupby
 from statistics import median
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from frl.objectives import Metric
 from frl.report.charts import Curve, chart
 from frl.report.content import Report
 from frl.report.figures import smoothed
@@ -57,15 +58,15 @@ def _settings(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     """The figures that people ask for first."""
-    tiles = [("final loss", f"{report.curve('loss')[1][-1]:.3f}", _ceiling_words(report))]
+    tiles = [("final loss", f"{report.curve('loss')[1][-1]:.3f}", _line_of_the_loss(report))]
     if report.accuracy:
         name, result = next(iter(report.accuracy.items()))
         others = ", ".join(f"{other} {rival.accuracy:.1%}" for other, rival in report.accuracy.items() if other != name)
         tiles.append(("identity accuracy", f"{result.accuracy:.1%}", others))
     elif report.curve("knn_top1")[1]:
         tiles.append(("online k-NN", f"{report.curve('knn_top1')[1][-1]:.1%}", "identity, leave-one-out"))
-    if ranks := report.curve("rank")[1]:
-        tiles.append(("effective rank", f"{ranks[-1]:.1f}", _width_words(report)))
+    if ranks := report.curve("effective_rank")[1]:
+        tiles.append(("effective rank", f"{ranks[-1]:.1f}", "directions that the features fill"))
     tiles.append(("images per second", f"{median(report.curve('images_per_s')[1]):,.0f}", "median"))
     if waits := report.curve("data_wait")[1]:
         tiles.append(("waiting for data", f"{median(waits):.0%}", "of the time, median"))
@@ -75,57 +76,36 @@ def _tiles(report: Report) -> str:
     ) + "</div>"  # fmt: skip
 
 
-def _ceiling(report: Report) -> float | None:
-    prototypes = report.configuration.get("model", {}).get("prototypes")
-    return math.log(prototypes) if prototypes else None
-
-
-def _ceiling_words(report: Report) -> str:
-    ceiling = _ceiling(report)
-    return f"guessing: ln K = {ceiling:.3f}" if ceiling else ""
-
-
-def _width_words(report: Report) -> str:
-    width = report.configuration.get("model", {}).get("feature_dim")
-    return f"of {width} directions" if width else ""
+def _line_of_the_loss(report: Report) -> str:
+    lines = [metric.line for metric in report.described if metric.name == "loss" and metric.line]
+    return f"{lines[0][1]}: {lines[0][0]:.3f}" if lines else ""
 
 
 def _health(report: Report) -> str:
     if not report.health:
         return ""
-    kind = "good" if report.health.startswith("No sign") else "bad"
+    kind = "good" if report.health.startswith("No alarm") else "bad"
     return f'<p class="verdict {kind}">{escape(report.health)}</p>'
 
 
 def _curves(report: Report) -> str:
-    def one(name: str, label: str = "", style: str = "main") -> Curve:
-        steps, values = report.curve(name)
-        return Curve(name=label or name, steps=steps, values=values, style=style)
+    charts = [_chart(report, list(metrics)) for _, metrics in groupby(report.described, key=lambda m: m.title)]
+    return f'<div class="charts">{"".join(charts)}</div>'
 
-    loss = one("loss", "logged", "faint")
-    smooth = Curve(name="smoothed", steps=loss.steps, values=smoothed(np.array(loss.values)).tolist())
-    ceiling = _ceiling(report)
-    guessing = (ceiling, "guessing, ln K") if ceiling else None
-    percent, whole = "{:.1%}", "{:,.0f}"
-    return '<div class="charts">' + "".join(
-        [
-            chart("Loss", [loss, smooth], note="swapped prediction", line=guessing),
-            chart("Online k-NN", [one("knn_top1", "top-1")], note="identity accuracy, leave-one-out", form=percent),
-            chart("Effective rank", [one("rank", "RankMe")], note="directions that the features fill", floor=1),
-            chart("Spread", [one("spread")], note="1: isotropic, 0: every image alike", floor=0),
-            chart(
-                "Entropies",
-                [one("prototype_entropy", "of the use"), one("assignment_entropy", "of an image", "second")],
-                note="of prototypes, as a share of ln K",
-                floor=0,
-            ),
-            chart("Prototypes in use", [one("prototypes_used", "used")], floor=0, form=percent),
-            chart("Learning rate", [one("lr", "rate")], floor=0),
-            chart("Speed", [one("images_per_s", "images/s")], floor=0, form=whole),
-            chart("Waiting for data", [one("data_wait", "share")], note="share of the time", floor=0, form=percent),
-            chart("Memory", [one("memory_gib", "GiB")], note="most held so far", floor=0),
-        ]
-    ) + "</div>"  # fmt: skip
+
+def _chart(report: Report, metrics: Sequence[Metric]) -> str:
+    """The curves of the metrics that share a title; the loss is noisy, and drawn smoothed too."""
+    curves, styles = [], ("main", "second", "faint")
+    for metric, style in zip(metrics, styles, strict=False):
+        steps, values = report.curve(metric.name)
+        if metric.name == "loss":
+            curves.append(Curve(name="logged", steps=steps, values=values, style="faint"))
+            values = smoothed(np.array(values)).tolist()
+        label = "smoothed" if metric.name == "loss" else metric.label or metric.name
+        curves.append(Curve(name=label, steps=steps, values=values, style=style))
+    first = metrics[0]
+    form = "{:.1%}" if first.percent else "{:,.0f}" if first.whole else "{:.3g}"
+    return chart(first.title, curves, note=first.note, lower=first.lower, line=first.line, form=form)
 
 
 def _accuracy(report: Report) -> str:

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
+from frl.config import upgraded
 from frl.errors import CheckpointError
 from frl.files import atomic_write
 
 FORMAT = "frl-checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -91,7 +92,13 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(path, "is not a checkpoint of frl's trainer", "Pass one from a run's checkpoints folder.")
     if state["version"] > VERSION:
         raise CheckpointError(path, f"has version {state['version']}, newer than {VERSION}", "Update frl.")
-    return state
+    return _of_version_2(state) if state["version"] == 1 else state
+
+
+def _of_version_2(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint of version 1, which had room for SwAV's queue alone, as one of today."""
+    progress = {"queue": state.pop("queue")}
+    return {**state, "version": 2, "progress": progress, "config": upgraded(state["config"])}
 
 
 def path_of(folder: Path, step: int) -> Path:

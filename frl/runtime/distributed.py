@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,8 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
-from frl.config import RunConfig
 from frl.errors import ConfigError
 
 T = TypeVar("T")
@@ -57,6 +52,14 @@ class World:
             dist.all_reduce(values)
             values /= self.size
         return values
+
+    def gather(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """``values`` of every rank, all of one shape, in the order of the ranks; copies."""
+        if self.size == 1:
+            return [values.clone()]
+        parts = [torch.empty_like(values) for _ in range(self.size)]
+        dist.all_gather(parts, values)
+        return parts
 
 
 def agreed(value: T) -> T:
@@ -125,21 +128,3 @@ def _meeting_place(place: World, timeout: timedelta) -> dist.Store:
     store, _, _ = next(rendezvous("env://", timeout=timeout))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     return dist.PrefixStore(f"attempt {attempt}", store) if place.local_size == place.size else store
-
-
-def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
-    """``module``, whose gradients are averaged over the ranks while the backward pass goes on."""
-    if world.size == 1:
-        return module
-    # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved. The queue
-    # is every rank's own, and must still be empty here: DDP begins by giving rank 0's buffers to all.
-    # Every step uses every parameter in the same way, which DDP may rely on; but then it cannot accumulate.
-    # A 1 x 1 kernel lies alike in both layouts, and DDP warns of strides that nobody reads. Of others it has no cause:
-    # autograd gives every gradient the layout of its weight.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    model = DistributedDataParallel(
-        module, forward_sync_buffers=False, gradient_as_bucket_view=True, static_graph=config.optim.accumulate == 1
-    )
-    if config.gradient_compression == "bf16":
-        model.register_comm_hook(None, bf16_compress_hook)
-    return model

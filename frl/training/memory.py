@@ -1,4 +1,4 @@
-"""How much memory a step takes: foretold without computing it, and tried out for the largest batch that fits."""
+"""How much memory a step takes: estimated without computing it, and tried out for the largest batch that fits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from frl.config import CropSpec, RunConfig
 from frl.errors import ConfigError
-from frl.models.backbone import FaceNet, recompute_blocks
+from frl.objectives import Objective, Setting
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World
 from frl.runtime.precision import Autocast, autocast_for, uses_bf16
-from frl.training.optimisers import LarcSGD
+from frl.training.build import new_objective
+from frl.training.optimisers import build_optimiser
 
 GIB = 1 << 30
 USABLE = 0.92  # share of a GPU that a tried step may fill; the loader's images and fragments need the rest
@@ -32,7 +33,7 @@ class StepMemory:
     """Bytes on one device.
 
     Attributes:
-        state: weights, their gradients and momentum.
+        state: weights, buffers such as a queue, gradients and momentum.
         activations: what the forward pass of one micro-batch leaves for its backward pass, and all views of the step.
     """
 
@@ -81,22 +82,20 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
     """
     autocast: Autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if bf16 else nullcontext
     with FakeTensorMode():
-        net = network(config)
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
+        objective = alone(config)
+        state = sum(tensor.nbytes for tensor in [*objective.parameters(), *objective.buffers()])
+        learning = sum(parameter.nbytes for parameter in objective.parameters() if parameter.requires_grad)
         with Ledger() as ledger:
             views = [blank_view(spec, images, bf16, torch.device("cpu")) for spec in config.augment.crops]
-            loss = likeness(net, config, views, autocast)
+            loss = loss_of(objective, views, autocast)
         assert loss.requires_grad  # and so holds what the backward pass needs
         waiting = (config.optim.accumulate - 1) * sum(view.nbytes for view in views)
-        return StepMemory(state=3 * weights, activations=ledger.live + waiting)
+        return StepMemory(state=state + 2 * learning, activations=ledger.live + waiting)
 
 
-def network(config: RunConfig) -> FaceNet:
-    """The network of a run, for one process alone."""
-    net = FaceNet(config.model)
-    if config.recompute:
-        recompute_blocks(net.backbone)
-    return net
+def alone(config: RunConfig) -> Objective:
+    """The objective of a run as if this process were the only one: it calls no collective."""
+    return new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1))
 
 
 def blank_view(spec: CropSpec, images: int, bf16: bool, device: torch.device) -> torch.Tensor:
@@ -106,12 +105,11 @@ def blank_view(spec: CropSpec, images: int, bf16: bool, device: torch.device) ->
     return torch.empty(shape, dtype=dtype, device=device, memory_format=torch.channels_last).zero_()
 
 
-def likeness(net: FaceNet, config: RunConfig, views: Sequence[torch.Tensor], autocast: Autocast) -> torch.Tensor:
-    """A scalar that takes the memory of the loss but needs no other rank."""
+def loss_of(objective: Objective, views: Sequence[torch.Tensor], autocast: Autocast) -> torch.Tensor:
+    """The loss of one micro-batch of one person."""
+    labels = torch.zeros(len(views[0]) // objective.crop_counts[0], dtype=torch.int64, device=views[0].device)
     with autocast():
-        pooled = torch.cat([net.backbone(view) for view in views])
-        scores = net.score(net.project(pooled))
-    return (scores / config.swav.temperature).logsumexp(-1).mean()
+        return objective(views, labels).loss
 
 
 def with_largest_batch(config: RunConfig, world: World) -> RunConfig:
@@ -141,21 +139,30 @@ def fits(config: RunConfig, images: int, device: torch.device) -> bool:
     """Whether a step that shows ``images`` at once to a GPU stays within its memory; by doing it."""
     torch.cuda.set_per_process_memory_fraction(USABLE, device)
     try:
-        net = network(config).to(device).to(memory_format=torch.channels_last)
-        optimiser = LarcSGD(net.parameters(), lr=0.0)
-        bf16 = uses_bf16(config.precision, device)
-        views = [blank_view(spec, images, bf16, device) for spec in config.augment.crops]
-        for _ in range(2):  # the second time the momentum is there
-            optimiser.zero_grad()
-            likeness(net, config, views, autocast_for(config.precision, device)).backward()
-            optimiser.step()
-        torch.cuda.synchronize(device)
+        take_two_steps(config, images, device)
         return True
     except torch.OutOfMemoryError:
         return False
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
         torch.cuda.empty_cache()
+
+
+def take_two_steps(config: RunConfig, images: int, device: torch.device) -> None:
+    """Take two steps that move nothing; the second time the momentum is there. All tensors end with the call.
+
+    Raises:
+        torch.OutOfMemoryError: if the memory does not suffice.
+    """
+    objective = alone(config).to(device).to(memory_format=torch.channels_last)
+    optimiser = build_optimiser(replace(config.optim, start_lr=0.0), objective)
+    bf16 = uses_bf16(config.precision, device)
+    views = [blank_view(spec, images, bf16, device) for spec in config.augment.crops]
+    for _ in range(2):
+        optimiser.zero_grad()
+        loss_of(objective, views, autocast_for(config.precision, device)).backward()
+        optimiser.step()
+    torch.cuda.synchronize(device)
 
 
 def largest(fits: Callable[[int], bool], multiple: int, limit: int) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from frl.config import OptimConfig
+
 
 class LarcSGD(torch.optim.Optimizer):
     """Momentum SGD whose gradients are rescaled per parameter (You et al., 2017; SwAV uses it unclipped).
@@ -85,3 +87,14 @@ class LarcSGD(torch.optim.Optimizer):
         ratio = trust * weight_norms / (grad_norms + decay * weight_norms + group["eps"])
         torch._foreach_addcmul_(grads, params, list((decay * positive).unbind()))
         torch._foreach_mul_(grads, list(torch.where(positive, ratio, 1.0).unbind()))
+
+
+def build_optimiser(config: OptimConfig, module: nn.Module) -> LarcSGD:
+    """The optimiser of what ``module`` has to learn."""
+    return LarcSGD(
+        (parameter for parameter in module.parameters() if parameter.requires_grad),
+        lr=config.start_lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        trust=config.trust,
+    )

@@ -1,4 +1,4 @@
-"""What outlives a process: weights, momentum, queue and position, in checkpoints that belong to one run."""
+"""What outlives a process: weights, momentum, what the objective keeps, and position, in checkpoints of one run."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ class Progress:
             return 0
         self._check_same_run(state)
         objective = self.step.objective
-        objective.net.load_state_dict(state["model"], strict=True)
-        objective.load_progress(state["step"], state["queue"], self.world.rank, self.world.size)
+        objective.load_state_dict(state["model"], strict=True)
+        objective.load_progress(state["step"], state["progress"], self.world)
         self.step.optimiser.load_state_dict(state["optimiser"])
         self.step.taken = state["step"]
         return self.step.taken
 
     def save(self) -> None:
         """Write the checkpoint of the last step; a collective call."""
-        queue = self.step.objective.gather_queue(self.world.size)
+        progress = self.step.objective.progress(self.world)
         if self.world.is_main:
             state = {
                 "step": self.step.taken,
-                "model": self.step.objective.net.state_dict(),
+                "model": self.step.objective.state_dict(),
                 "optimiser": self.step.optimiser.state_dict(),
-                "queue": queue,
+                "progress": progress,
                 "config": as_dict(self.config),
                 "data": self.data,
                 "torch": str(torch.__version__),
@@ -93,7 +93,7 @@ class Progress:
     @staticmethod
     def _defining(config: dict[str, Any]) -> dict[str, Any]:
         """The part of a configuration that fixes every weight of the run, whatever the machine."""
-        return {key: config[key] for key in ("seed", "augment", "model", "swav", "optim")}
+        return {key: config[key] for key in ("seed", "augment", "model", "objective", "optim")}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,24 +12,19 @@ from frl.config import RunConfig
 from frl.evaluate.gallery import Probed
 from frl.monitoring.logbook import Logbook
 from frl.monitoring.metrics import Meter
-from frl.objectives.swav import SwAV
 from frl.runtime import environment
-from frl.runtime.distributed import World
 from frl.runtime.termination import termination_requests
+from frl.training.build import Run
 from frl.training.resume import Progress
-from frl.training.step import Step
 
 Probe = Callable[[nn.Module], Probed]
 
 
-def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, probe: Probe | None = None) -> None:
-    """Train ``objective`` on the batches of ``loader`` until ``config`` says enough.
+def train(run: Run, *, probe: Probe | None = None) -> None:
+    """Train until the configuration says enough.
 
     Args:
-        config: of the run; already validated.
-        loader: batches of this rank.
-        objective: on ``world.device``.
-        world: this process among the ranks.
+        run: from ``build``.
         probe: called with the backbone every ``config.knn.every_epochs`` epochs on the main rank.
 
     Raises:
@@ -37,11 +32,11 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
             run.
         CheckpointError: if a checkpoint cannot be written, or belongs to another run.
     """
+    config, loader, step, world = run.config, run.loader, run.step, run.world
     steps_per_epoch = len(loader)
     last_step = steps_per_epoch * config.optim.epochs
     if config.max_steps >= 0:
         last_step = min(last_step, config.max_steps)
-    step = Step(config, objective, steps_per_epoch, world)
     progress = Progress(config, loader, step, world)
     first_step = progress.resume()
 
@@ -51,13 +46,13 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
     ):
         if world.is_main:
             environment.record(config.out / "environment.jsonl", first_step, world)
-        meter = Meter(config, objective, world, logbook, steps_per_epoch)
+        meter = Meter(config, run.objective, world, logbook, steps_per_epoch)
         while step.taken < last_step:
             epoch, start = divmod(step.taken, steps_per_epoch)
             for batch in meter.timed(islice(loader.epoch(epoch, start), last_step - step.taken)):
                 if step.taken == first_step:
                     _announce(first_step, batch, loader, config, logbook)
-                meter.add(step(batch.views), step.finite)
+                meter.add(step(batch.views, batch.labels), step.finite)
 
                 epoch_ends, run_ends = step.taken % steps_per_epoch == 0, step.taken == last_step
                 saving = epoch_ends or run_ends or step.taken % config.checkpoint_every_steps == 0
@@ -72,7 +67,7 @@ def train(config: RunConfig, loader: Loader, objective: SwAV, *, world: World, p
                 if epoch_ends and probe is not None and (run_ends or (epoch + 1) % config.knn.every_epochs == 0):
                     with meter.logging():
                         if world.is_main:
-                            logbook.probed(step.taken, probe(objective.net.backbone), epoch=epoch)
+                            logbook.probed(step.taken, probe(run.objective.backbone), epoch=epoch)
                         world.barrier()
 
 

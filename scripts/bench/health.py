@@ -10,14 +10,15 @@ from pathlib import Path
 import tyro
 from matplotlib.figure import Figure
 
+from frl.config import upgraded
 from frl.files import atomic_write
 from frl.monitoring.logbook import read_metrics
 
 PANELS = {
     "loss": "loss",
     "knn_top1": "online k-NN accuracy",
-    "rank": "effective rank (RankMe)",
-    "spread": "spread",
+    "effective_rank": "effective rank (RankMe)",
+    "feature_std": "feature standard deviation",
     "assignment_entropy": "entropy of an image's assignment",
     "prototype_entropy": "entropy of the prototypes' use",
 }
@@ -51,7 +52,7 @@ def draw(runs: dict[str, Path]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.3)
     for folder in runs.values():
-        prototypes = json.loads((folder / "config.json").read_bytes())["model"]["prototypes"]
+        prototypes = upgraded(json.loads((folder / "config.json").read_bytes()))["objective"]["prototypes"]
         figure.axes[0].axhline(math.log(prototypes), color="grey", linestyle=":", zorder=0)
     figure.axes[0].legend(frameon=False, loc="lower left")
     return figure

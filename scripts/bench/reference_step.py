@@ -14,8 +14,9 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from frl.config import RunConfig
-from frl.models.backbone import FaceNet
+from frl.config import RunConfig, SwAVConfig
+from frl.objectives import Setting
+from frl.training.build import new_objective
 
 
 class ReferenceStep:
@@ -28,11 +29,13 @@ class ReferenceStep:
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         torch.manual_seed(config.seed)
-        net: nn.Module = FaceNet(config.model)
+        net: nn.Module = new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1))
         if device.type == "cuda" and dist.is_initialized():  # stock SyncBatchNorm runs on GPUs alone
             net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         self.net = net.to(device)
         self.config = config
+        assert isinstance(config.objective, SwAVConfig)
+        self.objective = config.objective
         self.device = device
         self.sgd = torch.optim.SGD(self.net.parameters(), lr=0.0, momentum=config.optim.momentum)
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
@@ -62,16 +65,16 @@ class ReferenceStep:
         for a in range(assigned):
             targets = self._sinkhorn(crops[a].detach())
             others = [crop for index, crop in enumerate(crops) if index != a]
-            losses = [-(targets * F.log_softmax(o / self.config.swav.temperature, dim=1)).sum(1).mean() for o in others]
+            losses = [-(targets * F.log_softmax(o / self.objective.temperature, dim=1)).sum(1).mean() for o in others]
             total = total + torch.stack(losses).mean()
         return total / assigned
 
     @torch.no_grad()
     def _sinkhorn(self, scores: torch.Tensor) -> torch.Tensor:
-        mass = (scores / self.config.swav.epsilon).exp().T
+        mass = (scores / self.objective.epsilon).exp().T
         mass /= _summed(mass.sum())
         prototypes, samples = len(mass), mass.shape[1] * (dist.get_world_size() if dist.is_initialized() else 1)
-        for _ in range(self.config.swav.sinkhorn_iterations):
+        for _ in range(self.objective.sinkhorn_iterations):
             mass /= _summed(mass.sum(dim=1, keepdim=True)) * prototypes
             mass /= mass.sum(dim=0, keepdim=True) * samples
         return (mass * samples).T

@@ -20,8 +20,9 @@ import torch
 
 from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig
 from frl.monitoring.traffic import Traffic
-from frl.objectives.swav import build_objective
-from frl.runtime.distributed import distribute, world
+from frl.runtime.distributed import world
+from frl.training.build import build_objective
+from frl.training.parallel import distribute
 
 IMAGES = 2  # of a process: weak scaling
 WARM_UP = 3  # DDP rearranges its buckets after the first step
@@ -106,7 +107,7 @@ def count(rank: int, size: int, port: int, config: RunConfig, results: mp.Queue)
             views = [torch.randn(spec.count * IMAGES, 3, spec.size, spec.size) for spec in CROPS]
             objective.zero_grad(set_to_none=True)
             with Traffic() as forward:
-                loss = model(views)["loss"]
+                loss = model(views).loss
             with Traffic() as backward:
                 loss.backward()
     if rank == 0:

@@ -30,13 +30,13 @@ import tyro
 from reference_step import ReferenceStep
 
 from frl.batch import Batch
-from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig
+from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.files import atomic_write
-from frl.objectives.swav import build_objective
 from frl.runtime.distributed import World, pick_device
 from frl.runtime.environment import device_name
 from frl.runtime.precision import uses_bf16
 from frl.synthetic import write_folder
+from frl.training.build import build_step
 from frl.training.step import Step
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.plan import draw
@@ -126,7 +126,8 @@ def workload(device: torch.device, batch: int, data: DataConfig) -> RunConfig:
     return replace(
         config,
         augment=replace(config.augment, crops=crops),
-        model=ModelConfig(arch="resnet18", hidden_dim=512),
+        model=ModelConfig(arch="resnet18"),
+        objective=SwAVConfig(hidden_dim=512),
     )
 
 
@@ -182,8 +183,7 @@ def augmenter(config: RunConfig, device: torch.device) -> dict[str, Contestant]:
 
 def training(config: RunConfig, steps_per_epoch: int, device: torch.device) -> Step:
     """The trainer's step, of a network of its own."""
-    place = alone(device)
-    return Step(config, build_objective(config, steps_per_epoch, place), steps_per_epoch, place)
+    return build_step(config, steps_per_epoch, alone(device))
 
 
 def alone(device: torch.device) -> World:

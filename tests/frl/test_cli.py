@@ -15,7 +15,7 @@ TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
     *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
     *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--optim.epochs", "2", "--log-every-steps", "2"),
-    *("--model.prototypes", "12", "--device", "cpu"),
+    *("--objective.prototypes", "12", "--device", "cpu"),
 ]
 
 
@@ -90,7 +90,7 @@ def test_a_run_begins_with_a_table_and_says_what_it_is_bound_by(faces, tmp_path,
     assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(tmp_path), *TINY, "--max-steps", "3"]) == 0
     printed = capsys.readouterr().out
     table = {line[:9].strip(): line[11:] for line in printed.splitlines() if line[9:11] == "  "}
-    assert "24 images, engine" in table["data"] and table["model"] == "resnet18, 12 prototypes"
+    assert "24 images, engine" in table["data"] and table["model"] == "resnet18"
     assert table["crops"] == "2 x 24 px + 1 x 16 px" and table["recipe"].startswith("cpu: 2 epochs, batch 8, peak lr")
     assert table["device"].startswith("1 x ") and table["precision"] in ("fp32", "bf16")
     assert "8 images at once a process" in table["batch"] and "GiB of activations" in table["memory"]
@@ -107,7 +107,7 @@ def test_identical_images_raise_the_alarm(faces, tmp_path, capsys):
     beton = tmp_path / "same.beton"
     write = ["write", str(tmp_path / "same"), "--out", str(beton), "--workers", "1"]
     assert main([*write, "--dedupe", "none"]) == 0
-    alarm = ["--health.action", "stop", "--health.patience-steps", "8", "--swav.freeze-prototypes-steps", "0"]
+    alarm = ["--health.action", "stop", "--health.patience-steps", "8", "--objective.freeze-prototypes-steps", "0"]
     options = [*TINY, *alarm, "--optim.epochs", "6", "--log-every-steps", "1"]
     assert main(["pretrain", "cpu", "--data", str(beton), "--out", str(tmp_path / "run"), *options]) == 1
     error = capsys.readouterr().err

@@ -12,21 +12,27 @@ import pytest
 import torch
 import torchvision
 
-from frl.config import ModelConfig, RunConfig, as_dict
+from frl.config import ModelConfig, RunConfig, SwAVConfig, as_dict
 from frl.errors import CheckpointError, ConfigError
 from frl.export import ARCHITECTURES, backbone_state, export, infer_arch, load_backbone
-from frl.models.backbone import FaceNet, build_backbone
+from frl.models.backbone import build_backbone
+from frl.objectives import Objective, Setting
 from frl.runtime import checkpoint as checkpoints
+from frl.training.build import new_objective
 
 CLASSIFIER = {"fc.weight", "fc.bias"}
 
 
+def small_objective(seed: int) -> Objective:
+    head = SwAVConfig(hidden_dim=16, feature_dim=8, prototypes=12)
+    config = RunConfig(seed=seed, model=ModelConfig(arch="resnet18"), objective=head)
+    return new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1))
+
+
 @pytest.fixture(scope="module")
-def trained() -> FaceNet:
+def trained() -> Objective:
     """A network whose every weight and statistic differs from its initial value, in the trainer's memory format."""
-    torch.manual_seed(5)
-    model = ModelConfig(arch="resnet18", hidden_dim=16, feature_dim=8, prototypes=12)
-    net = FaceNet(model).to(memory_format=torch.channels_last)
+    net = small_objective(seed=5).to(memory_format=torch.channels_last)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
@@ -35,7 +41,7 @@ def trained() -> FaceNet:
 
 
 @pytest.fixture(scope="module")
-def saved(trained: FaceNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(trained: Objective, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "step-000000001.pt"
     checkpoints.save(path, {"model": trained.state_dict(), "step": 1, "config": as_dict(RunConfig())})
     return path
@@ -50,7 +56,7 @@ def outputs(backbone: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def expected(trained: FaceNet) -> torch.Tensor:
+def expected(trained: Objective) -> torch.Tensor:
     backbone, _ = build_backbone("resnet18")
     backbone.load_state_dict(trained.backbone.state_dict())
     return outputs(backbone)
@@ -95,7 +101,7 @@ def test_damaged_safetensors_are_refused(saved: Path, tmp_path: Path) -> None:
         load_backbone(path)
 
 
-def test_onnx_computes_the_same_for_any_batch_and_size(saved: Path, tmp_path: Path, trained: FaceNet) -> None:
+def test_onnx_computes_the_same_for_any_batch_and_size(saved: Path, tmp_path: Path, trained: Objective) -> None:
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
     path = export(saved, tmp_path / "backbone.onnx", "onnx")
@@ -138,7 +144,7 @@ def test_exported_tensors_are_portable(saved: Path, tmp_path: Path, format: Any)
     assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
 
 
-def layouts(net: FaceNet) -> dict[str, dict[str, Any]]:
+def layouts(net: Objective) -> dict[str, dict[str, Any]]:
     """The same backbone as each of the projects writes it, with their other tensors around it."""
     backbone = dict(net.backbone.state_dict())
     others = {"projection_net.net.0.weight": torch.zeros(4, 4), "prototypes.weight": torch.zeros(12, 8)}
@@ -167,9 +173,9 @@ def layouts(net: FaceNet) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.parametrize("layout", layouts(FaceNet(ModelConfig(arch="resnet18"))))
+@pytest.mark.parametrize("layout", layouts(small_objective(seed=0)))
 def test_every_layout_gives_the_same_backbone(
-    layout: str, trained: FaceNet, tmp_path: Path, expected: torch.Tensor
+    layout: str, trained: Objective, tmp_path: Path, expected: torch.Tensor
 ) -> None:
     path = tmp_path / "weights.pth"
     torch.save(layouts(trained)[layout], path)
@@ -180,7 +186,7 @@ def test_every_layout_gives_the_same_backbone(
     torch.testing.assert_close(outputs(backbone), expected, rtol=tolerance, atol=tolerance)
 
 
-def test_export_round_trip_keeps_every_bit(saved: Path, tmp_path: Path, trained: FaceNet) -> None:
+def test_export_round_trip_keeps_every_bit(saved: Path, tmp_path: Path, trained: Objective) -> None:
     released = export(saved, tmp_path / "released.pth", "frl")
     again = torch.load(export(released, tmp_path / "plain.pt", "torchvision"), weights_only=True)
     assert again.keys() == trained.backbone.state_dict().keys()
@@ -194,7 +200,7 @@ def test_architecture_is_told_by_shapes(arch: str) -> None:
     assert infer_arch(backbone.state_dict()) == arch
 
 
-def test_missing_weights_are_named(trained: FaceNet, tmp_path: Path) -> None:
+def test_missing_weights_are_named(trained: Objective, tmp_path: Path) -> None:
     state = dict(trained.backbone.state_dict())
     del state["layer3.1.bn2.running_var"], state["conv1.weight"]
     torch.save(state, tmp_path / "short.pt")
@@ -220,7 +226,7 @@ def _resnet34(folder: Path) -> Path:
     return folder / "resnet34.pt"
 
 
-def test_weights_that_fit_nothing_are_refused(trained: FaceNet, tmp_path: Path) -> None:
+def test_weights_that_fit_nothing_are_refused(trained: Objective, tmp_path: Path) -> None:
     torch.save(trained.backbone.state_dict() | {"conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "odd.pt")
     with pytest.raises(CheckpointError, match="fit none"):
         load_backbone(tmp_path / "odd.pt")

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from frl.config import RunConfig, as_dict
+from frl.config import RunConfig, SwAVConfig, as_dict
 from frl.errors import ConfigError
 from frl.evaluate import KnnResult
 from frl.evaluate.gallery import Gallery
+from frl.monitoring.described import described
+from frl.objectives.swav import SwAV
 from frl.report import Report, html, markdown, write_report
 from frl.report.charts import MOST_POINTS, Curve, chart, ticks
 from frl.report.figures import INK, QUIET, RIGHT, WRONG, draw_neighbours, draw_training, smoothed
@@ -55,7 +57,8 @@ def report(gallery: Gallery) -> Report:
         accuracy={
             name: KnnResult(accuracy=score, queries=1234, images=1300, identities=56) for name, score in scores.items()
         },
-        health="No sign of collapse.",
+        health="No alarm was raised.",
+        described=described(SwAV.metrics(SwAVConfig())),
         configuration=configuration,
         defaults=json.loads(json.dumps(as_dict(RunConfig()))),
         starts=[
@@ -103,9 +106,9 @@ def test_the_page_is_whole_and_fetches_nothing(report: Report) -> None:
 
 def test_the_page_holds_the_figures_and_the_pictures(report: Report) -> None:
     page = Page(html.render(report))
-    for words in ("91.3%", "40.1%", "37.7%", "1,234 images of 56 identities", "3.100", "ln K = 8.006", "No sign of"):
+    for words in ("91.3%", "40.1%", "37.7%", "1,234 images of 56 identities", "3.100", "ln K: 8.006", "No alarm"):
         assert words in page.text, words
-    for words in ("frl write a | frl verify b", "swav.epsilon", "0.05", "From step 90, 2026-01-02"):
+    for words in ("frl write a | frl verify b", "objective.epsilon", "0.05", "From step 90, 2026-01-02"):
         assert words in page.text, words
     chosen = re.findall(r"<tr class=chosen><th>(.*?)</th><td>(.*?)</td>", html.render(report))
     assert chosen == [("seed", "77")]

@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 import torch
-from tiny_objective import tiny_net
+from tiny_objective import tiny_backbone
 from torch._dynamo.testing import CompileCounter
 
-from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig
-from frl.models.backbone import FaceNet
+from frl.config import AugmentConfig, CropSpec, OptimConfig, RunConfig
+from frl.models.backbone import build_backbone
 from frl.models.compiled import Contest, choose_encoders
 from frl.runtime.distributed import World
 
@@ -25,7 +25,7 @@ CONFIG = RunConfig(
 
 
 def test_on_a_cpu_nothing_is_compiled_unless_told():
-    backbone = tiny_net().backbone
+    backbone = tiny_backbone()
     assert choose_encoders(backbone, CONFIG, CPU) == [backbone, backbone]
     forced = choose_encoders(backbone, replace(CONFIG, compile="on"), CPU)
     assert all(encoder is not backbone for encoder in forced)
@@ -34,7 +34,7 @@ def test_on_a_cpu_nothing_is_compiled_unless_told():
 def test_each_crop_size_is_one_static_graph_without_a_break(monkeypatch):
     counter = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
-    backbone = FaceNet(ModelConfig(arch="resnet18", hidden_dim=16, feature_dim=8, prototypes=4)).backbone
+    backbone, _ = build_backbone("resnet18")
     encoders = choose_encoders(backbone, replace(CONFIG, compile="on"), CPU)
     for _ in range(3):
         for encode, spec in zip(encoders, CONFIG.augment.crops, strict=True):
@@ -47,7 +47,7 @@ def test_each_crop_size_is_one_static_graph_without_a_break(monkeypatch):
 
 @pytest.mark.parametrize("slow", ["eager", "compiled"])
 def test_the_faster_way_is_used_and_printed(capsys, slow):
-    backbone = tiny_net().backbone
+    backbone = tiny_backbone()
 
     def slowly(view: torch.Tensor) -> torch.Tensor:
         time.sleep(0.05)
@@ -60,7 +60,7 @@ def test_the_faster_way_is_used_and_printed(capsys, slow):
 
 
 def test_the_contest_leaves_no_trace_and_a_broken_compiler_loses(capsys):
-    backbone = tiny_net().backbone
+    backbone = tiny_backbone()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
 
     def broken(view: torch.Tensor) -> torch.Tensor:
@@ -75,8 +75,8 @@ def test_the_contest_leaves_no_trace_and_a_broken_compiler_loses(capsys):
 
 
 def test_activations_stay_bf16_and_channels_last_from_end_to_end():
-    net = FaceNet(ModelConfig(arch="resnet50", hidden_dim=16, feature_dim=8, prototypes=4))
-    backbone = net.to(memory_format=torch.channels_last).backbone
+    backbone, _ = build_backbone("resnet50")
+    backbone.to(memory_format=torch.channels_last)
     strays: list[str] = []
 
     def check(name: str):

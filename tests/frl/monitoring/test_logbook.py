@@ -117,7 +117,7 @@ def test_wandb_gets_everything_and_the_configuration(tmp_path, monkeypatch):
     write_everything(tmp_path, wandb="faces")
     (options,) = fake.inits
     assert (options["project"], options["resume"], options["dir"]) == ("faces", "allow", str(tmp_path))
-    assert options["config"]["model"]["prototypes"] == 12
+    assert options["config"]["objective"]["prototypes"] == 12
     json.dumps(options["config"])
     logged = {name: value for _, values in fake.logged for name, value in values.items()}
     assert logged["loss"] == 2.5 and logged["knn_top1"] == 0.75

@@ -78,7 +78,7 @@ def shares(rank: int, world: int, epsilon: float, kind: str) -> torch.Tensor:
         scores = scores.sign()
     elif kind == "apart":  # one rank's best is the other's worst
         scores[:, :6, :3], scores[:, 6:, :3] = -1.0, 1.0
-    return sinkhorn(scores.chunk(world, dim=1)[rank], epsilon, 3).exp()
+    return sinkhorn(scores.chunk(world, dim=1)[rank], epsilon, 3, over_ranks=world > 1).exp()
 
 
 def all_shares(rank: int, world: int, cases: list[tuple[float, str]]) -> torch.Tensor:

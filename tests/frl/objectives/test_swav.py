@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,19 +10,23 @@ import torch.nn.functional as F
 from tests_support import run_ranks
 from torch.nn.parallel import DistributedDataParallel
 
-from frl.config import ModelConfig, SwAVConfig
-from frl.models.backbone import FaceNet
+from frl.config import SwAVConfig
+from frl.models.backbone import build_backbone
+from frl.objectives import Setting
 from frl.objectives.sinkhorn import sinkhorn
 from frl.objectives.swav import SwAV, swapped_prediction_loss
+from frl.runtime.distributed import World
 from frl.training.memory import Ledger
 
-SMALL = ModelConfig(arch="resnet18", hidden_dim=32, feature_dim=16, prototypes=12)
+SMALL = SwAVConfig(hidden_dim=32, feature_dim=16, prototypes=12, queue_from_epoch=0, freeze_prototypes_steps=0)
+ALONE = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
+FINITE = torch.tensor(True)
 
 
-def make_objective(**options) -> SwAV:
+def make_objective(*, ranks: int = 1, **options) -> SwAV:
     torch.manual_seed(0)
-    config = options.pop("config", SwAVConfig())
-    return SwAV(FaceNet(SMALL), config, crop_counts=(2, 3), **options)
+    backbone, width = build_backbone("resnet18")
+    return SwAV(replace(SMALL, **options), backbone, width, Setting(crop_counts=(2, 3), batch_size=8, ranks=ranks))
 
 
 def views(batch: int, seed: int = 1) -> list[torch.Tensor]:
@@ -67,43 +72,43 @@ def test_loss_of_guessing_is_ln_k():
 def test_forward_takes_crop_major_views():
     objective = make_objective().eval()
     batch = views(4)
-    loss = objective(batch)["loss"]
-    features = torch.cat([objective.net.project(objective.net.backbone(view)) for view in batch])
-    scores = objective.net.score(features).unflatten(0, (5, 4))
+    loss = objective(batch).loss
+    pooled = torch.cat([objective.backbone(view) for view in batch])
+    scores = objective.score(F.normalize(objective.projector(pooled), dim=1)).unflatten(0, (5, 4))
     expected = literal_loss(sinkhorn(scores[:2].detach(), 0.05, 3).exp(), scores, 0.1)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
 def test_assignments_carry_no_gradient_to_the_target_branch():
     objective = make_objective()
-    objective(views(4))["loss"].backward()
+    objective(views(4)).loss.backward()
     assert not objective.queue.requires_grad
-    assert objective.net.prototypes.weight.grad.abs().sum() > 0
+    assert objective.prototypes.weight.grad.abs().sum() > 0
 
 
 def test_prototypes_stay_unit_and_frozen_for_the_first_steps():
-    objective = make_objective(freeze_steps=2)
+    objective = make_objective(freeze_prototypes_steps=2)
     optimiser = torch.optim.SGD(objective.parameters(), lr=0.1)
-    start = objective.net.prototypes.weight.detach().clone()
+    start = objective.prototypes.weight.detach().clone()
     moved = []
     for step in range(3):
         optimiser.zero_grad()
-        objective(views(4, seed=step))["loss"].backward()
+        objective(views(4, seed=step)).loss.backward()
         objective.before_step(step)
         optimiser.step()
-        objective.after_step(step)
-        moved.append(not torch.allclose(objective.net.prototypes.weight, start, atol=1e-6))
-        norms = objective.net.prototypes.weight.norm(dim=1)
+        objective.after_step(step, FINITE)
+        moved.append(not torch.allclose(objective.prototypes.weight, start, atol=1e-6))
+        norms = objective.prototypes.weight.norm(dim=1)
         torch.testing.assert_close(norms, torch.ones(12))
     assert moved == [False, False, True]
 
 
 def test_queue_keeps_the_newest_features_and_waits_until_full_and_due():
-    objective = make_objective(local_queue=8, queue_from_step=3)
+    objective = make_objective(queue_length=8, queue_from_epoch=3)
     history, with_queue = [], []
     for step in range(5):
         features = F.normalize(torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(step)), dim=-1)
-        scores = objective.net.score(features.flatten(0, 1)).view(2, 4, 12)
+        scores = objective.score(features.flatten(0, 1)).view(2, 4, 12)
         alone = sinkhorn(scores, 0.05, 3).exp()
         with_queue.append(not torch.equal(objective.assign(features, scores)[0], alone))
         history.insert(0, features)
@@ -113,9 +118,9 @@ def test_queue_keeps_the_newest_features_and_waits_until_full_and_due():
 
 
 def test_assignments_with_the_queue_are_balanced_together():
-    objective = make_objective(local_queue=4)
+    objective = make_objective(queue_length=4)
     first, second = (F.normalize(torch.randn(2, 4, 16), dim=-1) for _ in range(2))
-    score = lambda x: objective.net.score(x.flatten(0, 1)).view(2, 4, 12)  # noqa: E731
+    score = lambda x: objective.score(x.flatten(0, 1)).view(2, 4, 12)  # noqa: E731
     objective.assign(first, score(first))
     together = sinkhorn(torch.cat([score(second), score(first)], dim=1), 0.05, 3)[:, :4].exp()
     torch.testing.assert_close(objective.assign(second, score(second))[0], together)
@@ -123,26 +128,26 @@ def test_assignments_with_the_queue_are_balanced_together():
 
 @pytest.mark.parametrize("world", [1, 2])
 def test_queue_survives_a_change_of_world(world):
-    objective = make_objective(local_queue=8)
+    objective = make_objective(queue_length=8)
     blocks = [torch.randn(2, 4, 16) for _ in range(2)]
     for block in blocks:
-        objective.assign(block, objective.net.score(block.flatten(0, 1)).view(2, 4, 12))
-    saved = objective.gather_queue(1)
+        objective.assign(block, objective.score(block.flatten(0, 1)).view(2, 4, 12))
+    saved = objective.progress(ALONE)["queue"]
     parts = []
     for rank in range(world):
-        other = make_objective(local_queue=8 // world)
-        other.load_progress(2, saved, rank, world)
-        parts.append(other.gather_queue(1))
+        other = make_objective(queue_length=8, ranks=world)
+        other.load_progress(2, {"queue": saved}, replace(ALONE, rank=rank, size=world))
+        parts.append(other.progress(ALONE)["queue"])
     torch.testing.assert_close(torch.cat(parts, dim=2), saved)
     torch.testing.assert_close(saved, torch.stack(blocks[::-1], dim=1))
 
 
 def gradients(rank: int, world: int) -> torch.Tensor:
     """Gradients of one step on this rank's share, averaged by DDP; eval mode, so that BatchNorm does not differ."""
-    objective = make_objective().eval()
+    objective = make_objective(ranks=world).eval()
     model = DistributedDataParallel(objective, forward_sync_buffers=False) if world > 1 else objective
     share = [view.unflatten(0, (count, 8)).chunk(world, 1)[rank].flatten(0, 1) for view, count in zip(views(8), (2, 3))]  # noqa: B905
-    model(share)["loss"].backward()
+    model(share).loss.backward()
     return torch.cat([p.grad.flatten() for p in objective.parameters()])
 
 
@@ -152,23 +157,15 @@ def test_two_ranks_equal_one_process():
         torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-6)
 
 
-def test_spread_is_one_for_isotropic_and_zero_for_collapsed_features():
-    objective = make_objective()
-    objective.net.project = lambda pooled: F.normalize(torch.randn(len(pooled), 16), dim=1)
-    assert objective(views(64))["spread"].item() == pytest.approx(1, abs=0.05)
-    objective.net.project = lambda pooled: F.normalize(torch.ones(len(pooled), 16), dim=1)
-    assert objective(views(64))["spread"].item() == pytest.approx(0, abs=1e-3)
-
-
 def test_usage_is_a_distribution():
-    assert make_objective()(views(4))["usage"].sum().item() == pytest.approx(1, abs=1e-5)
+    assert make_objective()(views(4)).histograms["prototype_mass"].sum().item() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("epsilon", [1e-3, 0.05, 10.0])
 def test_entropy_of_an_assignment_is_that_of_its_definition_in_float64(epsilon):
-    objective = make_objective(config=SwAVConfig(epsilon=epsilon))
+    objective = make_objective(epsilon=epsilon)
     features = F.normalize(torch.randn(2, 5, 16), dim=-1)
-    q, found = objective.assign(features, objective.net.score(features))
+    q, found = objective.assign(features, objective.score(features))
     expected = torch.special.entr(q.double()).sum(-1).mean()
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
@@ -179,9 +176,9 @@ def test_compiled_encoders_are_used_per_resolution():
 
     def encoder(view: torch.Tensor) -> torch.Tensor:
         seen.append(view.shape[-1])
-        return objective.net.backbone(view)
+        return objective.backbone(view)
 
     clone = copy.copy(objective)
-    clone.encode = [encoder, encoder]
+    clone.encoders = {"backbone": [encoder, encoder]}
     clone(views(2))
     assert seen == [32, 16]

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests_support import run_ranks
-from tiny_objective import tiny_net, tiny_objective, tiny_views
+from tiny_objective import tiny_objective, tiny_views
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.resnet import BasicBlock
@@ -15,7 +15,8 @@ from torchvision.models.resnet import BasicBlock
 from frl.config import OptimConfig, RunConfig
 from frl.models.backbone import Recomputed, build_backbone, recompute_blocks
 from frl.objectives.swav import SwAV
-from frl.runtime.distributed import World, distribute
+from frl.runtime.distributed import World
+from frl.training.parallel import distribute
 from frl.training.step import forward_backward, share
 
 IMAGES, PART = 64, 16
@@ -47,22 +48,21 @@ def gradients(objective: SwAV) -> torch.Tensor:
 
 
 def test_four_times_16_equals_64_with_statistics_in_groups_of_16():
-    whole, parts = tiny_objective(in_groups(tiny_net()), local_queue=64), tiny_objective(local_queue=64)
+    whole, parts = in_groups(tiny_objective(queue_length=64)), tiny_objective(queue_length=64)
     for seed in (1, 2):  # the second step meets a full queue
         views = tiny_views(IMAGES, seed)
         for objective in (whole, parts):
             objective.zero_grad()
         expected = forward_backward(whole, whole, views, micro_batches=1, autocast=nullcontext)
         found = forward_backward(parts, parts, views, micro_batches=IMAGES // PART, autocast=nullcontext)
-        for name, value in expected.items():
-            torch.testing.assert_close(found[name], value.detach(), rtol=1e-4, atol=5e-6)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=5e-6)
         torch.testing.assert_close(gradients(parts), gradients(whole), rtol=1e-4, atol=5e-6)
         torch.testing.assert_close(parts.queue, whole.queue, rtol=1e-4, atol=5e-6)
-    ours, theirs = parts.net.projector[1], whole.net.projector[1]
+    ours, theirs = parts.projector[1], whole.projector[1]
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
     torch.testing.assert_close(ours.running_var, theirs.running_var)
     assert ours.num_batches_tracked == 2 * 4, "the first pass leaves the statistics alone"
-    assert parts.net.backbone[1].num_batches_tracked == 2 * 4 * 2
+    assert parts.backbone[1].num_batches_tracked == 2 * 4 * 2
 
 
 def test_a_share_keeps_the_crops_of_a_sample_together_and_the_layout():
@@ -79,7 +79,7 @@ def share_of(rank: int, world: int, compression: str = "none") -> np.ndarray:
     """Gradients of a batch of 16 that is divided among the ranks, four images at once."""
     config = RunConfig(optim=OptimConfig(accumulate=4 // world), gradient_compression=compression)
     place = World(rank=rank, size=world, local_rank=rank, local_size=world, device=torch.device("cpu"))
-    objective = tiny_objective()
+    objective = tiny_objective(ranks=world)
     model = distribute(objective, config, place)
     mine = share(tiny_views(16), objective.crop_counts, world, rank)
     forward_backward(model, objective, mine, micro_batches=4 // world, autocast=nullcontext)

@@ -23,7 +23,11 @@ OPTIONS = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
     *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1", "--augment.blur-p", "0"),
     *("--optim.batch-size", "16", "--optim.reference-batch", "16", "--optim.epochs", "2", "--optim.lr", "0.1"),
-    *("--model.hidden-dim", "32", "--model.prototypes", "12", "--swav.queue-length", "32", "--swav.queue-from-epoch=0"),
+    *(
+        "--objective.hidden-dim=32",
+        "--objective.prototypes=12",
+        *("--objective.queue-length", "32", "--objective.queue-from-epoch=0"),
+    ),
     *("--max-steps", str(STEPS), "--log-every-steps", "1", "--device", "cpu", "--precision", "fp32", "--workers", "1"),
 ]
 

@@ -1,4 +1,4 @@
-"""The foretold memory against what a real pass allocates, and the search for the largest batch."""
+"""The estimated memory against what a real pass allocates, and the search for the largest batch."""
 
 from dataclasses import replace
 
@@ -7,38 +7,39 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig
+from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.errors import ConfigError
 from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for
-from frl.training.memory import blank_view, largest, likeness, network, step_memory, with_largest_batch
+from frl.training.memory import alone, blank_view, largest, loss_of, step_memory, with_largest_batch
 
 CPU = torch.device("cpu")
 CONFIG = RunConfig(
     augment=AugmentConfig(
         crops=(CropSpec(size=64, count=2, scale=(0.3, 1.0)), CropSpec(size=32, count=2, scale=(0.1, 0.3)))
     ),
-    model=ModelConfig(arch="resnet18", hidden_dim=64, feature_dim=32, prototypes=300),
+    model=ModelConfig(arch="resnet18"),
+    objective=SwAVConfig(hidden_dim=64, feature_dim=32, prototypes=300),
 )
 IMAGES = 8
 
 
 def allocated(config: RunConfig, precision: str) -> int:
     """Bytes that the allocator gave out and did not get back during a real forward pass, by torch's profiler."""
-    net = network(config).to(memory_format=torch.channels_last)
+    objective = alone(config).to(memory_format=torch.channels_last)
     with torch.profiler.profile(profile_memory=True) as profile:
         views = [blank_view(spec, IMAGES, precision == "bf16", CPU) for spec in config.augment.crops]
-        loss = likeness(net, config, views, autocast_for(precision, CPU))
+        loss = loss_of(objective, views, autocast_for(precision, CPU))
     held = sum(event.self_cpu_memory_usage for event in profile.events())
     assert loss.requires_grad
     return held
 
 
 @pytest.mark.parametrize(("precision", "recompute"), [("fp32", False), ("bf16", False), ("fp32", True)])
-def test_foretold_activations_are_those_of_a_real_pass(precision, recompute):
+def test_estimated_activations_are_those_of_a_real_pass(precision, recompute):
     config = replace(CONFIG, recompute=recompute)
-    foretold = step_memory(config, IMAGES, bf16=precision == "bf16")
-    assert foretold.activations == pytest.approx(allocated(config, precision), rel=0.1)
+    estimated = step_memory(config, IMAGES, bf16=precision == "bf16")
+    assert estimated.activations == pytest.approx(allocated(config, precision), rel=0.1)
 
 
 def test_recomputing_and_fewer_images_need_less():

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from tests_support import run_ranks
-from tiny_objective import MODEL, tiny_net, tiny_objective, tiny_views
+from tiny_objective import CONFIG as SWAV
+from tiny_objective import tiny_objective, tiny_views
 from tiny_run import CONFIG, RandomViews
 
 from frl.monitoring.traffic import Traffic
-from frl.objectives.swav import build_objective
 from frl.runtime.distributed import World
+from frl.training.build import Run, build_step
 from frl.training.schedule import learning_rate
 from frl.training.step import Step
 from frl.training.train import train
 
 QUIET = replace(
-    CONFIG, model=MODEL, optim=replace(CONFIG.optim, epochs=1), log_every_steps=1000, checkpoint_every_steps=1000
+    CONFIG, objective=SWAV, optim=replace(CONFIG.optim, epochs=1), log_every_steps=1000, checkpoint_every_steps=1000
 )
 
 
@@ -28,9 +29,9 @@ def traffic_of(steps: int, out: Path, rank: int = 0, world_size: int = 1) -> Tra
     config = replace(QUIET, out=out)
     place = World(rank=rank, size=world_size, local_rank=rank, local_size=world_size, device=torch.device("cpu"))
     loader = RandomViews(config, steps=steps, rank=rank, world_size=world_size)
-    objective = tiny_objective()
+    step = Step(config, tiny_objective(ranks=world_size), len(loader), place)
     with Traffic() as traffic:
-        train(config, loader, objective, world=place)
+        train(Run(config, loader, step, place))
     return traffic
 
 
@@ -68,7 +69,7 @@ def test_a_step_follows_the_schedule_and_counts():
     step = Step(QUIET, tiny_objective(), steps_per_epoch=5, world=place)
     rates = []
     for taken in range(1, 4):
-        assert step(tiny_views(8, seed=taken))["loss"].isfinite() and step.finite
+        assert step(tiny_views(8, seed=taken)).loss.isfinite() and step.finite
         assert step.taken == step.objective.step == taken
         rates.append(step.rate)
     assert rates == [learning_rate(index, 5, QUIET.optim) for index in range(3)]
@@ -80,9 +81,9 @@ def collectives(rank: int, world: int, out: str) -> tuple[Counter, Counter]:
 
 
 def test_a_step_of_two_ranks_reduces_the_gradients_and_three_sums(tmp_path):
-    steps, sums = 3, CONFIG.swav.sinkhorn_iterations
-    gradients = sum(parameter.numel() * 4 for parameter in tiny_net().parameters())
-    mass = CONFIG.augment.crops[0].count * MODEL.prototypes * 8
+    steps, sums = 3, SWAV.sinkhorn_iterations
+    gradients = sum(parameter.numel() * 4 for parameter in tiny_objective().parameters())
+    mass = CONFIG.augment.crops[0].count * SWAV.prototypes * 8
     for extra, payload in run_ranks(collectives, 2, str(tmp_path)):
         assert extra == Counter(allreduce=steps * (1 + sums))
         assert payload == Counter(allreduce=steps * (gradients + sums * mass))
@@ -94,9 +95,9 @@ def losses(rank: int, world: int) -> list[float]:
     config = replace(CONFIG, augment=replace(CONFIG.augment, crops=crops))
     place = World(rank=rank, size=world, local_rank=rank, local_size=world, device=torch.device("cpu"))
     warnings.simplefilter("error")
-    step = Step(config, build_objective(config, 5, place), steps_per_epoch=5, world=place)
+    step = build_step(config, 5, place)
     batches = RandomViews(config, steps=2, rank=rank, world_size=world).epoch(0)
-    return [step(batch.views)["loss"].item() for batch in batches]
+    return [step(batch.views).loss.item() for batch in batches]
 
 
 def test_two_ranks_train_without_a_warning():

@@ -17,9 +17,9 @@ from frl.batch import Batch
 from frl.config import RunConfig
 from frl.errors import CheckpointError, TrainingError
 from frl.monitoring.logbook import read_metrics
-from frl.objectives.swav import build_objective
 from frl.runtime import checkpoint
 from frl.runtime.distributed import world
+from frl.training.build import build
 from frl.training.train import train
 
 LAST_STEP = 15
@@ -33,7 +33,7 @@ def assert_same_state(one: dict, other: dict) -> None:
     assert one["step"] == other["step"]
     for name, tensor in one["model"].items():
         assert torch.equal(tensor, other["model"][name]), name
-    assert torch.equal(one["queue"], other["queue"])
+    assert torch.equal(one["progress"]["queue"], other["progress"]["queue"])
     for index, state in one["optimiser"]["state"].items():
         assert torch.equal(state["momentum_buffer"], other["optimiser"]["state"][index]["momentum_buffer"])
 
@@ -138,13 +138,13 @@ def run_poisoned(config: RunConfig, bad: Collection[int], poisoned_rank: int = 0
     torch.set_num_threads(1)
     with world("cpu") as place:
         loader = Poisoned(config, bad if place.rank == poisoned_rank else (), rank=place.rank, world_size=place.size)
-        train(config, loader, build_objective(config, len(loader), place), world=place)
+        train(build(config, loader, place))
 
 
 def assert_finite(state: dict) -> None:
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
     assert all(entry["momentum_buffer"].isfinite().all() for entry in state["optimiser"]["state"].values())
-    assert state["queue"].isfinite().all()
+    assert state["progress"]["queue"].isfinite().all()
 
 
 def assert_no_trace(before: dict, after: dict) -> None:
@@ -211,7 +211,7 @@ def test_another_data_set_is_refused(uninterrupted, tmp_path):
     other.dataset_fingerprint = "other"
     with pytest.raises(CheckpointError, match=r"data\.fingerprint: random -> other"), world("cpu") as place:
         allowed = replace(config, allow_changes=("optim",))
-        train(allowed, other, build_objective(config, len(other), place), world=place)
+        train(build(allowed, other, place))
 
 
 def test_without_resume_an_old_run_is_not_overwritten(uninterrupted):
@@ -239,6 +239,6 @@ def two_ranks(rank: int, world: int, out: str, max_steps: int) -> None:
 def test_two_ranks_train_and_one_goes_on(tmp_path):
     """Fault T3's mechanics: a run of two ranks, queue and all, is resumed by one."""
     run_ranks(two_ranks, 2, str(tmp_path), 7)
-    assert checkpoint.load_newest(tmp_path / "checkpoints")["queue"].shape == (2, 2, 8, 16)
+    assert checkpoint.load_newest(tmp_path / "checkpoints")["progress"]["queue"].shape == (2, 2, 8, 16)
     run(replace(CONFIG, out=tmp_path))
     assert final_state(tmp_path)["step"] == LAST_STEP

@@ -1,0 +1,36 @@
+"""How the figures that every run logs are titled, bounded and drawn; the objective describes its own."""
+
+from __future__ import annotations
+
+from frl.objectives import Metric
+
+METRICS_BEFORE = (
+    Metric(name="knn_top1", title="Online k-NN", label="top-1", note="identity accuracy, leave-one-out", percent=True),
+    Metric(
+        name="effective_rank",
+        title="Effective rank",
+        label="RankMe",
+        note="directions that the features fill",
+        lower=1,
+    ),
+    Metric(
+        name="feature_std",
+        title="Feature standard deviation",
+        label="of isotropic features'",
+        note="1: isotropic, 0: every image alike",
+        lower=0,
+    ),
+)
+METRICS_AFTER = (
+    Metric(name="lr", title="Learning rate", label="rate", lower=0),
+    Metric(name="images_per_s", title="Speed", label="images/s", lower=0, whole=True),
+    Metric(name="data_wait", title="Waiting for data", label="share", note="share of the time", lower=0, percent=True),
+    Metric(name="memory_gib", title="Memory", label="GiB", note="most held so far", lower=0),
+)
+
+
+def described(of_the_objective: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """All figures of a run: the loss, what the features look like, what else the objective logs, and the speed."""
+    loss = tuple(metric for metric in of_the_objective if metric.name == "loss")
+    others = tuple(metric for metric in of_the_objective if metric.name != "loss")
+    return (*loss, *METRICS_BEFORE, *others, *METRICS_AFTER)

@@ -1,0 +1,123 @@
+"""From a configuration to a run: the one place where its parts are put together."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from frl.batch import Loader
+from frl.config import RunConfig
+from frl.config.objective import ObjectiveConfig
+from frl.errors import ConfigError
+from frl.models.backbone import build_backbone, recompute_blocks
+from frl.models.batchnorm import join_group, shares_statistics, synchronise
+from frl.models.compiled import choose_encoders
+from frl.models.small_maps import adapt_convolutions
+from frl.objectives import Objective, Setting
+from frl.runtime.distributed import World
+from frl.training.step import Step
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a run on one rank.
+
+    Attributes:
+        config: already validated.
+        loader: batches of this rank.
+        step: trains the objective on one of them.
+        world: this process among the ranks.
+    """
+
+    config: RunConfig
+    loader: Loader
+    step: Step
+    world: World
+
+    @property
+    def objective(self) -> Objective:
+        """What is trained."""
+        return self.step.objective
+
+
+def build(config: RunConfig, loader: Loader, world: World) -> Run:
+    """The parts of the run that ``config`` describes, on the batches of ``loader``. A collective call.
+
+    Raises:
+        ConfigError: if the batch or the ranks cannot be divided as configured.
+    """
+    step = build_step(config, len(loader), world, identities=getattr(loader, "identities", 0))
+    return Run(config, loader, step, world)
+
+
+def build_step(config: RunConfig, steps_per_epoch: int, world: World, identities: int = 0) -> Step:
+    """The step of a run, without a loader. A collective call.
+
+    Raises:
+        ConfigError: if the batch or the ranks cannot be divided as configured.
+    """
+    objective = build_objective(config, steps_per_epoch, world, identities)
+    return Step(config, objective, steps_per_epoch, world)
+
+
+def build_objective(config: RunConfig, steps_per_epoch: int, world: World, identities: int = 0) -> Objective:
+    """The objective on this rank's device; every rank starts from the same weights. A collective call.
+
+    Raises:
+        ConfigError: if the batch or the ranks cannot be divided as configured.
+    """
+    check_shares(config, world)
+    objective = new_objective(config, Setting.of(config, steps_per_epoch, world.size, identities))
+    objective.to(memory_format=torch.channels_last)
+    for backbone in backbones(objective).values():
+        if world.device.type == "cpu":
+            adapt_convolutions(backbone)
+    if shares_statistics(config, world):
+        synchronise(objective, join_group(config.model.batch_norm_group))
+    objective.to(world.device)
+    for name, backbone in backbones(objective).items():
+        objective.encoders[name] = choose_encoders(backbone, config, world)
+    return objective
+
+
+def new_objective(config: RunConfig, setting: Setting) -> Objective:
+    """The objective with its initial weights, which the seed determines, on the CPU."""
+    torch.manual_seed(config.seed)
+    backbone, width = build_backbone(config.model.arch)
+    make: Callable[..., Objective] = implementation(config.objective)
+    objective = make(config.objective, backbone, width, setting)
+    if config.recompute:
+        for network in backbones(objective).values():
+            recompute_blocks(network)
+    return objective
+
+
+def implementation(config: ObjectiveConfig) -> type[Objective]:
+    """The class that carries out an objective."""
+    module, _, name = config.implementation.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def backbones(objective: Objective) -> dict[str, nn.Module]:
+    """The backbones of an objective by the names of their attributes."""
+    return {name: getattr(objective, name) for name in objective.backbones}
+
+
+def check_shares(config: RunConfig, world: World) -> None:
+    """Refuse a batch or ranks that cannot be divided as configured.
+
+    Raises:
+        ConfigError: naming the option and a number that works.
+    """
+    batch, parts = config.optim.batch_size, config.optim.accumulate
+    if batch % (world.size * parts):
+        cause = f"{batch} images cannot be shared equally by {world.size} processes times {parts} micro-batches"
+        raise ConfigError("--optim.batch-size", cause, f"Use a multiple of {world.size * parts}.")
+    group = config.model.batch_norm_group
+    if group and world.size % group:
+        cause = f"{world.size} processes cannot be divided into groups of {group}"
+        raise ConfigError("--model.batch-norm-group", cause, "Use a divisor of the number of processes, or 0 for all.")

@@ -1,0 +1,30 @@
+"""The same step on several ranks."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from frl.config import RunConfig
+from frl.runtime.distributed import World
+
+
+def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
+    """``module``, whose gradients are averaged over the ranks while the backward pass goes on."""
+    if world.size == 1:
+        return module
+    # Buffers are BatchNorm's running statistics, which training does not read: rank 0's are the ones saved. The queue
+    # is every rank's own, and must still be empty here: DDP begins by giving rank 0's buffers to all.
+    # Every step uses every parameter in the same way, which DDP may rely on; but then it cannot accumulate.
+    # A 1 x 1 kernel lies alike in both layouts, and DDP warns of strides that nobody reads. Of others it has no cause:
+    # autograd gives every gradient the layout of its weight.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    model = DistributedDataParallel(
+        module, forward_sync_buffers=False, gradient_as_bucket_view=True, static_graph=config.optim.accumulate == 1
+    )
+    if config.gradient_compression == "bf16":
+        model.register_comm_hook(None, bf16_compress_hook)
+    return model
