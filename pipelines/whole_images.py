@@ -27,6 +27,7 @@ class WholeImages:
         device: where the view is normalised; it is resized while loading.
         augment: its mean and standard deviation normalise the view.
         limit: images used at most; None: all.
+        part: which of how many parts of them, one after the other: 0 of 1 for all; of several ranks each takes its own.
         engine: which engine decodes.
 
     Raises:
@@ -43,18 +44,21 @@ class WholeImages:
         device: torch.device,
         augment: AugmentConfig,
         limit: int | None = None,
+        part: tuple[int, int] = (0, 1),
         engine: EngineName = "ffcv",
     ) -> None:
         self.beton = Beton(path)
         self.engine = open_engine(self.beton, DataConfig(data=(path,), engine=engine), device)
-        self.samples = len(self.beton) if limit is None else min(limit, len(self.beton))
+        total = len(self.beton) if limit is None else min(limit, len(self.beton))
+        index, parts = part
+        self.samples = range(total * index // parts, total * (index + 1) // parts)
         self.spec = CropSpec(size=size, count=1, scale=(1, 1))
         self.batch_size = batch_size
         self.device = device
         self.normalise = NormaliseCrops(augment).to(device)
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
+        return -(-len(self.samples) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.engine.crops(self.requests(), (self.spec,), plan_whole):
@@ -66,8 +70,8 @@ class WholeImages:
 
     def requests(self) -> Iterator[Request]:
         """The batches of the file, in order."""
-        for first in range(0, self.samples, self.batch_size):
-            samples = np.arange(first, min(first + self.batch_size, self.samples))
+        for first in range(0, len(self.samples), self.batch_size):
+            samples = np.array(self.samples[first : first + self.batch_size])
             yield Request(samples=samples, share=slice(0, len(samples)))
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ def run(config: RunConfig, *, delay: float = 0.0, identical: bool = False) -> No
     with world("cpu") as place:
         loader = Slowed(config, rank=place.rank, world_size=place.size, identical=identical)
         loader.delay = delay
-        train(build(config, loader, place))
+        return train(build(config, loader, place))
 
 
 def run_in(out: Path, delay: float = 0.0) -> None:

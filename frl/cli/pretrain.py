@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 
 import torch
 import tyro
-from torch import nn
 
 from frl import recipes
 from frl.config import OptimConfig, RunConfig, validate
-from frl.errors import TrainingError
-from frl.evaluate import knn_accuracy
-from frl.evaluate.gallery import Probed, extract_gallery
+from frl.errors import ConfigError, TrainingError
+from frl.evaluate.probe import KnnProbe
 from frl.models.batchnorm import shares_statistics
 from frl.presets import PRESETS, preset
 from frl.runtime.distributed import World, world
@@ -22,20 +21,17 @@ from frl.runtime.precision import uses_bf16
 from frl.runtime.staging import staged
 from frl.training.build import build
 from frl.training.memory import step_memory, with_largest_batch
-from frl.training.train import Probe, train
+from frl.training.train import train
 from pipelines.loader import make_loader
 from pipelines.stages import StagedLoader
 from pipelines.whole_images import WholeImages
 
-THUMBNAILS = 500  # images in the embedding projector: about 1 MB a probe
-THUMBNAIL = 32  # their side, in pixels
 
-
-def main(arguments: list[str]) -> None:
-    """Parse a preset and its overrides, then train; ``--list`` prints the presets instead."""
+def main(arguments: list[str]) -> int:
+    """Parse a preset and its overrides, then train; ``--list`` prints the presets instead. Returns the exit status."""
     if arguments == ["--list"]:
         print(recipes.listing())
-        return
+        return 0
     named = bool(arguments) and not arguments[0].startswith("-")
     name = arguments[0] if named else "vggface2"
     listing = "\n\n".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
@@ -47,11 +43,15 @@ def main(arguments: list[str]) -> None:
         description="Pre-train on a .beton. --list tells more of the presets, the first argument (vggface2 if none):"
         f"\n\n{listing}",
     )
-    run(config, name)
+    interrupted = run(config, name) is signal.SIGINT
+    return 128 + signal.SIGINT if interrupted else 0  # as a shell expects of a command that Ctrl-C ended
 
 
-def run(config: RunConfig, recipe: str) -> None:
+def run(config: RunConfig, recipe: str) -> signal.Signals | None:
     """Build the parts of a run on this process's device and train; ``recipe`` names its preset.
+
+    Returns:
+        The signal that stopped the run, if one did.
 
     Raises:
         FrlError: whatever is wrong, in a line.
@@ -80,17 +80,28 @@ def run(config: RunConfig, recipe: str) -> None:
         if place.is_main:
             print(_summary(config, loader, place, recipe))
         try:
-            train(built, probe=_knn_probe(config, place))
+            return train(built, probe=_knn_probe(config, place))
         except torch.OutOfMemoryError as error:
             cause = f"the GPU's memory does not hold {config.images_at_once(place.size)} images at once ({error})"
             remedy = "Use --optim.accumulate 2 (the same batch in two parts) or --recompute"
             raise TrainingError("a step", cause, remedy) from error
 
 
-def _knn_probe(config: RunConfig, place: World) -> Probe | None:
+def _knn_probe(config: RunConfig, place: World) -> KnnProbe | None:
     knn = config.knn
     if knn.data is None:
         return None
+    return KnnProbe(_probe_images(config, place), config.augment, knn.neighbours)
+
+
+def _probe_images(config: RunConfig, place: World) -> WholeImages:
+    """This rank's share of the images of the probe.
+
+    Raises:
+        ConfigError: if there is not one for every rank.
+    """
+    knn = config.knn
+    assert knn.data is not None
     images = WholeImages(
         knn.data,
         size=knn.size,
@@ -98,13 +109,12 @@ def _knn_probe(config: RunConfig, place: World) -> Probe | None:
         device=place.device,
         augment=config.augment,
         limit=knn.limit,
+        part=(place.rank, place.size),
+        engine=config.data.engine,
     )
-
-    def probe(backbone: nn.Module) -> Probed:
-        features, gallery = extract_gallery(backbone, images, config.augment, side=THUMBNAIL, pictures=THUMBNAILS)
-        return Probed(scores={"knn_top1": knn_accuracy(*features, neighbours=knn.neighbours)}, gallery=gallery)
-
-    return probe
+    if not len(images):
+        raise ConfigError("--knn.data", f"{knn.data} has fewer images than there are processes", "Use a larger file.")
+    return images
 
 
 def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str) -> str:

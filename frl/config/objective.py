@@ -22,10 +22,12 @@ class ObjectiveConfig:
         name: in configurations, presets and messages.
         implementation: module and class of the ``frl.objectives.Objective``; imported only when a run is built.
         known: every objective's configuration by its name.
+        shapes: options that shape the weights, which a run that goes on therefore cannot change.
     """
 
     name: ClassVar[str]
     implementation: ClassVar[str]
+    shapes: ClassVar[tuple[str, ...]] = ()
     known: ClassVar[dict[str, type[ObjectiveConfig]]] = {}
 
     def __init_subclass__(cls, *, name: str, implementation: str) -> None:
@@ -49,6 +51,8 @@ class ObjectiveConfig:
 class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.swav:SwAV"):
     """Swapped prediction of cluster assignments (Caron et al., 2020)."""
 
+    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "feature_dim", "prototypes")
+
     hidden_dim: int = 2048
     """Width of the projector's hidden layer."""
     feature_dim: int = 128
@@ -64,7 +68,7 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
     queue_length: int = 0
     """Features kept from earlier steps for the assignment, over all ranks; 0: none. 3840 helps small batches."""
     queue_from_epoch: int = 15
-    """Epoch from which the queue takes part."""
+    """Epoch from which features are queued; the queue takes part once it is full."""
     freeze_prototypes_steps: int = -1
     """Steps during which the prototypes do not learn; -1: the first epoch."""
 

@@ -59,15 +59,15 @@ class Meter:
         self.sums.add(output, finite)
         self.logbook.advance()
 
-    def flush(self, step: int, rate: float, stop_requested: bool, before_stop: Callable[[], None]) -> bool:
-        """Log the interval that ends with ``step``; whether any rank was asked to stop. A collective call.
+    def flush(self, step: int, rate: float, before_stop: Callable[[], None]) -> None:
+        """Log the interval that ends with ``step``. A collective call.
 
         Raises:
             TrainingError: after too many steps in a row that were not finite, or on a collapse if the alarm is to stop
                 the run (saved before).
         """
         with self.interval.on("device"), self.epoch.on("device"):
-            steps, skipped, vitals, stopping = self.sums.read(self.world, stop_requested)
+            steps, skipped, vitals = self.sums.read(self.world)
             vitals = self._summarised(vitals)
         if skipped.count:
             self._report(step, skipped)
@@ -80,7 +80,6 @@ class Meter:
             self.logbook.say(f"epoch {epoch}: {Shares.of(self.epoch).verdict()}")
             self.epoch.restart()
         self.interval.restart()
-        return stopping
 
     def _summarised(self, vitals: Vitals) -> Vitals:
         figures = self.objective.summarise(vitals.histograms) if vitals.histograms else {}
@@ -170,23 +169,21 @@ class Sums:
         self.images, self.width = features
         one = torch.Size([])
         shapes = {name: value.shape for name, value in figures.items()}
-        shapes |= {"moment": torch.Size([self.width] * 2), "counted": one, "stop": one}
+        shapes |= {"moment": torch.Size([self.width] * 2), "counted": one}
         sizes = [shape.numel() for shape in shapes.values()]
         self.vector = torch.zeros(sum(sizes), dtype=torch.float64, device=self.device)
         views = self.vector.split(sizes)
         self.parts = {name: view.view(shape) for (name, shape), view in zip(shapes.items(), views, strict=True)}
 
-    def read(self, world: World, stop_requested: bool) -> tuple[int, Skipped, Vitals, bool]:
+    def read(self, world: World) -> tuple[int, Skipped, Vitals]:
         """Mean over the finite steps and the ranks, then start anew. A collective call that waits for the device.
 
         Returns:
-            Steps, those among them that were skipped, vitals (without meaning if all were), and whether any rank was
-            asked to stop.
+            Steps, those among them that were skipped, and vitals (without meaning if all were).
         """
         steps, parts = self.steps, self.parts
-        parts["stop"].fill_(float(stop_requested))
         world.mean(self.vector)
-        counted, stopping = int(parts["counted"].item()), parts["stop"].item() > 0
+        counted = int(parts["counted"].item())
         skipped = Skipped(count=steps - counted, in_a_row=int(self.longest_row.item()))
         self.vector.div_(max(counted, 1))
         moment = parts["moment"]
@@ -202,7 +199,7 @@ class Sums:
         self.vector.zero_()
         self.longest_row.zero_()
         self.steps = 0
-        return steps, skipped, vitals, stopping
+        return steps, skipped, vitals
 
     def _named(self, kind: str) -> Iterator[tuple[str, Tensor]]:
         return ((name.removeprefix(kind), part) for name, part in self.parts.items() if name.startswith(kind))

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 
 SMALLEST = torch.finfo(torch.float64).tiny
+LOWEST = torch.finfo(torch.float32).min
 
 
 def logsumexp_over_ranks(x: torch.Tensor, dim: int, ceiling: float) -> torch.Tensor:
@@ -34,7 +35,8 @@ def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int, *, over_rank
     division by the sum of all entries before the first iteration, and with it a collective.
 
     Args:
-        scores: ``(..., B, K)`` cosine similarities of this rank's samples to the prototypes, any floating dtype.
+        scores: ``(..., B, K)`` cosine similarities of this rank's samples to the prototypes, any floating dtype. A
+            sample all of whose scores are minus infinity takes no part.
         epsilon: entropy regularisation; smaller is sharper.
         iterations: rounds of normalisation.
         over_ranks: balance the samples of all ranks together; each iteration then takes one collective, for all
@@ -51,6 +53,6 @@ def sinkhorn(scores: torch.Tensor, epsilon: float, iterations: int, *, over_rank
             log_q = log_q - logsumexp_over_ranks(log_q, dim=-2, ceiling=ceiling)
         else:
             log_q = log_q - log_q.logsumexp(-2, keepdim=True)
-        log_q = log_q - log_q.logsumexp(-1, keepdim=True)
+        log_q = log_q - log_q.logsumexp(-1, keepdim=True).clamp_min(LOWEST)
         ceiling = 0.0
     return log_q

@@ -35,11 +35,12 @@ def swapped_prediction_loss(assignments: Tensor, scores: Tensor, temperature: fl
         Scalar: mean over samples and over the A * (V - 1) pairs.
     """
     crops, assigned = len(scores), len(assignments)
-    logits = scores / temperature
-    agreement = torch.einsum("abk,vbk->avb", assignments, logits)
-    cross_entropy = (logits.logsumexp(-1).unsqueeze(0) - agreement).mean(-1)
-    other = 1 - torch.eye(assigned, crops, device=scores.device)
-    return (cross_entropy * other).sum() / (assigned * (crops - 1))
+    with torch.autocast(scores.device.type, enabled=False):  # bf16 would round the agreement by 0.4 %
+        logits = scores / temperature
+        agreement = torch.einsum("abk,vbk->avb", assignments, logits)
+        cross_entropy = (logits.logsumexp(-1).unsqueeze(0) - agreement).mean(-1)
+        other = 1 - torch.eye(assigned, crops, device=scores.device)
+        return (cross_entropy * other).sum() / (assigned * (crops - 1))
 
 
 class SwAV(Objective):
@@ -49,11 +50,13 @@ class SwAV(Objective):
 
     Attributes:
         freeze_steps: steps during which the prototypes do not learn.
-        queue_from_step: first step at which a full queue takes part in the assignment.
+        queue_from_step: first step whose features are queued; once full, the queue takes part in the assignment.
         queue: ``(A, L, D)``, this rank's share of it, the newest features first.
+        queued: int64 scalar, how many features of each crop are in it; those of skipped steps are not.
     """
 
     queue: Tensor
+    queued: Tensor
 
     def __init__(self, config: SwAVConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
         super().__init__(backbone, setting)
@@ -66,7 +69,7 @@ class SwAV(Objective):
         self.queue_from_step = config.queue_from_epoch * setting.steps_per_epoch
         share = config.queue_length // setting.ranks
         self.register_buffer("queue", torch.zeros(self.assigned, share, config.feature_dim), persistent=False)
-        self.queue_filled = 0
+        self.register_buffer("queued", torch.zeros((), dtype=torch.int64), persistent=False)
         self.batch = 0
         self.step = 0
 
@@ -120,7 +123,10 @@ class SwAV(Objective):
 
     @torch.no_grad()
     def assign(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Assign the batch, balanced together with the queue once that is full and due; then queue its features.
+        """Assign the batch, balanced together with the queue once that is full; then queue its features, if due.
+
+        The host knows only after how many steps the queue can be full; whether it is, and no step of these was skipped,
+        the device knows. Until then the queue's rows take part without any weight.
 
         Args:
             features: ``(A, B, D)``.
@@ -130,17 +136,20 @@ class SwAV(Objective):
             Assignments ``(A, B, K)`` and the mean of their entropy, a scalar.
         """
         batch = scores.shape[1]
-        if self.queue_filled and self.queue_filled >= self.queue.shape[1] and self.step >= self.queue_from_step:
-            scores = torch.cat([scores, self.score(self.queue)], dim=1)
+        length = self.queue.shape[1]
+        if length and (self.step - self.queue_from_step) * batch >= length:
+            of_queue = self.score(self.queue).where(self.queued >= length, -torch.inf)
+            scores = torch.cat([scores, of_queue], dim=1)
         config = self.config
         over_ranks = self.setting.ranks > 1
         log_assignments = sinkhorn(scores, config.epsilon, config.sinkhorn_iterations, over_ranks=over_ranks)[:, :batch]
         assignments = log_assignments.exp()
-        if self.queue.shape[1]:
-            self.queue.copy_(torch.cat([features, self.queue], dim=1)[:, : self.queue.shape[1]])
-            self.queue_filled = min(self.queue_filled + batch, self.queue.shape[1])
+        if length and self.step >= self.queue_from_step:
+            self.queue.copy_(torch.cat([features, self.queue], dim=1)[:, :length])
+            self.queued.add_(batch).clamp_max_(length)
             self.batch = batch
-        return assignments, -torch.linalg.vecdot(assignments, log_assignments).mean()
+        with torch.autocast(features.device.type, enabled=False):
+            return assignments, -torch.linalg.vecdot(assignments, log_assignments).mean()
 
     def _figures(self, assignments: Tensor, entropy: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         scalars = {"assignment_entropy": entropy / math.log(assignments.shape[-1])}
@@ -161,22 +170,26 @@ class SwAV(Objective):
 
         The steps stay whole, so that another number of ranks can share them out anew.
         """
-        local = self.queue[:, : self.queue_filled]
+        local = self.queue[:, : int(self.queued)]
         if not local.numel():
             return {"queue": local.new_zeros(0)}
         local = local.unflatten(1, (-1, self.batch)).contiguous()
         return {"queue": torch.cat(world.gather(local), dim=2)}
 
     def load_progress(self, step: int, saved: Mapping[str, Tensor], world: World) -> None:
-        """Go on from ``step`` with this rank's share of a queue."""
+        """Go on from ``step`` with this rank's share of a queue, or of the newest steps that a shorter one holds.
+
+        A queue of another batch size, or of other features, is left: a new one fills.
+        """
         self.step = step
         queue = saved["queue"]
-        if not queue.numel():
+        share = self.setting.batch_size // world.size
+        if not queue.numel() or queue.shape[2:] != (self.setting.batch_size, self.queue.shape[2]):
             return
-        mine = queue.chunk(world.size, dim=2)[world.rank]
-        self.batch = mine.shape[2]
-        self.queue_filled = mine.shape[1] * mine.shape[2]
-        self.queue[:, : self.queue_filled] = mine.flatten(1, 2)
+        mine = queue[:, : self.queue.shape[1] // share].chunk(world.size, dim=2)[world.rank].flatten(1, 2)
+        self.batch = share
+        self.queued.fill_(mine.shape[1])
+        self.queue[:, : mine.shape[1]] = mine
 
     @classmethod
     def metrics(cls, config: SwAVConfig) -> tuple[Metric, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -60,6 +60,21 @@ class World:
         parts = [torch.empty_like(values) for _ in range(self.size)]
         dist.all_gather(parts, values)
         return parts
+
+    def gather_rows(self, values: torch.Tensor) -> torch.Tensor:
+        """``values`` of every rank one after the other; the ranks may hold different numbers of rows."""
+        if self.size == 1:
+            return values
+        counts = [int(count) for count in self.gather(torch.tensor(len(values), device=values.device))]
+        padded = values.new_zeros(max(counts), *values.shape[1:])
+        padded[: len(values)] = values
+        return torch.cat([part[:count] for part, count in zip(self.gather(padded), counts, strict=True)])
+
+    def follow_main(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite ``tensors`` with those of the main rank."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
 
 def agreed(value: T) -> T:

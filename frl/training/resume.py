@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import torch
 
 from frl.batch import Loader
 from frl.config import RunConfig, as_dict
-from frl.errors import CheckpointError
+from frl.errors import CheckpointError, FrlError
 from frl.files import atomic_write
 from frl.runtime import checkpoint
-from frl.runtime.distributed import World
+from frl.runtime.distributed import World, agreed
+from frl.runtime.waiting import HostBarrier
 from frl.training.step import Step
+
+DEFINING = ("seed", "augment", "model", "objective", "optim", "precision")
 
 
 class Progress:
-    """Saves and restores what ``step`` has done, in the checkpoints of ``config.out``."""
+    """Saves and restores what ``step`` has done, in the checkpoints of ``config.out``.
 
-    def __init__(self, config: RunConfig, loader: Loader, step: Step, world: World) -> None:
+    Rank 0 alone reads and writes files. The others need not see its folder.
+    """
+
+    def __init__(self, config: RunConfig, loader: Loader, step: Step, world: World, barrier: HostBarrier) -> None:
         self.config = config
         self.step = step
         self.world = world
+        self.barrier = barrier
         self.folder = config.out / "checkpoints"
+        self.steps_per_epoch = len(loader)
         self.data = {
             "fingerprint": getattr(loader, "dataset_fingerprint", ""),
             "samples": getattr(loader, "samples", 0),
@@ -33,67 +42,133 @@ class Progress:
     def resume(self) -> int:
         """Load the newest checkpoint, if there is one and the configuration wants it; the step to go on from.
 
+        A collective call: rank 0 chooses and reads the checkpoint, and every rank gets what it read.
+
         Raises:
-            CheckpointError: if the folder holds another run.
+            CheckpointError: on every rank, if the folder holds another run.
         """
-        state = checkpoint.load_newest(self.folder) if self.config.resume else None
-        if not self.config.resume and checkpoint.saved(self.folder):
-            raise CheckpointError(self.folder, "holds the checkpoints of an earlier run", "Choose another --out.")
-        if state is None:
-            if self.world.is_main:
-                self._write_config()
+        with self.barrier.at_work():
+            found = self._find() if self.world.is_main else None
+        self.barrier.meet()
+        found = agreed(found)
+        if isinstance(found, FrlError):
+            raise found
+        if found is None:
             return 0
-        self._check_same_run(state)
-        objective = self.step.objective
+        state, taken = found
+        objective, optimiser = self.step.objective, self.step.optimiser
         objective.load_state_dict(state["model"], strict=True)
-        objective.load_progress(state["step"], state["progress"], self.world)
-        self.step.optimiser.load_state_dict(state["optimiser"])
-        self.step.taken = state["step"]
-        return self.step.taken
+        objective.load_progress(taken, state["progress"], self.world)
+        ours = [{name: value for name, value in group.items() if name != "params"} for group in optimiser.param_groups]
+        optimiser.load_state_dict(state["optimiser"])
+        for group, options in zip(optimiser.param_groups, ours, strict=True):
+            group.update(options)  # equal to the saved ones, or allowed to differ
+        self.step.taken = taken
+        return taken
+
+    def _find(self) -> tuple[dict[str, Any], int] | FrlError | None:
+        """On rank 0: the checkpoint to go on from and the step that it counts as here; or why there is none."""
+        try:
+            state = checkpoint.load_newest(self.folder) if self.config.resume else None
+            if not self.config.resume and checkpoint.saved(self.folder):
+                raise CheckpointError(self.folder, "holds the checkpoints of an earlier run", "Choose another --out.")
+            taken = 0
+            if state is not None:
+                self._check_same_run(state)
+                taken = self._step_of(state)
+            self._write_config()
+            return None if state is None else (state, taken)
+        except FrlError as error:
+            return error
 
     def save(self) -> None:
         """Write the checkpoint of the last step; a collective call."""
         progress = self.step.objective.progress(self.world)
-        if self.world.is_main:
-            state = {
-                "step": self.step.taken,
-                "model": self.step.objective.state_dict(),
-                "optimiser": self.step.optimiser.state_dict(),
-                "progress": progress,
-                "config": as_dict(self.config),
-                "data": self.data,
-                "torch": str(torch.__version__),
-            }
-            checkpoint.save(checkpoint.path_of(self.folder, self.step.taken), state)
-            checkpoint.prune(self.folder, self.config.keep_checkpoints)
-        self.world.barrier()
+        with self.barrier.at_work():
+            if self.world.is_main:
+                self._save(progress)
+        self.barrier.meet()
+
+    def _save(self, progress: dict[str, torch.Tensor]) -> None:
+        state = {
+            "step": self.step.taken,
+            "steps_per_epoch": self.steps_per_epoch,
+            "model": self.step.objective.state_dict(),
+            "optimiser": self.step.optimiser.state_dict(),
+            "progress": progress,
+            "config": as_dict(self.config),
+            "data": self.data,
+            "torch": str(torch.__version__),
+        }
+        checkpoint.save(checkpoint.path_of(self.folder, self.step.taken), state)
+        checkpoint.prune(self.folder, self.config.keep_checkpoints)
 
     def _write_config(self) -> None:
         with atomic_write(self.config.out / "config.json") as stream:
             stream.write(json.dumps(as_dict(self.config), indent=2).encode())
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
-        ours = {**_flat(self._defining(as_dict(self.config))), **_flat({"data": self.data})}
-        theirs = {**_flat(self._defining(state["config"])), **_flat({"data": state["data"]})}
-        differences = [
-            f"{key}: {theirs.get(key)} -> {ours.get(key)}"
-            for key in sorted(ours.keys() | theirs.keys())
-            if ours.get(key) != theirs.get(key) and not self._may_change(key)
-        ]
-        if differences:
-            raise CheckpointError(
-                self.folder,
-                "belongs to a run that differs in " + "; ".join(differences),
-                "Restore these options, name those that may differ (--allow-changes), or choose another --out.",
-            )
+        ours = _flat({**_defining(as_dict(self.config)), "data": self.data})
+        theirs = _flat({**_defining(state["config"]), "data": state["data"]})
+        if theirs.get("precision") == "auto":  # of version 0.1, which did not note what it had chosen
+            theirs["precision"] = ours["precision"]
+        differing = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
+        self._refuse(
+            [key for key in differing if key in self._fixed()],
+            ours,
+            theirs,
+            "and the weights of one do not fit the other",
+            "Restore these options, or choose another --out.",
+        )
+        self._refuse(
+            [key for key in differing if not self._may_change(key)],
+            ours,
+            theirs,
+            "",
+            "Restore these options, name those that may differ (--allow-changes), or choose another --out.",
+        )
+
+    def _refuse(self, keys: list[str], ours: dict[str, Any], theirs: dict[str, Any], why: str, remedy: str) -> None:
+        if keys:
+            differences = "; ".join(f"{key}: {theirs.get(key)} -> {ours.get(key)}" for key in keys)
+            cause = f"belongs to a run that differs in {differences}"
+            raise CheckpointError(self.folder, f"{cause}, {why}" if why else cause, remedy)
+
+    def _fixed(self) -> set[str]:
+        """Options that shape the weights."""
+        objective = self.config.objective
+        return {"model.arch", "objective.name", *(f"objective.{name}" for name in objective.shapes)}
 
     def _may_change(self, key: str) -> bool:
         return any(key == name or key.startswith(f"{name}.") for name in self.config.allow_changes)
 
-    @staticmethod
-    def _defining(config: dict[str, Any]) -> dict[str, Any]:
-        """The part of a configuration that fixes every weight of the run, whatever the machine."""
-        return {key: config[key] for key in ("seed", "augment", "model", "objective", "optim")}
+    def _step_of(self, state: dict[str, Any]) -> int:
+        """What a checkpoint's step counts here: as many epochs, which another batch size or data may divide anew.
+
+        Raises:
+            CheckpointError: in the middle of an epoch, which cannot be divided anew.
+        """
+        samples, batch = state["data"]["samples"], state["config"]["optim"]["batch_size"]
+        before = state.get("steps_per_epoch") or samples // batch or self.steps_per_epoch
+        if before == self.steps_per_epoch:
+            return state["step"]
+        epoch, within = divmod(state["step"], before)
+        if within:
+            cause = f"was left in the middle of epoch {epoch}, whose {before} steps would become {self.steps_per_epoch}"
+            remedy = f"Let the epoch end first, with the options as they were and --max-steps {(epoch + 1) * before}."
+            raise CheckpointError(self.folder, cause, remedy)
+        taken = epoch * self.steps_per_epoch
+        warnings.warn(
+            f"an epoch has {self.steps_per_epoch} steps now instead of {before}: after {epoch} epochs, step "
+            f"{state['step']} counts as {taken}; a queue of another batch size fills anew",
+            stacklevel=2,
+        )
+        return taken
+
+
+def _defining(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that fixes every weight of the run, whatever the machine."""
+    return {key: config[key] for key in DEFINING}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,8 +10,8 @@ from frl.config import OptimConfig
 def warmup_cosine(step: int, *, total: int, warmup: int, start: float, peak: float, final: float) -> float:
     """Linear from ``start`` at step 0 to ``peak`` at the last warm-up step, then a half cosine to ``final``.
 
-    The end points are exact: ``peak`` is reached at step ``warmup - 1`` and again at ``warmup``, where the
-    cosine begins; the last step, ``total - 1``, has ``final``. This is the schedule of SwAV, which the paper adopts.
+    ``peak`` is reached at step ``warmup - 1`` and again at ``warmup``, where the cosine begins; step ``total``, the
+    first that is not taken any more, would have ``final``. These are the tables of SwAV's code, which the paper adopts.
 
     Args:
         step: from 0.
@@ -20,7 +20,7 @@ def warmup_cosine(step: int, *, total: int, warmup: int, start: float, peak: flo
     """
     if step < warmup:
         return start + (peak - start) * step / max(warmup - 1, 1) if warmup > 1 else peak
-    progress = min((step - warmup) / max(total - 1 - warmup, 1), 1.0)
+    progress = min((step - warmup) / max(total - warmup, 1), 1.0)
     return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * progress))
 
 

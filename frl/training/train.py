@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
 from itertools import islice
-
-from torch import nn
 
 from frl.batch import Batch, Loader
 from frl.config import RunConfig
-from frl.evaluate.gallery import Probed
+from frl.evaluate.probe import Probe
 from frl.monitoring.logbook import Logbook
 from frl.monitoring.metrics import Meter
 from frl.runtime import environment
 from frl.runtime.termination import termination_requests
+from frl.runtime.waiting import HostBarrier
 from frl.training.build import Run
 from frl.training.resume import Progress
+from frl.training.stopping import StopAgreement
 
-Probe = Callable[[nn.Module], Probed]
 
-
-def train(run: Run, *, probe: Probe | None = None) -> None:
-    """Train until the configuration says enough.
+def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
+    """Train until the configuration says enough, or somebody asks it to stop.
 
     Args:
         run: from ``build``.
-        probe: called with the backbone every ``config.knn.every_epochs`` epochs on the main rank.
+        probe: looks at the backbone every ``config.knn.every_epochs`` epochs.
+
+    Returns:
+        The signal that asked the run to stop, the same on every rank; None if it came to its end.
 
     Raises:
         TrainingError: after too many steps in a row that are not finite, or on a collapse if the alarm is to stop the
@@ -37,7 +38,8 @@ def train(run: Run, *, probe: Probe | None = None) -> None:
     last_step = steps_per_epoch * config.optim.epochs
     if config.max_steps >= 0:
         last_step = min(last_step, config.max_steps)
-    progress = Progress(config, loader, step, world)
+    barrier = HostBarrier(world)
+    progress = Progress(config, loader, step, world, barrier)
     first_step = progress.resume()
 
     with (
@@ -47,6 +49,7 @@ def train(run: Run, *, probe: Probe | None = None) -> None:
         if world.is_main:
             environment.record(config.out / "environment.jsonl", first_step, world)
         meter = Meter(config, run.objective, world, logbook, steps_per_epoch)
+        stop = StopAgreement(termination, barrier, first_step)
         while step.taken < last_step:
             epoch, start = divmod(step.taken, steps_per_epoch)
             for batch in meter.timed(islice(loader.epoch(epoch, start), last_step - step.taken)):
@@ -56,19 +59,35 @@ def train(run: Run, *, probe: Probe | None = None) -> None:
 
                 epoch_ends, run_ends = step.taken % steps_per_epoch == 0, step.taken == last_step
                 saving = epoch_ends or run_ends or step.taken % config.checkpoint_every_steps == 0
-                if saving or step.taken % config.log_every_steps == 0:
-                    stopping = meter.flush(step.taken, step.rate, termination.requested, before_stop=progress.save)
-                    if saving or stopping:
-                        with meter.logging():
-                            progress.save()
-                    if stopping:
-                        logbook.say(f"stopped on request after step {step.taken}; the same command goes on from there")
-                        return
+                stopping = stop.after(step.taken)
+                if saving or stopping or step.taken % config.log_every_steps == 0:
+                    meter.flush(step.taken, step.rate, before_stop=progress.save)
+                if saving or stopping:
+                    with meter.logging():
+                        progress.save()
+                if stopping:
+                    logbook.say(
+                        f"stopped by {stopping.name} after step {step.taken}; the same command goes on from there"
+                    )
+                    return stopping
                 if epoch_ends and probe is not None and (run_ends or (epoch + 1) % config.knn.every_epochs == 0):
                     with meter.logging():
-                        if world.is_main:
-                            logbook.probed(step.taken, probe(run.objective.backbone), epoch=epoch)
-                        world.barrier()
+                        _probe(probe, run, barrier, logbook, epoch)
+    return None
+
+
+def _probe(probe: Probe, run: Run, barrier: HostBarrier, logbook: Logbook, epoch: int) -> None:
+    """Let all ranks look at their share of the images, by the main rank's statistics, and log what it finds."""
+    backbone = run.objective.backbone
+    run.world.follow_main(backbone.buffers())
+    with barrier.at_work():
+        probe.look(backbone)
+    barrier.meet()
+    probe.gather(run.world)
+    with barrier.at_work():
+        if run.world.is_main:
+            logbook.probed(run.step.taken, probe.judge(), epoch=epoch)
+    barrier.meet()
 
 
 def _announce(first_step: int, batch: Batch, loader: Loader, config: RunConfig, logbook: Logbook) -> None:

@@ -95,10 +95,10 @@ def test_an_interval_has_the_vitals_of_all_its_steps_together():
             sums.add(outputs, FINITE)
         for _ in range(2):
             sums.add(poisoned, ~FINITE)
-        count, skipped, vitals, stopping = sums.read(ALONE, stop_requested=False)
-        assert (count, skipped, stopping) == (6, Skipped(count=2, in_a_row=2), False)
+        count, skipped, vitals = sums.read(ALONE)
+        assert (count, skipped) == (6, Skipped(count=2, in_a_row=2))
         sums.add(steps[0], FINITE)  # ends the row
-        sums.read(ALONE, stop_requested=False)
+        sums.read(ALONE)
         assert vitals.loss == pytest.approx(np.mean([s.loss for s in steps]))
         assert vitals.feature_std == pytest.approx(np.mean([feature_std(s.features) for s in steps]))
         assert vitals.scalars["entropy"] == pytest.approx(np.mean([s.scalars["entropy"] for s in steps]))
@@ -106,12 +106,6 @@ def test_an_interval_has_the_vitals_of_all_its_steps_together():
         mean_use = torch.stack([s.histograms["usage"] for s in steps]).double().mean(0).numpy()
         assert vitals.histograms["usage"].numpy() == pytest.approx(mean_use, rel=1e-6)
         assert (vitals.width, vitals.images) == (6, 32)
-
-
-def test_a_request_to_stop_is_heard():
-    sums = Sums(ALONE.device)
-    sums.add(StepOutput(torch.zeros(()), torch.ones(2, 1)), FINITE)
-    assert sums.read(ALONE, stop_requested=True)[-1] is True
 
 
 def test_healthy_is_silent():

@@ -17,6 +17,7 @@ from frl.objectives.sinkhorn import sinkhorn
 from frl.objectives.swav import SwAV, swapped_prediction_loss
 from frl.runtime.distributed import World
 from frl.training.memory import Ledger
+from frl.training.nonfinite import BufferGuard
 
 SMALL = SwAVConfig(hidden_dim=32, feature_dim=16, prototypes=12, queue_from_epoch=0, freeze_prototypes_steps=0)
 ALONE = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
@@ -26,7 +27,7 @@ FINITE = torch.tensor(True)
 def make_objective(*, ranks: int = 1, **options) -> SwAV:
     torch.manual_seed(0)
     backbone, width = build_backbone("resnet18")
-    return SwAV(replace(SMALL, **options), backbone, width, Setting(crop_counts=(2, 3), batch_size=8, ranks=ranks))
+    return SwAV(replace(SMALL, **options), backbone, width, Setting(crop_counts=(2, 3), batch_size=4, ranks=ranks))
 
 
 def views(batch: int, seed: int = 1) -> list[torch.Tensor]:
@@ -103,18 +104,62 @@ def test_prototypes_stay_unit_and_frozen_for_the_first_steps():
     assert moved == [False, False, True]
 
 
-def test_queue_keeps_the_newest_features_and_waits_until_full_and_due():
+def unit_features(step: int) -> torch.Tensor:
+    return F.normalize(torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(step)), dim=-1)
+
+
+def uses_queue(objective: SwAV, features: torch.Tensor) -> bool:
+    """Assign a batch, as a step does; whether the queue took part."""
+    scores = objective.score(features)
+    return not torch.equal(objective.assign(features, scores)[0], sinkhorn(scores, 0.05, 3).exp())
+
+
+def test_queue_keeps_the_newest_features_begins_when_due_and_waits_until_full():
     objective = make_objective(queue_length=8, queue_from_epoch=3)
     history, with_queue = [], []
-    for step in range(5):
-        features = F.normalize(torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(step)), dim=-1)
-        scores = objective.score(features.flatten(0, 1)).view(2, 4, 12)
-        alone = sinkhorn(scores, 0.05, 3).exp()
-        with_queue.append(not torch.equal(objective.assign(features, scores)[0], alone))
-        history.insert(0, features)
+    for step in range(7):
+        history.insert(0, unit_features(step))
+        with_queue.append(uses_queue(objective, history[0]))
         objective.step = step + 1
-    assert with_queue == [False, False, False, True, True]
+    assert with_queue == [False] * 5 + [True] * 2
     torch.testing.assert_close(objective.queue, torch.cat(history[:2], dim=1))
+
+
+def test_skipped_steps_fill_no_queue():
+    objective = make_objective(queue_length=8)
+    guard, with_queue = BufferGuard(objective), []
+    for step, finite in enumerate([True, False, False, True, True]):
+        guard.remember()
+        with_queue.append(uses_queue(objective, unit_features(step)))
+        guard.settle(torch.tensor(finite))
+        objective.step = step + 1
+    assert with_queue == [False] * 4 + [True]
+    torch.testing.assert_close(objective.queue, torch.cat([unit_features(4), unit_features(3)], dim=1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16])
+def test_loss_and_assignments_keep_float32_under_autocast(dtype):
+    objective, batch = make_objective(), views(4)
+    features = objective.embed(batch).detach()
+    scores = objective.score(features)
+    plain = objective.assign(features[:2], scores[:2])
+    loss = swapped_prediction_loss(plain[0], scores, 0.1)
+    with torch.autocast("cpu", dtype=dtype):
+        found = objective.assign(features[:2], objective.score(features)[:2])
+        assert torch.equal(swapped_prediction_loss(found[0], scores, 0.1), loss)
+    assert torch.equal(found[0], plain[0]) and torch.equal(found[1], plain[1])
+
+
+@pytest.mark.parametrize("length", [8, 16])
+def test_a_queue_of_another_length_goes_on_with_what_it_holds(length):
+    objective = make_objective(queue_length=12)
+    for step in range(3):
+        uses_queue(objective, unit_features(step))
+    other = make_objective(queue_length=length)
+    other.load_progress(3, objective.progress(ALONE), ALONE)
+    kept = min(length, 12)
+    torch.testing.assert_close(other.queue[:, :kept], objective.queue[:, :kept])
+    assert other.queued == kept
 
 
 def test_assignments_with_the_queue_are_balanced_together():
@@ -122,6 +167,7 @@ def test_assignments_with_the_queue_are_balanced_together():
     first, second = (F.normalize(torch.randn(2, 4, 16), dim=-1) for _ in range(2))
     score = lambda x: objective.score(x.flatten(0, 1)).view(2, 4, 12)  # noqa: E731
     objective.assign(first, score(first))
+    objective.step = 1
     together = sinkhorn(torch.cat([score(second), score(first)], dim=1), 0.05, 3)[:, :4].exp()
     torch.testing.assert_close(objective.assign(second, score(second))[0], together)
 

@@ -103,7 +103,7 @@ def test_sigterm_to_one_rank_stops_both_at_the_same_step(beton: Path, tmp_path: 
     ranks[asked].terminate()
     assert finish(ranks, 20) == [0, 0], log.read_text()
     step = saved_steps(tmp_path)[-1]
-    assert step < STEPS and f"stopped on request after step {step}" in log.read_text()
+    assert step < STEPS and f"stopped by SIGTERM after step {step}" in log.read_text()
     assert sorted(consumed(tmp_path, 2))[-1] == step - 1
 
 

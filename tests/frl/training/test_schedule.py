@@ -16,7 +16,7 @@ def test_end_points_are_exact():
     assert learning_rate(0, 50, OPTIM) == 0.3
     assert learning_rate(499, 50, OPTIM) == pytest.approx(4.8)
     assert learning_rate(500, 50, OPTIM) == 4.8
-    assert learning_rate(999, 50, OPTIM) == pytest.approx(0.0048)
+    assert learning_rate(1000, 50, OPTIM) == pytest.approx(0.0048)
 
 
 def test_equals_the_published_tables():
@@ -25,7 +25,7 @@ def test_equals_the_published_tables():
     rest = total - warmup
     table = np.concatenate([
         np.linspace(0.3, 4.8, warmup),
-        [0.0048 + 0.5 * (4.8 - 0.0048) * (1 + math.cos(math.pi * t / (rest - 1))) for t in range(rest)],
+        [0.0048 + 0.5 * (4.8 - 0.0048) * (1 + math.cos(math.pi * t / rest)) for t in range(rest)],
     ])  # fmt: skip
     ours = [learning_rate(step, 50, OPTIM) for step in range(total)]
     np.testing.assert_allclose(ours, table, rtol=1e-12)

@@ -1,5 +1,6 @@
 """The loop: exact resume after SIGKILL (T2), SIGTERM, the collapse alarm (T8), and what a run leaves behind."""
 
+import json
 import math
 import random
 import shutil
@@ -19,7 +20,9 @@ from frl.errors import CheckpointError, TrainingError
 from frl.monitoring.logbook import read_metrics
 from frl.runtime import checkpoint
 from frl.runtime.distributed import world
-from frl.training.build import build
+from frl.runtime.waiting import HostBarrier
+from frl.training.build import build, build_step
+from frl.training.resume import Progress
 from frl.training.train import train
 
 LAST_STEP = 15
@@ -201,6 +204,76 @@ def test_named_options_may_change(uninterrupted, tmp_path):
         run(replace(longer, allow_changes=("optim.epochs",)))
     run(replace(longer, allow_changes=("optim",)))
     assert checkpoint.load_newest(tmp_path / "run" / "checkpoints")["step"] == 16
+
+
+def test_what_may_change_is_applied(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    optim = replace(CONFIG.optim, epochs=4, momentum=0.5, weight_decay=0.25, trust=0.02)
+    config = replace(CONFIG, out=tmp_path / "run", optim=optim, allow_changes=("optim",))
+    with world("cpu") as place:
+        step = build_step(config, 5, place)
+        Progress(config, RandomViews(config), step, place, HostBarrier(place)).resume()
+    (group,) = step.optimiser.param_groups
+    assert (group["momentum"], group["weight_decay"], group["trust"]) == (0.5, 0.25, 0.02)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["optim"]["momentum"] == 0.5
+
+
+def test_what_shapes_the_weights_may_never_change(uninterrupted):
+    head = replace(CONFIG.objective, prototypes=24)
+    with pytest.raises(CheckpointError, match=r"objective\.prototypes: 12 -> 24, and the weights of one do not fit"):
+        run(replace(CONFIG, out=uninterrupted, objective=head, allow_changes=("objective",)))
+
+
+def test_a_shorter_queue_goes_on_with_the_newest_features(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    head = replace(CONFIG.objective, queue_length=8)
+    longer = replace(CONFIG, optim=replace(CONFIG.optim, epochs=4), max_steps=16, allow_changes=("objective", "optim"))
+    run(replace(longer, out=tmp_path / "run", objective=head))
+    state = checkpoint.load_newest(tmp_path / "run" / "checkpoints")
+    assert state["step"] == 16 and state["progress"]["queue"].shape == (2, 1, 8, 16)
+
+
+def test_another_batch_size_goes_on_after_as_many_epochs_and_not_within_one(uninterrupted, tmp_path):
+    config = replace(CONFIG, optim=replace(CONFIG.optim, batch_size=4, epochs=4), allow_changes=("optim", "data"))
+    run(replace(CONFIG, out=tmp_path / "within", max_steps=12))
+    for out in ("within", "after"):
+        config = replace(config, out=tmp_path / out, max_steps=31)
+        with world("cpu") as place:
+            loader = RandomViews(config, steps=10)
+            loader.samples = 40
+            if out == "within":
+                with pytest.raises(CheckpointError, match=r"the middle of epoch 2.*--max-steps 15"):
+                    train(build(config, loader, place))
+            else:
+                shutil.copytree(uninterrupted, config.out)
+                with pytest.warns(UserWarning, match="step 15 counts as 30"):
+                    train(build(config, loader, place))
+    assert read_metrics(tmp_path / "after" / "metrics.jsonl")[-1]["step"] == 31
+
+
+def resumed_apart(config: RunConfig, notes: Path) -> None:
+    """Train in a folder of each rank's own; note where the run begins and what its weights are at the end."""
+    torch.set_num_threads(1)
+    with world("cpu") as place:
+        config = replace(config, out=config.out / str(place.rank))
+        built = build(config, RandomViews(config, rank=place.rank, world_size=place.size), place)
+        train(built)
+        weights = sum(parameter.double().sum().item() for parameter in built.objective.parameters())
+        (notes / f"{config.max_steps}.{place.rank}").write_text(f"{built.step.taken} {weights!r}")
+
+
+@pytest.mark.timeout(240)
+def test_ranks_that_see_different_folders_go_on_from_the_same_checkpoint(tmp_path):
+    """A local --out, a stale listing, one node's read error: rank 0 chooses, and what it read reaches the others."""
+    for steps in (7, 9):
+        config = replace(CONFIG, out=tmp_path, max_steps=steps)
+        ranks = start_ranks(resumed_apart, 2, config, tmp_path, log=tmp_path / "log")
+        for process in ranks:
+            process.join(100)
+        assert [process.exitcode for process in ranks] == [0, 0], (tmp_path / "log").read_text()
+        assert (tmp_path / f"{steps}.0").read_text() == (tmp_path / f"{steps}.1").read_text()
+    assert "training from step 7" in (tmp_path / "log").read_text()
+    assert not (tmp_path / "1" / "checkpoints").exists()
 
 
 def test_another_data_set_is_refused(uninterrupted, tmp_path):
