@@ -19,7 +19,7 @@ from frl.runtime.environment import device_name
 from frl.runtime.lock import run_lock
 from frl.runtime.precision import uses_bf16
 from frl.runtime.staging import staged
-from frl.training.build import build
+from frl.training.build import build, with_precision
 from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
 from pipelines.loader import make_loader
@@ -62,6 +62,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
         if place.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
+        config = with_precision(config, place)
         if config.optim.batch_size == 0:
             config = with_largest_batch(config, place)
             validate(config)
@@ -71,7 +72,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
             batch_size=config.optim.batch_size,
             seed=config.seed,
             device=place.device,
-            dtype=torch.bfloat16 if uses_bf16(config.precision, place.device) else torch.float32,
+            dtype=torch.bfloat16 if uses_bf16(config.precision) else torch.float32,
             rank=place.rank,
             world=place.size,
         )
@@ -119,7 +120,6 @@ def _probe_images(config: RunConfig, place: World) -> WholeImages:
 
 def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str) -> str:
     """The start-up table."""
-    precision = "bf16" if uses_bf16(config.precision, place.device) else "fp32"
     optim, steps = config.optim, len(loader)
     images = config.images_at_once(place.size)
     rows = {
@@ -130,9 +130,9 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
         "device": f"{place.size} x {device_name(place)}",
-        "precision": precision,
+        "precision": config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
-        "memory": str(step_memory(config, images, bf16=precision == "bf16")),
+        "memory": str(step_memory(config, images, bf16=uses_bf16(config.precision))),
         "placement": str(loader.placement),
         "time": f"{steps * optim.epochs:,} steps; told after the first {2 * config.log_every_steps}",
         "output": str(config.out),

@@ -1,20 +1,28 @@
-"""How the backbone is called for each crop size: eagerly, or as one compiled static graph per size."""
+"""How the backbone is called for each crop size, and in which number format: as asked for, or as is faster."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import nn
+from torchvision.models import ResNet
 
 from frl.config import RunConfig
+from frl.models.backbone import build_backbone
+from frl.models.small_maps import adapt_convolutions
 from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for, uses_bf16
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
 WARM_UPS = 2
 TRIALS = 5
+TRIED_IMAGES = 8  # for the number format: enough to tell, and done in a second
+CLEARLY = 0.85  # of the other's time
+MODES = 4  # in which a graph is needed: with and without gradients, with running statistics that move and that are held
 
 
 def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> list[Encoder]:
@@ -30,11 +38,72 @@ def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> lis
     # DDP's own splitting overlaps communication within one graph; here each crop size is a graph of its own, and a
     # graph for all of them would have dynamic shapes and be slower.
     torch._dynamo.config.optimize_ddp = False
-    compiled: list[Encoder] = [torch.compile(backbone, dynamic=False) for _ in eager]
+    allow_recompiles(config)
+    compiled: list[Encoder]
+    if world.size > 1 and isinstance(backbone, ResNet):
+        compiled = [compiled_by_stage(backbone)] * len(eager)
+    else:
+        compiled = [torch.compile(backbone, dynamic=False)] * len(eager)
     if config.compile == "on":
         return compiled
     contest = Contest(backbone, config, world)
     return contest.faster({"eager": eager, "compiled": compiled})
+
+
+def compiled_by_stage(backbone: ResNet) -> Encoder:
+    """A ResNet as one graph for its stem, one for each of its four stages, and one for its pooling.
+
+    The gradients of a graph all appear at the end of its backward pass. Of one graph for the whole network the first
+    bucket would leave for the other ranks when there is nothing left to compute meanwhile.
+    """
+
+    def stem(x: torch.Tensor) -> torch.Tensor:
+        return backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x))))
+
+    def pooling(x: torch.Tensor) -> torch.Tensor:
+        return torch.flatten(backbone.avgpool(x), 1)
+
+    parts: tuple[Encoder, ...] = (stem, backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4, pooling)
+    compiled = [torch.compile(part, dynamic=False) for part in parts]
+
+    def encode(x: torch.Tensor) -> torch.Tensor:
+        for part in compiled:
+            x = part(x)
+        return x
+
+    return encode
+
+
+def allow_recompiles(config: RunConfig) -> None:
+    """Let Dynamo keep a graph for every crop size of the run, in every mode and stage; beyond its limit it stays eager.
+
+    Stages of a ResNet share their code, which is what the limit counts.
+    """
+    sizes = {spec.size for recipe in config.augment.recipes for spec in recipe.crops}
+    limit = 4 * MODES * (len(sizes) + 1)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, limit)
+    total = torch._dynamo.config.accumulated_recompile_limit
+    torch._dynamo.config.accumulated_recompile_limit = max(total, 8 * limit)
+
+
+def faster_precision(config: RunConfig, world: World) -> Literal["bf16", "fp32"]:
+    """The number format in which this processor trains the run's backbone faster, by trying both on a few images.
+
+    bf16 is taken where it wins clearly, since it is less exact. A collective call; all ranks choose alike.
+    """
+    optim = replace(config.optim, batch_size=TRIED_IMAGES * world.size, accumulate=1)
+    backbone, _ = build_backbone(config.model.arch)
+    adapt_convolutions(backbone.to(memory_format=torch.channels_last))
+    eager: list[Encoder] = [backbone] * len(config.augment.crops)
+    contests = [
+        Contest(backbone, replace(config, optim=optim, precision=name), world).seconds(eager)
+        for name in ("bf16", "fp32")
+    ]
+    bf16, fp32 = world.mean(torch.tensor(contests)).tolist()
+    chosen: Literal["bf16", "fp32"] = "bf16" if bf16 < CLEARLY * fp32 else "fp32"
+    if world.is_main:
+        print(f"{'precision':>9}  bf16 {1e3 * bf16:.1f} ms, fp32 {1e3 * fp32:.1f} ms: {chosen}")
+    return chosen
 
 
 class Contest:
@@ -45,7 +114,7 @@ class Contest:
         self.world = world
         self.autocast = autocast_for(config.precision, world.device)
         images = config.images_at_once(world.size)
-        dtype = torch.bfloat16 if uses_bf16(config.precision, world.device) else torch.float32
+        dtype = torch.bfloat16 if uses_bf16(config.precision) else torch.float32
         noise = torch.Generator(world.device).manual_seed(0)
         self.views = [
             torch.randn(

@@ -18,10 +18,11 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 MOST_PIXELS = 9  # of an output map; beyond, oneDNN is as fast
 
 
-class TinyMapConv2d(nn.Conv2d):
-    """``nn.Conv2d`` without bias, groups and dilation, and with a way of its own for tiny maps; the state is the same.
+class SmallMapConv2d(nn.Conv2d):
+    """``nn.Conv2d`` without bias, groups and dilation, and with a way of its own for small maps; the state is the same.
 
-    Under autocast and in a compiled graph it is ``nn.Conv2d``.
+    In a compiled graph it is ``nn.Conv2d``. Under autocast its products are of the lower precision, and their sums over
+    taps and pixels of float32, as within one product.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -30,22 +31,26 @@ class TinyMapConv2d(nn.Conv2d):
             (input.shape[2 + axis] + 2 * int(self.padding[axis]) - self.kernel_size[axis]) // self.stride[axis] + 1
             for axis in range(2)
         ]
-        elsewhere = torch.is_autocast_enabled(input.device.type) or torch.compiler.is_compiling()
-        if elsewhere or not 0 < lengths[0] * lengths[1] <= MOST_PIXELS:
+        if torch.compiler.is_compiling() or not 0 < lengths[0] * lengths[1] <= MOST_PIXELS:
             return super().forward(input)
-        return _Products.apply(input, self.weight, self.stride, self.padding, lengths)
+        device, weight = input.device.type, self.weight
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            input, weight = input.to(dtype), weight.to(dtype)
+        with torch.autocast(device, enabled=False):
+            return _Products.apply(input, weight, self.stride, self.padding, lengths)
 
 
 def adapt_convolutions(backbone: nn.Module) -> None:
     """Make the convolutions of a torchvision ResNet's blocks of this kind, where they can be; their state stays.
 
-    The convolution of the stem never sees a tiny map.
+    The convolution of the stem never sees a small map.
     """
     for block in backbone.modules():
         if isinstance(block, BasicBlock | Bottleneck):
             for conv in block.modules():
                 if type(conv) is nn.Conv2d and conv.groups == 1 and conv.dilation == (1, 1) and conv.bias is None:
-                    conv.__class__ = TinyMapConv2d  # it adds a way to compute, and no state
+                    conv.__class__ = SmallMapConv2d  # it adds a way to compute, and no state
 
 
 class _Products(torch.autograd.Function):
@@ -62,20 +67,33 @@ class _Products(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.geometry = stride, padding
         shape = (len(x), len(weight), *lengths)
-        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last).zero_()
+        out = torch.empty(shape, dtype=_dtype_of_sums(x), device=x.device, memory_format=torch.channels_last).zero_()
         for o, i, tap in _pairs(x, weight, out, stride, padding):
-            out[o].addmm_(x[i], weight[tap].T)
-        return out
+            _add_product(out[o], x[i], weight[tap].T)
+        return out.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        of_x, of_weight = torch.zeros_like(x), torch.zeros_like(weight)
+        of_x = torch.zeros_like(x, dtype=_dtype_of_sums(x))
+        of_weight = torch.zeros_like(weight, dtype=_dtype_of_sums(x))
         for o, i, tap in _pairs(x, weight, grad, *ctx.geometry):
-            of_x[i].addmm_(grad[o], weight[tap])
-            of_weight[tap].addmm_(grad[o].T, x[i])
-        return of_x, of_weight, None, None, None
+            _add_product(of_x[i], grad[o], weight[tap])
+            _add_product(of_weight[tap], grad[o].T, x[i])
+        return of_x.to(x.dtype), of_weight.to(weight.dtype), None, None, None
+
+
+def _dtype_of_sums(x: torch.Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _add_product(total: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> None:
+    """Add a product of matrices to a sum, in place."""
+    if one.dtype == total.dtype:
+        total.addmm_(one, other)
+    else:
+        total.add_(one @ other)
 
 
 Pixel = tuple[slice, slice, int, int]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -15,10 +17,12 @@ from frl.config.objective import ObjectiveConfig
 from frl.errors import ConfigError
 from frl.models.backbone import build_backbone, recompute_blocks
 from frl.models.batchnorm import join_group, shares_statistics, synchronise
-from frl.models.compiled import choose_encoders
+from frl.models.compiled import choose_encoders, faster_precision
 from frl.models.small_maps import adapt_convolutions
 from frl.objectives import Objective, Setting
-from frl.runtime.distributed import World
+from frl.runtime import checkpoint
+from frl.runtime.distributed import World, agreed
+from frl.runtime.precision import computes_bf16
 from frl.training.step import Step
 
 
@@ -50,6 +54,7 @@ def build(config: RunConfig, loader: Loader, world: World) -> Run:
     Raises:
         ConfigError: if the batch or the ranks cannot be divided as configured.
     """
+    config = with_precision(config, world)
     step = build_step(config, len(loader), world, identities=getattr(loader, "identities", 0))
     return Run(config, loader, step, world)
 
@@ -62,6 +67,28 @@ def build_step(config: RunConfig, steps_per_epoch: int, world: World, identities
     """
     objective = build_objective(config, steps_per_epoch, world, identities)
     return Step(config, objective, steps_per_epoch, world)
+
+
+def with_precision(config: RunConfig, world: World) -> RunConfig:
+    """``config`` with the number format decided; a run that goes on keeps its own. A collective call.
+
+    A GPU that has bf16 is much faster with it. A CPU that has it may be faster or not: there both are measured.
+    """
+    if config.precision != "auto":
+        return config
+    kept = agreed(_precision_of_the_run(config))
+    if kept is not None:
+        return replace(config, precision=kept)
+    if not computes_bf16(world.device):
+        return replace(config, precision="fp32")
+    return replace(config, precision="bf16" if world.device.type == "cuda" else faster_precision(config, world))
+
+
+def _precision_of_the_run(config: RunConfig) -> Literal["bf16", "fp32"] | None:
+    if not (config.resume and checkpoint.saved(config.out / "checkpoints")):
+        return None
+    kept = json.loads((config.out / "config.json").read_bytes())["precision"]
+    return None if kept == "auto" else kept
 
 
 def build_objective(config: RunConfig, steps_per_epoch: int, world: World, identities: int = 0) -> Objective:

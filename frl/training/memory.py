@@ -156,7 +156,7 @@ def take_two_steps(config: RunConfig, images: int, device: torch.device) -> None
     """
     objective = alone(config).to(device).to(memory_format=torch.channels_last)
     optimiser = build_optimiser(replace(config.optim, start_lr=0.0), objective)
-    bf16 = uses_bf16(config.precision, device)
+    bf16 = uses_bf16(config.precision)
     views = [blank_view(spec, images, bf16, device) for spec in config.augment.crops]
     for _ in range(2):
         optimiser.zero_grad()

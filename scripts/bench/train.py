@@ -34,7 +34,7 @@ from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig
 from frl.files import atomic_write
 from frl.runtime.distributed import World, pick_device
 from frl.runtime.environment import device_name
-from frl.runtime.precision import uses_bf16
+from frl.runtime.precision import computes_bf16, uses_bf16
 from frl.synthetic import write_folder
 from frl.training.build import build_step
 from frl.training.step import Step
@@ -110,7 +110,7 @@ def main() -> None:
             "model": config.model.arch,
             "crops": " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops),
             "batch_size": config.optim.batch_size,
-            "precision": "bf16" if uses_bf16(config.precision, device) else "fp32",
+            "precision": "bf16" if uses_bf16(config.precision) else "fp32",
             "rows": [asdict(row) for row in rows],
         }
         with atomic_write(bench.json) as stream:
@@ -119,7 +119,8 @@ def main() -> None:
 
 def workload(device: torch.device, batch: int, data: DataConfig) -> RunConfig:
     """What is trained: the paper's network and crops on a GPU, small ones on a CPU."""
-    config = RunConfig(data=data, optim=OptimConfig(batch_size=batch))
+    precision = "bf16" if computes_bf16(device) and device.type == "cuda" else "fp32"
+    config = RunConfig(data=data, optim=OptimConfig(batch_size=batch), precision=precision)
     if device.type == "cuda":
         return config
     crops = (CropSpec(size=64, count=2, scale=(0.14, 1.0)), CropSpec(size=32, count=6, scale=(0.05, 0.14)))
@@ -146,7 +147,7 @@ def contestants(config: RunConfig, device: torch.device) -> dict[str, Contestant
         batch_size=config.optim.batch_size,
         seed=0,
         device=device,
-        dtype=torch.bfloat16 if uses_bf16(config.precision, device) else torch.float32,
+        dtype=torch.bfloat16 if uses_bf16(config.precision) else torch.float32,
     )
     batches = endless(loader)
     resident = next(batches).views
@@ -176,7 +177,7 @@ def augmenter(config: RunConfig, device: torch.device) -> dict[str, Contestant]:
     batch, side = config.optim.batch_size, 256
     images = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=device)
     samples, sizes = np.arange(batch), np.full((batch, 2), side)
-    dtype = torch.bfloat16 if uses_bf16(config.precision, device) else torch.float32
+    dtype = torch.bfloat16 if uses_bf16(config.precision) else torch.float32
     multicrop = MultiCrop(config.augment, dtype=dtype, compile=True).to(device)
     return {"augmenter": Contestant(step=lambda: multicrop(images, draw(config.augment, 0, 0, samples, sizes)))}
 

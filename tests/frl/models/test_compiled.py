@@ -3,15 +3,19 @@
 import time
 from dataclasses import replace
 from functools import partial
+from unittest.mock import patch
 
 import pytest
 import torch
 from tiny_objective import tiny_backbone
+from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.testing import CompileCounter
+from torch._functorch.aot_autograd import make_boxed_func
 
-from frl.config import AugmentConfig, CropSpec, OptimConfig, RunConfig
+from frl.config import AugmentConfig, CropSpec, OptimConfig, RunConfig, Stage
 from frl.models.backbone import build_backbone
-from frl.models.compiled import Contest, choose_encoders
+from frl.models.batchnorm import statistics_held
+from frl.models.compiled import Contest, choose_encoders, compiled_by_stage
 from frl.runtime.distributed import World
 
 CPU = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
@@ -43,6 +47,52 @@ def test_each_crop_size_is_one_static_graph_without_a_break(monkeypatch):
             pooled.sum().backward()
             assert pooled.shape == (len(view), 512)
     assert counter.frame_count == 2
+
+
+def test_every_size_and_mode_of_a_run_has_its_graph(monkeypatch):
+    """Two sizes in each of two stages, with and without gradients, with statistics that move and that are held."""
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    backbone, _ = build_backbone("resnet18")
+    smaller = replace(CONFIG.augment, stages=(Stage(until_epoch=1, sizes=(32, 24)),))
+    torch._dynamo.reset()
+    encoders = choose_encoders(backbone, replace(CONFIG, augment=smaller, compile="on"), CPU)
+    graphs = []
+    for _ in range(2):
+        for size in (32, 24, 16, 12):
+            view = torch.randn(4, 3, size, size)
+            encoders[0](view).sum().backward()
+            with torch.no_grad(), statistics_held(backbone):
+                encoders[0](view)
+            with statistics_held(backbone):
+                encoders[0](view).sum().backward()
+        graphs.append(counter.frame_count)
+    assert graphs == [12, 12]
+
+
+def test_on_several_ranks_the_last_stage_s_gradients_are_there_before_the_first_is_computed():
+    """So that the first bucket can leave while the backward pass goes on."""
+    events: list[str] = []
+
+    def counted(graph, inputs):
+        def run(*arguments):
+            events.append("graph")
+            return graph(*arguments)
+
+        return make_boxed_func(run)
+
+    torch._dynamo.reset()
+    backbone, _ = build_backbone("resnet18")
+    backend = aot_autograd(fw_compiler=lambda graph, inputs: make_boxed_func(graph.forward), bw_compiler=counted)
+    with patch.object(torch, "compile", partial(torch.compile, backend=backend)):
+        encode = compiled_by_stage(backbone)
+    pooled = encode(torch.randn(2, 3, 32, 32))
+    backbone.layer4[1].conv2.weight.register_post_accumulate_grad_hook(lambda _: events.append("last stage"))
+    backbone.conv1.weight.register_post_accumulate_grad_hook(lambda _: events.append("stem"))
+    pooled.sum().backward()
+    assert events.index("last stage") < events.index("stem")
+    between = events[events.index("last stage") : events.index("stem")]
+    assert between.count("graph") == 4, events
 
 
 @pytest.mark.parametrize("slow", ["eager", "compiled"])

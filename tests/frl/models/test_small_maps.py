@@ -1,4 +1,4 @@
-"""Convolutions of tiny maps: the same numbers as torch's, forward and backward."""
+"""Convolutions of small maps: the same numbers as torch's, forward and backward."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from frl.models.small_maps import TinyMapConv2d, adapt_convolutions
+from frl.models.small_maps import SmallMapConv2d, adapt_convolutions
 
 
 @given(
@@ -27,7 +27,7 @@ def test_values_and_gradients_are_those_of_torch(
     """Whether the map is tiny or not, in float64."""
     torch.manual_seed(0)
     x = torch.randn(batch, 3, height, width, dtype=torch.float64, requires_grad=True)
-    conv = TinyMapConv2d(3, 4, kernel, stride, padding=kernel // 2, bias=False).double()
+    conv = SmallMapConv2d(3, 4, kernel, stride, padding=kernel // 2, bias=False).double()
     given = x if nchw else x.contiguous(memory_format=torch.channels_last)
     found = conv(given)
     expected = F.conv2d(x, conv.weight, None, stride, kernel // 2)
@@ -63,10 +63,24 @@ def test_the_stem_and_grouped_convolutions_stay() -> None:
     net = torchvision.models.resnext50_32x4d()
     adapt_convolutions(net)
     assert type(net.conv1) is nn.Conv2d and type(net.layer1[0].conv2) is nn.Conv2d
-    assert type(net.layer1[0].conv1) is TinyMapConv2d
+    assert type(net.layer1[0].conv1) is SmallMapConv2d
 
 
-def test_autocast_takes_torch_s_own() -> None:
-    conv = TinyMapConv2d(8, 8, 3, padding=1, bias=False)
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_under_autocast_only_factors_and_results_are_rounded(side: int) -> None:
+    """The products of bf16 numbers are summed up in float32: the result is the exact one, rounded once or twice."""
+    torch.manual_seed(0)
+    conv = SmallMapConv2d(64, 8, 3, padding=1, bias=False)
+    x = torch.randn(16, 64, side, side, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        assert conv(torch.randn(2, 8, 1, 1)).dtype == torch.bfloat16
+        found = conv(x)
+    assert found.dtype == torch.bfloat16
+    towards = torch.randn_like(found)
+    of_x, of_weight = torch.autograd.grad(found, (x, conv.weight), towards)
+    assert of_x.dtype == of_weight.dtype == torch.float32
+    exact_x, exact_weight = (t.detach().bfloat16().double().requires_grad_() for t in (x, conv.weight))
+    exact = F.conv2d(exact_x, exact_weight, padding=1)
+    expected = torch.autograd.grad(exact, (exact_x, exact_weight), towards.double())
+    for ours, theirs in zip((found, of_x, of_weight), (exact, *expected), strict=True):
+        worst = (ours.double() - theirs).abs().max() / theirs.abs().max()
+        assert worst < 2**-7, worst
