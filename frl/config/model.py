@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from frl.config.check import require
+from frl.config.check import require, require_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,5 +32,7 @@ class ModelConfig:
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(self.batch_norm_group >= 0, "model.batch_norm_group", "is negative", "Use 0 for all GPUs.")
+        require_least("model.hidden_dim", self.hidden_dim, 1, "The paper uses 2048.")
+        require_least("model.feature_dim", self.feature_dim, 1, "The paper uses 128.")
+        require_least("model.batch_norm_group", self.batch_norm_group, 0, "Use 0 for all GPUs.")
         require(self.prototypes > 1, "model.prototypes", "one cluster says nothing", "Use more clusters.")

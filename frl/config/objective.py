@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frl.config.check import require
+from frl.config.check import require_above, require_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +30,9 @@ class SwAVConfig:
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(self.temperature > 0, "swav.temperature", "must be positive", "The paper uses 0.1.")
-        require(self.epsilon > 0, "swav.epsilon", "must be positive", "The paper uses 0.05.")
+        require_above("swav.temperature", self.temperature, 0, "The paper uses 0.1.")
+        require_above("swav.epsilon", self.epsilon, 0, "The paper uses 0.05.")
+        require_least("swav.sinkhorn_iterations", self.sinkhorn_iterations, 1, "The paper uses 3.")
+        require_least("swav.queue_length", self.queue_length, 0, "Use 0 for no queue.")
+        require_least("swav.queue_from_epoch", self.queue_from_epoch, 0, "Use 0 for the start.")
+        require_least("swav.freeze_prototypes_steps", self.freeze_prototypes_steps, -1, "Use -1 for the first epoch.")
