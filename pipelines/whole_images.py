@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +30,11 @@ class WholeImages:
         augment: its mean and standard deviation normalise the view.
         limit: images used at most; None: all.
         engine: which engine decodes.
+        workers: its threads or processes; 0: the cores of this machine shared by its ranks.
+        on_broken: raise on an image that does not decode, or (replace) go without it.
+
+    Attributes:
+        labels: ``(N,)`` int64 of the images that are used, -1 where unknown.
 
     Raises:
         BetonError: if the file is missing or broken.
@@ -36,18 +43,23 @@ class WholeImages:
 
     def __init__(
         self,
-        path: Path,
+        path: str | PathLike[str],
         *,
         size: int,
         batch_size: int,
-        device: torch.device,
+        device: torch.device | str,
         augment: AugmentConfig,
         limit: int | None = None,
         engine: EngineName = "ffcv",
+        workers: int = 0,
+        on_broken: Literal["raise", "replace"] = "raise",
     ) -> None:
+        device = torch.device(device)
         self.beton = Beton(path)
-        self.engine = open_engine(self.beton, DataConfig(data=(path,), engine=engine), device)
+        data = DataConfig(data=(Path(path),), engine=engine, workers=workers, on_broken=on_broken)
+        self.engine = open_engine(self.beton, data, device)
         self.samples = len(self.beton) if limit is None else min(limit, len(self.beton))
+        self.labels = self.beton.labels[: self.samples]
         self.spec = CropSpec(size=size, count=1, scale=(1, 1))
         self.batch_size = batch_size
         self.device = device
@@ -57,11 +69,15 @@ class WholeImages:
         return -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.engine.crops(self.requests(), (self.spec,), plan_whole):
+        made = self.engine.crops(self.requests(), (self.spec,), plan_whole)
+        for request, batch in zip(self.requests(), made, strict=True):
+            # What stands in for a broken image would be its own nearest neighbour: evaluation goes without.
+            kept = np.flatnonzero(batch.samples == request.wanted)
+            crops = [view if len(kept) == len(view) else view[torch.from_numpy(kept)] for view in batch.crops]
             yield Batch(
-                views=self.normalise([crops.to(self.device, non_blocking=True) for crops in batch.crops]),
-                samples=to_device(batch.samples, self.device),
-                labels=to_device(batch.labels, self.device),
+                views=self.normalise([view.to(self.device, non_blocking=True) for view in crops]),
+                samples=to_device(batch.samples[kept], self.device),
+                labels=to_device(batch.labels[kept], self.device),
             )
 
     def requests(self) -> Iterator[Request]:
