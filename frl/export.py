@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from frl.config import ModelConfig
+from frl.config.check import require_new_file
 from frl.errors import CheckpointError, ConfigError
 from frl.files import atomic_write
 from frl.models.backbone import build_backbone
@@ -24,6 +26,15 @@ Card = dict[str, str]
 
 ARCHITECTURES: tuple[str, ...] = get_args(get_type_hints(ModelConfig)["arch"])
 RELEASED_PREFIX = "module.base_net."
+
+# What a file of this suffix holds; the first where nothing else is said.
+SUFFIXES: dict[str, tuple[Format, ...]] = {
+    ".pth": ("torchvision", "frl"),
+    ".safetensors": ("safetensors",),
+    ".onnx": ("onnx",),
+    **dict.fromkeys((".pt", ".ckpt", ".bin", ".tar"), ("torchvision", "frl")),
+}
+PACKAGES = {"safetensors": "safetensors", "onnxscript": "onnx onnxscript"}
 
 # What stands before torchvision's names in the checkpoints that we read.
 BACKBONE_PREFIXES = (
@@ -47,7 +58,7 @@ def backbone_state(checkpoint: Any, subject: object = "the checkpoint") -> State
         subject: what an error calls the checkpoint, usually its path.
 
     Raises:
-        CheckpointError: if it holds no ResNet under any of these layouts.
+        CheckpointError: if it holds no ResNet under any of these layouts, or a weight that is no finite number.
     """
     named = _tensors(checkpoint)
     state = max((_backbone_under(named, prefix) for prefix in BACKBONE_PREFIXES), key=len)
@@ -57,10 +68,30 @@ def backbone_state(checkpoint: Any, subject: object = "the checkpoint") -> State
             f"no ResNet weights in it (tensors: {_abridged(list(named)) or 'none'})",
             "Give a checkpoint of frl, a torchvision state dict, or a released checkpoint of the paper.",
         )
-    return {name: _portable(tensor) for name, tensor in state.items()}
+    state = {name: _portable(tensor) for name, tensor in state.items()}
+    _require_weights(state, subject)
+    return state
 
 
-def export(checkpoint_path: Path, out: Path, format: Format) -> Path:
+def _require_weights(state: State, subject: object) -> None:
+    """Refuse what would load without a word and compute nonsense."""
+    checkpoints.require_finite(state, subject)
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() and not name.endswith("num_batches_tracked"):
+            cause = f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers"
+            raise CheckpointError(subject, cause, "Give the weights from before they were quantised.")
+        if name.endswith("running_var") and (tensor < 0).any():
+            cause = f"{name} holds negative variances"
+            raise CheckpointError(subject, cause, "The file is damaged or of another network: use another one.")
+
+
+def export(
+    checkpoint_path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    format: Format | None = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
     """Write the backbone of a checkpoint for use elsewhere, whole or not at all; returns ``out``.
 
     - ``torchvision``: a plain state dict. ``torchvision.models.<arch>`` lacks only ``fc.weight`` and ``fc.bias``;
@@ -70,18 +101,53 @@ def export(checkpoint_path: Path, out: Path, format: Format) -> Path:
     - ``onnx``: the graph from ``images`` ``(B, 3, H, W)`` float32, normalised as in training, to ``features``
       ``(B, width)``; any batch, height and width.
 
+    Args:
+        checkpoint_path: weights of any layout that `backbone_state` knows, or the folder of a run: its newest
+            checkpoint.
+        out: the file to write.
+        format: None: what the suffix of ``out`` says, else ``torchvision``.
+        overwrite: whether an existing ``out`` is replaced.
+
     Raises:
-        CheckpointError: if the checkpoint cannot be read, its backbone is incomplete, or ``out`` cannot be written.
-        ConfigError: if a package that the format needs is not installed.
+        CheckpointError: if the checkpoint cannot be read, its backbone is incomplete or holds NaN, or ``out`` cannot
+            be written.
+        ConfigError: if ``out`` exists or its suffix contradicts ``format``, or a package that the format needs is not
+            installed.
     """
-    checkpoint = checkpoints.read_tensors(checkpoint_path)
-    backbone, arch = _backbone_of(checkpoint, None, subject=checkpoint_path)
+    out = Path(out)
+    format = format_of(out, format)
+    require_new_file(out, "out", overwrite=overwrite)
+    source = checkpoints.resolve(checkpoint_path)
+    if out.exists() and source.exists() and out.samefile(source):
+        raise ConfigError("--out", f"{out} is the checkpoint itself", "Give another name.")
+    checkpoint = checkpoints.read_tensors(source)
+    backbone, arch = _backbone_of(checkpoint, None, subject=source)
     try:
         with atomic_write(out) as stream:
             WRITERS[format](stream, backbone, _card(arch, checkpoint))
     except (OSError, RuntimeError) as error:  # torch's container turns a full disk into a RuntimeError
         raise CheckpointError(out, f"cannot be written ({error})", "Free space or choose another folder.") from error
     return out
+
+
+def format_of(out: Path, format: Format | None) -> Format:
+    """The format to write: the one asked for, else the one that the file's suffix means.
+
+    Raises:
+        ConfigError: if the two contradict each other.
+    """
+    meant = SUFFIXES.get(out.suffix.lower())
+    if format is None:
+        return meant[0] if meant else "torchvision"
+    if meant and format not in meant:
+        cause = f"{format} is not what others expect in {out.name}"
+        raise ConfigError("--format", cause, f"Name it {out.stem}{suffix_of(format)}, or leave --format out.")
+    return format
+
+
+def suffix_of(format: Format) -> str:
+    """The suffix that a file of this format usually has."""
+    return next(suffix for suffix, formats in SUFFIXES.items() if format in formats)
 
 
 def _write_torchvision(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
@@ -139,31 +205,33 @@ def _needed(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        raise ConfigError("--format", f"{package} is not installed", "Run pip install 'frl[export]'.") from error
+        remedy = f"Run pip install {PACKAGES[package]}."
+        raise ConfigError("--format", f"{package} is not installed", remedy) from error
 
 
-def load_backbone(path: Path, arch: str | None = None) -> tuple[nn.Module, str]:
+def load_backbone(path: str | os.PathLike[str], arch: str | None = None) -> tuple[nn.Module, str]:
     """A torchvision ResNet in evaluation mode, its ``fc`` an identity, with the weights of any layout we know.
 
     Args:
-        path: of the file; see `backbone_state` for the layouts.
+        path: of the file, see `backbone_state` for the layouts; or of a run's folder: its newest checkpoint.
         arch: torchvision's name; None: told by the shapes of the weights.
 
     Returns:
         The network, ``(B, 3, H, W)`` to ``(B, width)``, and its architecture.
 
     Raises:
-        CheckpointError: if the file is unreadable or unsafe, or a weight is missing, unknown, or of another shape.
+        CheckpointError: if the file is unreadable or unsafe, or a weight is missing, unknown, of another shape, or NaN.
         ConfigError: if ``arch`` is not among `ARCHITECTURES`.
     """
+    path = checkpoints.resolve(path)
     return _backbone_of(checkpoints.read_tensors(path), arch, subject=path)
 
 
 def _backbone_of(checkpoint: Any, arch: str | None, subject: object) -> tuple[nn.Module, str]:
+    if arch is not None:
+        require_arch(arch)
     state = backbone_state(checkpoint, subject)
     arch = arch or infer_arch(state, subject)
-    if arch not in ARCHITECTURES:
-        raise ConfigError("--arch", f"{arch} is unknown", f"Use one of {', '.join(ARCHITECTURES)}.")
     missing, foreign = _mismatches(state, arch)
     if missing:
         raise CheckpointError(subject, f"lacks weights of {arch}: {_abridged(missing)}", "Use a complete file.")
@@ -172,6 +240,16 @@ def _backbone_of(checkpoint: Any, arch: str | None, subject: object) -> tuple[nn
     backbone, _ = build_backbone(arch)
     backbone.load_state_dict(state, strict=True)
     return backbone.eval(), arch
+
+
+def require_arch(arch: str) -> None:
+    """Refuse what is not among `ARCHITECTURES`.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    if arch not in ARCHITECTURES:
+        raise ConfigError("--arch", f"{arch} is unknown", f"Use one of {', '.join(ARCHITECTURES)}.")
 
 
 def infer_arch(state: Mapping[str, torch.Tensor], subject: object = "the checkpoint") -> str:

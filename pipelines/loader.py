@@ -31,12 +31,13 @@ from pipelines.sampling.readahead import ReadAhead, fits_memory
 Made = tuple[list[torch.Tensor], CroppedBatch | DecodedBatch]  # views on the device, and what they were made of
 
 
-def open_engine(images: EncodedImages, data: DataConfig, device: torch.device) -> Engine:
+def open_engine(images: EncodedImages, data: DataConfig, device: torch.device | str) -> Engine:
     """The engine that ``data`` names, over open files.
 
     Raises:
         LoaderError: if the engine is not installed.
     """
+    device = torch.device(device)
     workers = data.workers or default_workers()
     if data.engine == "dali":
         return dali_engine()(images, workers=workers, ahead=data.prefetch, on_broken=data.on_broken, device=device)
@@ -186,7 +187,7 @@ def make_loader(
     *,
     batch_size: int,
     seed: int,
-    device: torch.device,
+    device: torch.device | str,
     dtype: torch.dtype = torch.float32,
     rank: int = 0,
     world: int = 1,
@@ -210,20 +211,10 @@ def make_loader(
         ConfigError: if no step can be made of the file, or the ranks cannot share one equally.
         LoaderError: if the engine is not installed.
     """
-    if batch_size % world:
-        raise ConfigError(
-            "--optim.batch-size",
-            f"{batch_size} images cannot be shared equally by {world} processes",
-            f"Use a multiple of {world}.",
-        )
+    device = torch.device(device)
     betons = BetonSet(data.data)
     order = make_order(betons, data, seed)
-    if len(order) < batch_size:
-        raise ConfigError(
-            "--optim.batch-size",
-            f"a step of {batch_size} images cannot be made of an epoch of {len(order)} of {betons.path}",
-            f"Use at most {len(order)}.",
-        )
+    check_batch(betons, order, batch_size, world)
     return MultiCropLoader(
         betons,
         open_engine(betons, data, device),
@@ -238,6 +229,26 @@ def make_loader(
         compile=compile and device.type == "cuda",
         augment_on="gpu" if data.engine == "dali" and data.augment_on == "auto" else data.augment_on,
     )
+
+
+def check_batch(betons: BetonSet, order: Order, batch_size: int, world: int) -> None:
+    """Refuse a batch that no step can be made of.
+
+    Raises:
+        ConfigError: if the ranks cannot share it equally, or an epoch is smaller.
+    """
+    if batch_size % world:
+        raise ConfigError(
+            "--optim.batch-size",
+            f"{batch_size} images cannot be shared equally by {world} processes",
+            f"Use a multiple of {world}.",
+        )
+    if len(order) < batch_size:
+        raise ConfigError(
+            "--optim.batch-size",
+            f"a step of {batch_size} images cannot be made of an epoch of {len(order)} of {betons.path}",
+            f"Use at most {len(order)}.",
+        )
 
 
 def make_order(betons: BetonSet, data: DataConfig, seed: int) -> Order:

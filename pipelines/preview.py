@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
+from os import PathLike
 
 import cv2
 import numpy as np
@@ -25,7 +25,11 @@ PAPER = 255
 
 
 def contact_sheet(
-    path: Path, augment: AugmentConfig, seed: int = 0, count: int = 8, engines: Sequence[EngineName] = ("torch",)
+    path: str | PathLike[str],
+    augment: AugmentConfig,
+    seed: int = 0,
+    count: int = 8,
+    engines: Sequence[EngineName] = ("torch",),
 ) -> NDArray[np.uint8]:
     """Draw the first samples of epoch 0: the image, then its crops; one row for each engine.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,6 +31,11 @@ class WholeImages:
         limit: images used at most; None: all.
         part: which of how many parts of them, one after the other: 0 of 1 for all; of several ranks each takes its own.
         engine: which engine decodes.
+        workers: its threads or processes; 0: the cores of this machine shared by its ranks.
+        on_broken: raise on an image that does not decode, or (replace) go without it.
+
+    Attributes:
+        labels: ``(N,)`` int64 of the images that are used, -1 where unknown.
 
     Raises:
         BetonError: if the file is missing or broken.
@@ -37,21 +44,26 @@ class WholeImages:
 
     def __init__(
         self,
-        path: Path,
+        path: str | PathLike[str],
         *,
         size: int,
         batch_size: int,
-        device: torch.device,
+        device: torch.device | str,
         augment: AugmentConfig,
         limit: int | None = None,
         part: tuple[int, int] = (0, 1),
         engine: EngineName = "ffcv",
+        workers: int = 0,
+        on_broken: Literal["raise", "replace"] = "raise",
     ) -> None:
+        device = torch.device(device)
         self.beton = Beton(path)
-        self.engine = open_engine(self.beton, DataConfig(data=(path,), engine=engine), device)
+        data = DataConfig(data=(Path(path),), engine=engine, workers=workers, on_broken=on_broken)
+        self.engine = open_engine(self.beton, data, device)
         total = len(self.beton) if limit is None else min(limit, len(self.beton))
         index, parts = part
         self.samples = range(total * index // parts, total * (index + 1) // parts)
+        self.labels = self.beton.labels[self.samples.start : self.samples.stop]
         self.spec = CropSpec(size=size, count=1, scale=(1, 1))
         self.batch_size = batch_size
         self.device = device
@@ -61,11 +73,15 @@ class WholeImages:
         return -(-len(self.samples) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.engine.crops(self.requests(), (self.spec,), plan_whole):
+        made = self.engine.crops(self.requests(), (self.spec,), plan_whole)
+        for request, batch in zip(self.requests(), made, strict=True):
+            # What stands in for a broken image would be its own nearest neighbour: evaluation goes without.
+            kept = np.flatnonzero(batch.samples == request.wanted)
+            crops = [view if len(kept) == len(view) else view[torch.from_numpy(kept)] for view in batch.crops]
             yield Batch(
-                views=self.normalise([crops.to(self.device, non_blocking=True) for crops in batch.crops]),
-                samples=to_device(batch.samples, self.device),
-                labels=to_device(batch.labels, self.device),
+                views=self.normalise([view.to(self.device, non_blocking=True) for view in crops]),
+                samples=to_device(batch.samples[kept], self.device),
+                labels=to_device(batch.labels[kept], self.device),
             )
 
     def requests(self) -> Iterator[Request]:

@@ -10,7 +10,7 @@ PACKAGES = ("frl", "pipelines", "writers")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MAY_IMPORT = {
     "pipelines": ("frl.config", "frl.batch", "frl.beton", "frl.errors", "frl.runtime.distributed"),
-    "writers": ("frl.config", "frl.beton", "frl.errors"),
+    "writers": ("frl.config", "frl.beton", "frl.content", "frl.errors"),
 }
 
 

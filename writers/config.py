@@ -11,6 +11,16 @@ import tyro
 
 from frl.beton.shard import Shard
 from frl.config import as_dict
+from frl.config.check import (
+    require_above,
+    require_file,
+    require_folder,
+    require_least,
+    require_new_file,
+    require_seed,
+    require_within,
+)
+from frl.config.coerce import coerce
 from frl.errors import ConfigError
 from writers import curate, detect
 from writers.image.crop import CropSpec
@@ -56,6 +66,9 @@ class WriteConfig:
     detect: Annotated[detect.DetectConfig, tyro.conf.arg(name="")] = field(default_factory=detect.DetectConfig)
     curate: Annotated[curate.CurateConfig, tyro.conf.arg(name="")] = field(default_factory=curate.CurateConfig)
 
+    def __post_init__(self) -> None:
+        coerce(self)
+
 
 def validate(config: WriteConfig) -> None:
     """Refuse options that cannot work.
@@ -63,28 +76,32 @@ def validate(config: WriteConfig) -> None:
     Raises:
         ConfigError: naming the first.
     """
-
-    def require(condition: bool, option: str, cause: str, remedy: str) -> None:
-        if not condition:
-            raise ConfigError(f"--{option}", cause, remedy)
-
-    require(1 <= config.size <= 65535, "size", f"{config.size} is no side of a sample", "Use e.g. 256.")
-    require(1 <= config.quality <= 95, "quality", f"{config.quality} is not in 1 to 95", "Use e.g. 90.")
-    require(config.margin >= 0, "margin", "it is negative", "Use e.g. 0.3.")
-    require(config.limit is None or config.limit > 0, "limit", "there is nothing to write", "Use at least 1.")
+    if not config.sources:
+        raise ConfigError(
+            "SOURCE", "no image found, for no source was given", "Name a folder, a tar or a file; --help lists all."
+        )
+    require_new_file(config.out, "out", overwrite=config.overwrite or config.dry_run)
+    if not config.dry_run:
+        require_folder(config.out.absolute().parent, "out")
+    require_within("size", config.size, 1, 65535, "Use e.g. 256.")
+    require_within("quality", config.quality, 1, 95, "Use e.g. 90.")
+    if config.boxes is not None:
+        require_file(config.boxes, "boxes")
+    require_least("margin", config.margin, 0, "Use e.g. 0.3.")
+    require_seed("seed", config.seed)
+    if config.limit is not None:
+        require_least("limit", config.limit, 1, "There would be nothing to write.")
     Shard.parse(config.shard)
     licences(config)
-    require(config.workers >= 0, "workers", "it is negative", "Use 0 for one per core.")
-    require(config.max_rejects is None or config.max_rejects >= 0, "max-rejects", "it is negative", "Use 0 for none.")
-    require(config.max_megapixels > 0, "max-megapixels", "it is not positive", "Use e.g. 100.")
+    require_least("workers", config.workers, 0, "Use 0 for one per core.")
+    if config.max_rejects is not None:
+        require_least("max_rejects", config.max_rejects, 0, "Use 0 for none.")
+    require_above("max_megapixels", config.max_megapixels, 0, "Use e.g. 100.")
     detect.validate(config.detect)
     curate.validate(config.curate)
-    require(
-        config.shard is None or config.curate.dedupe != "near",
-        "dedupe near",
-        "a shard does not see what faces in the others look like",
-        "Use exact, which frl merge completes, or write without --shard.",
-    )
+    if config.shard is not None and config.curate.dedupe == "near":
+        cause = "a shard does not see what faces in the others look like"
+        raise ConfigError("--dedupe near", cause, "Use exact, which frl merge completes, or write without --shard.")
 
 
 def crop_spec(config: WriteConfig) -> CropSpec:

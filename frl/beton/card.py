@@ -45,12 +45,13 @@ def write_card(facts: Facts) -> Path:
     return card
 
 
-def leave_card(path: Path) -> str | None:
+def leave_card(path: str | os.PathLike[str]) -> str | None:
     """Write the card of a file that has just been written.
 
     Returns:
         None, or what to tell the user: the file is whole without its card, so nothing is raised.
     """
+    path = Path(path)
     try:
         with Beton(path) as beton:
             write_card(gather(beton))

@@ -22,7 +22,7 @@ MAX_NAME_BYTES = 200
 """Of a file's or folder's name; file systems take 255."""
 
 
-def extract(beton: Beton, target: Path) -> int:
+def extract(beton: Beton, target: str | os.PathLike[str]) -> int:
     """Write every image into ``target``, one folder per identity; those without identity directly into it.
 
     JPEGs keep their bytes; raw pixels become PNGs. The names come from the file's sidecar, which need not be trusted:
@@ -36,6 +36,7 @@ def extract(beton: Beton, target: Path) -> int:
         BetonError: an image is not what was written.
         WriteError: the folder holds something already, or cannot be written.
     """
+    target = Path(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise WriteError(target, "exists already", "Give the name of a folder that is new or empty.")
     count = 0

@@ -29,19 +29,19 @@ _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
 
 
-def manifest_path(beton: Path) -> Path:
+def manifest_path(beton: str | os.PathLike[str]) -> Path:
     """Where the manifest of a ``.beton`` lies."""
-    return beton.with_name(beton.name + ".json")
+    return Path(f"{os.fspath(beton)}.json")
 
 
-def samples_path(beton: Path) -> Path:
+def samples_path(beton: str | os.PathLike[str]) -> Path:
     """Where the lines about the samples of a ``.beton`` lie."""
-    return beton.with_name(beton.name + ".samples.tsv")
+    return Path(f"{os.fspath(beton)}.samples.tsv")
 
 
-def rejects_path(beton: Path) -> Path:
+def rejects_path(beton: str | os.PathLike[str]) -> Path:
     """Where the lines about the images that were left out lie."""
-    return beton.with_name(beton.name + ".rejects.tsv")
+    return Path(f"{os.fspath(beton)}.rejects.tsv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,18 +79,23 @@ class Manifest:
         return json.dumps(content, indent=1, ensure_ascii=True) + "\n"
 
     @classmethod
-    def load(cls, beton: Path) -> Manifest | None:
+    def load(cls, beton: str | os.PathLike[str]) -> Manifest | None:
         """The manifest beside ``beton``, or None where there is none; raises like ``read``."""
         path = manifest_path(beton)
         return cls.read(path) if path.exists() else None
 
     @classmethod
-    def read(cls, path: Path) -> Manifest:
+    def read(cls, path: str | os.PathLike[str]) -> Manifest:
         """A manifest by its own path.
 
         Raises:
             BetonError: it cannot be read or is none.
         """
+        path = Path(path)
+        if path.suffix == ".beton":
+            beside = manifest_path(path)
+            remedy = f"Name {beside}." if beside.is_file() else f"{beside} would be its manifest, and is not there."
+            raise BetonError(path, "is not a readable manifest but a .beton", remedy)
         try:
             content = json.loads(path.read_bytes())
             if content.pop("format") != FORMAT or content.pop("version") != FORMAT_VERSION:

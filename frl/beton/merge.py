@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import zlib
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from frl.beton.writer import BetonWriter
 from frl.errors import BetonError, ConfigError
 
 COPY_BYTES = 1 << 20
+Paths = Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Part:
         return {"shards": self.shard.total, "page size": self.page_size, "writer": self.manifest.writer, **settings}
 
 
-def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Manifest:
+def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False) -> Manifest:
     """Write the samples of all shards into one file: the content of an unsharded run, in its order.
 
     Where the shards were written without copies of one image, copies of the same bytes in different shards are left out
@@ -58,7 +60,11 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Manif
         ConfigError: the files are not the shards of one data set.
         WriteError: the file cannot be written.
     """
-    parts = sorted(map(_open_part, paths), key=lambda part: part.shard.number)
+    out = Path(out)
+    given = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    if out.resolve() in {path.resolve() for path in given}:
+        raise ConfigError("--out", f"{out} is one of the shards", "Give another name.")
+    parts = sorted(map(_open_part, given), key=lambda part: part.shard.number)
     _check_set(parts)
     writer = BetonWriter(
         out,
@@ -95,7 +101,7 @@ def _open_part(path: Path) -> Part:
 def _check_set(parts: Sequence[Part]) -> None:
     """Refuse what are not all the shards of one data set, each once."""
     if not parts:
-        raise ConfigError("frl merge", "no shard was given", "Give all files of frl write --shard I/N.")
+        raise ConfigError("SHARDS", "no shard was given", "Give all files of frl write --shard I/N.")
     first = parts[0]
     for before, part in zip(parts, parts[1:], strict=False):
         if before.shard == part.shard:
@@ -111,7 +117,7 @@ def _check_set(parts: Sequence[Part]) -> None:
     missing = set(range(1, first.shard.total + 1)) - {part.shard.number for part in parts}
     if missing:
         numbers = ", ".join(map(str, sorted(missing)))
-        raise ConfigError("frl merge", f"of {first.shard.total} shards these are missing: {numbers}", "Give them all.")
+        raise ConfigError("SHARDS", f"of {first.shard.total} shards these are missing: {numbers}", "Give them all.")
 
 
 class _Originals:

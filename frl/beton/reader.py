@@ -14,6 +14,7 @@ import numpy as np
 from frl.beton.layout import Field, FieldType
 from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, samples_path
 from frl.beton.validation import FETCH_AGAIN, Contents, check_data, parse
+from frl.content import recognise
 from frl.errors import BetonError
 
 
@@ -48,7 +49,7 @@ class Beton:
             with open(self.path, "rb") as file:
                 self._mapping = _map(file.fileno())
                 self.data = np.frombuffer(self._mapping or b"", np.uint8)
-                contents = parse(self.path, self.data)
+                contents = self._parse()
                 regions = [(0, contents.data_start), (contents.table_start, self.data.size)]
                 self.fingerprint = fingerprint(file.fileno(), regions)
         except OSError as error:
@@ -57,6 +58,16 @@ class Beton:
         self.manifest = Manifest.load(self.path)
         self._check_manifest()
         self._lines = SampleLines(samples_path(self.path))
+
+    def _parse(self) -> Contents:
+        """The parts of the file; of what is no ``.beton`` at all it is said what it is."""
+        try:
+            return parse(self.path, self.data)
+        except BetonError as error:
+            content = recognise(self.path) if self.data.size else None
+            if content is None:
+                raise
+            raise BetonError(self.path, f"is no .beton: it is {content.what}", f"{content.remedy}.") from error
 
     def _check_manifest(self) -> None:
         if self.manifest is not None and self.manifest.fingerprint != self.fingerprint:

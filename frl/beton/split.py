@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,13 @@ class Half:
 
 
 def split_identities(
-    beton: Beton, train: Path, probe: Path, *, share: float, seed: int = 0, overwrite: bool = False
+    beton: Beton,
+    train: str | os.PathLike[str],
+    probe: str | os.PathLike[str],
+    *,
+    share: float,
+    seed: int = 0,
+    overwrite: bool = False,
 ) -> tuple[Half, Half]:
     """Write two files without an identity in common, and without changing an image.
 
@@ -50,13 +57,17 @@ def split_identities(
 
     Raises:
         BetonError: an image is not what was written.
-        ConfigError: fewer than two identities, or a share outside (0, 1).
+        ConfigError: fewer than two identities, a share outside (0, 1), or one file twice.
         WriteError: a file exists or cannot be written.
     """
+    train, probe = Path(train), Path(probe)
     if not 0 < share < 1:
         raise ConfigError("--share", f"{share:g} is not between 0 and 1", "Use e.g. 0.1.")
     if train.resolve() == probe.resolve():
         raise ConfigError("--out-probe", f"{probe} is also --out-train", "Give two files.")
+    for path, option in ((train, "--out-train"), (probe, "--out-probe")):
+        if path.resolve() == beton.path.resolve():
+            raise ConfigError(option, f"{path} is the file that is to be split", "Give another name.")
     known, counts = np.unique(beton.labels[beton.labels >= 0], return_counts=True)
     if len(known) < 2:
         raise ConfigError(beton.path, f"holds {len(known)} identities", "Only a file of two or more can be split.")

@@ -49,7 +49,12 @@ class Report:
         return self.fault_count == 0
 
 
-def verify(path: str | os.PathLike[str], deep: bool = False, workers: int = 0, against: Path | None = None) -> Report:
+def verify(
+    path: str | os.PathLike[str],
+    deep: bool = False,
+    workers: int = 0,
+    against: str | os.PathLike[str] | None = None,
+) -> Report:
     """Check a ``.beton``.
 
     Args:

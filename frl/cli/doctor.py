@@ -39,10 +39,10 @@ PARTS = (
     Part("safetensors", "exports of that format", "pip install safetensors", optional=True),
     Part("onnxscript", "exports to ONNX", "pip install onnx onnxscript", optional=True),
     Part("timm", "checks of the optimiser", "pip install timm", optional=True),
-    Part("dlib-bin", "faces in whole photographs (frl write --detect dlib)", "pip install 'frl[faces]'", optional=True),
-    Part("h5py", "HDF5 as a source (frl write FILE.h5)", "pip install 'frl[hdf5]'", optional=True),
-    Part("ImageHash", "near copies (frl write --dedupe near)", "pip install 'frl[curate]'", optional=True),
-    Part("blake3", "exact copies, a little quicker than without", "pip install 'frl[curate]'", optional=True),
+    Part("dlib-bin", "faces in whole photographs (frl write --detect dlib)", "pip install dlib-bin", optional=True),
+    Part("h5py", "HDF5 as a source (frl write FILE.h5)", "pip install h5py", optional=True),
+    Part("ImageHash", "near copies (frl write --dedupe near)", "pip install ImageHash", optional=True),
+    Part("blake3", "exact copies, a little quicker than without", "pip install blake3", optional=True),
     Part("onnxruntime", "checks of exports to ONNX", "pip install onnxruntime", optional=True),
 )
 

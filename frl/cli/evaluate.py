@@ -12,18 +12,29 @@ import tyro
 from torch import nn
 
 from frl.config import AugmentConfig, EngineName
-from frl.errors import ConfigError
+from frl.config.check import (
+    require,
+    require_above,
+    require_file,
+    require_folder,
+    require_least,
+    require_new_file,
+    require_seed,
+)
+from frl.config.coerce import coerce
 from frl.evaluate import (
     KnnResult,
     RawPixels,
     VerificationResult,
     extract_features,
     leave_one_out,
+    require_pairs,
     untrained,
     verification,
 )
-from frl.export import load_backbone
+from frl.export import load_backbone, require_arch
 from frl.files import atomic_write
+from frl.runtime import checkpoint
 from frl.runtime.distributed import pick_device
 
 
@@ -32,7 +43,8 @@ class Networks:
     """What is measured, and how it sees the images."""
 
     weights: Path | None = None
-    """A checkpoint or an export of frl, a torchvision state dict, or a released checkpoint; none: baselines alone."""
+    """A run's folder, a checkpoint or an export of frl, a torchvision state dict, or a released checkpoint; none:
+    baselines alone."""
     arch: str | None = None
     """Architecture; none: told by the shapes of the weights (without weights: resnet50)."""
     baselines: bool = True
@@ -51,6 +63,28 @@ class Networks:
     """auto: the GPU if there is one."""
     out: Path | None = None
     """Also write the figures to this file, as JSON."""
+    overwrite: bool = False
+    """Replace that file if it exists."""
+
+    def __post_init__(self) -> None:
+        coerce(self)
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is loaded.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        require(self.weights is not None or self.baselines, "weights", "nothing to measure", "Give weights, or leave "
+                "the baselines in.")  # fmt: skip
+        if self.arch is not None:
+            require_arch(self.arch)
+        require_seed("seed", self.seed)
+        require_least("size", self.size, 1, "Use about the size of the larger training crops.")
+        require_least("batch_size", self.batch_size, 1, "The default is 64.")
+        _normalisation(self).check()
+        if self.out is not None:
+            require_new_file(self.out, "out", overwrite=self.overwrite)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +99,12 @@ class Verification(Networks):
     """Add the feature of the mirrored image to that of the image."""
     centre: bool = False
     """Subtract the mean feature of the other folds' images."""
+
+    def check(self) -> None:
+        """As for all networks; and the files are there."""
+        super().check()
+        require_folder(self.images, "images")
+        require_file(self.pairs, "pairs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +121,13 @@ class Knn(Networks):
     """Images used at most."""
     engine: EngineName = "ffcv"
     """What decodes the images: ffcv's native decoder on threads, or PIL in worker processes."""
+
+    def check(self) -> None:
+        """As for all networks; and the votes can be counted."""
+        super().check()
+        require_least("neighbours", self.neighbours, 1, "The usual number is 20.")
+        require_above("temperature", self.temperature, 0, "The usual value is 0.07.")
+        require_least("limit", self.limit, 1, "The default is 20000.")
 
 
 def main(arguments: list[str]) -> None:
@@ -100,6 +147,7 @@ def run(task: Verification | Knn) -> dict[str, VerificationResult] | dict[str, K
     Raises:
         FrlError: whatever is wrong with the weights, the data or the options.
     """
+    task.check()
     results = _verify(task) if isinstance(task, Verification) else _knn(task)
     if task.out is not None:
         with atomic_write(task.out) as stream:
@@ -141,6 +189,7 @@ def _knn(task: Knn) -> dict[str, KnnResult]:
         limit=task.limit,
         engine=task.engine,
     )
+    require_pairs(images.labels, task.data)
     results = {}
     for name, network in _networks(task).items():
         vectors, labels = extract_features(network.to(device), images)
@@ -160,9 +209,13 @@ def _networks(task: Networks) -> dict[str, nn.Module]:
     networks: dict[str, nn.Module] = {}
     if task.weights is not None:
         backbone, arch = load_backbone(task.weights, task.arch)
-        networks[f"{task.weights.name} ({arch})"] = backbone
+        networks[f"{_label(task.weights)} ({arch})"] = backbone
     if task.baselines:
         networks |= {f"untrained ({arch})": untrained(arch, task.seed), "raw pixels": RawPixels()}
-    if not networks:
-        raise ConfigError("--weights", "nothing to measure", "Give weights, or leave the baselines in.")
     return networks
+
+
+def _label(weights: Path) -> str:
+    """What the table calls the weights: the file, of a run's folder the run and the checkpoint."""
+    file = checkpoint.resolve(weights)
+    return file.name if file == weights else f"{weights.resolve().name}/{file.name}"

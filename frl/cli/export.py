@@ -7,8 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from frl.errors import CheckpointError
-from frl.export import Format, export
+from frl.export import Format, export, format_of, suffix_of
 from frl.runtime import checkpoint
 
 
@@ -17,29 +16,21 @@ class ExportConfig:
     """Write the backbone of a checkpoint in a layout that others load."""
 
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint, or a run's folder: its newest checkpoint."""
-    out: Path = Path("backbone.pth")
-    """File to write."""
-    format: Format = "torchvision"
+    """A checkpoint or other weights, or a run's folder: its newest checkpoint."""
+    out: Path | None = None
+    """File to write; none: backbone.pth, or with the suffix of the format."""
+    format: Format | None = None
     """torchvision: a plain state dict, for timm too; frl: the layout the paper's authors released
-    (module.base_net.*); safetensors: torchvision's names; onnx: the graph from images to features."""
+    (module.base_net.*); safetensors: torchvision's names; onnx: the graph from images to features; none: what the
+    suffix of the file says (.safetensors, .onnx), else torchvision."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
 
 
 def main(arguments: list[str]) -> None:
     """Export and say what to do with the file."""
     config = tyro.cli(ExportConfig, args=arguments, prog="frl export")
-    source = newest_in(config.checkpoint) if config.checkpoint.is_dir() else config.checkpoint
-    export(source, config.out, config.format)
-    print(f"{source} -> {config.out} ({config.format})")
-
-
-def newest_in(run: Path) -> Path:
-    """The newest checkpoint of a run's folder.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    paths = checkpoint.saved(run / "checkpoints")
-    if not paths:
-        raise CheckpointError(run, "holds no checkpoints", "Pass the --out folder of a run of frl pretrain.")
-    return paths[-1]
+    source = checkpoint.resolve(config.checkpoint)
+    out = config.out or Path(f"backbone{suffix_of(config.format or 'torchvision')}")
+    export(source, out, config.format, overwrite=config.overwrite)
+    print(f"{source} -> {out} ({format_of(out, config.format)})")

@@ -9,6 +9,7 @@ import tyro
 
 from frl.beton import Beton
 from frl.beton.extract import extract
+from frl.config.check import require_new_folder
 
 
 @dataclass(frozen=True)
@@ -24,5 +25,6 @@ class ExtractConfig:
 def main(arguments: list[str]) -> None:
     """Write them, and say how many."""
     config = tyro.cli(ExtractConfig, args=arguments, prog="frl extract")
+    require_new_folder(config.out, "out")
     with Beton(config.data) as beton:
         print(f"{config.out}: {extract(beton, config.out):,} images")

@@ -11,6 +11,7 @@ import tyro
 from frl.beton import Beton
 from frl.beton.card import write_card
 from frl.beton.facts import Facts, gather
+from frl.config.check import require_some
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class InfoConfig:
 def main(arguments: list[str]) -> None:
     """Print the facts about each file."""
     config = tyro.cli(InfoConfig, args=arguments, prog="frl info")
+    require_some(config.files, "FILES")
     for path in config.files:
         with Beton(path) as beton:
             facts = gather(beton)

@@ -10,6 +10,7 @@ import tyro
 
 from frl.beton.card import leave_card
 from frl.beton.merge import merge
+from frl.config.check import require_new_file, require_some
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class MergeConfig:
 def main(arguments: list[str]) -> None:
     """Join them, and say what came out."""
     config = tyro.cli(MergeConfig, args=arguments, prog="frl merge")
+    require_some(config.shards, "SHARDS")
+    require_new_file(config.out, "out", overwrite=config.overwrite)
     manifest = merge(config.shards, config.out, overwrite=config.overwrite)
     if complaint := leave_card(config.out):
         print(complaint, file=sys.stderr)

@@ -9,6 +9,7 @@ import torch
 import tyro
 
 from frl import recipes
+from frl.cli.preflight import check_files
 from frl.config import OptimConfig, RunConfig, validate
 from frl.errors import ConfigError, TrainingError
 from frl.evaluate.probe import KnnProbe
@@ -57,8 +58,9 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
         FrlError: whatever is wrong, in a line.
     """
     validate(config)
+    check_files(config)
     data = staged(config.data)
-    with world(config.device) as place, run_lock(config.out, enabled=place.is_main):
+    with world(config.device) as place:
         if place.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
@@ -78,14 +80,17 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
         )
         loader = StagedLoader(config.augment, open_loader)
         built = build(config, loader, place)
-        if place.is_main:
-            print(_summary(config, loader, place, recipe))
-        try:
-            return train(built, probe=_knn_probe(config, place))
-        except torch.OutOfMemoryError as error:
-            cause = f"the GPU's memory does not hold {config.images_at_once(place.size)} images at once ({error})"
-            remedy = "Use --optim.accumulate 2 (the same batch in two parts) or --recompute"
-            raise TrainingError("a step", cause, remedy) from error
+        probe = _knn_probe(config, place)
+        # The first thing that is made: by now it is known that the run can begin.
+        with run_lock(config.out, enabled=place.is_main):
+            if place.is_main:
+                print(_summary(config, loader, place, recipe))
+            try:
+                return train(built, probe=probe)
+            except torch.OutOfMemoryError as error:
+                cause = f"the GPU's memory does not hold {config.images_at_once(place.size)} images at once ({error})"
+                remedy = "Use --optim.accumulate 2 (the same batch in two parts) or --recompute"
+                raise TrainingError("a step", cause, remedy) from error
 
 
 def _knn_probe(config: RunConfig, place: World) -> KnnProbe | None:
@@ -112,6 +117,8 @@ def _probe_images(config: RunConfig, place: World) -> WholeImages:
         limit=knn.limit,
         part=(place.rank, place.size),
         engine=config.data.engine,
+        workers=config.data.workers,
+        on_broken=config.data.on_broken,
     )
     if not len(images):
         raise ConfigError("--knn.data", f"{knn.data} has fewer images than there are processes", "Use a larger file.")

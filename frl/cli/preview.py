@@ -10,6 +10,7 @@ import cv2
 import tyro
 
 from frl.config import EngineName
+from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.errors import ConfigError
 from frl.presets import preset
 from pipelines.preview import contact_sheet
@@ -21,8 +22,10 @@ class PreviewConfig:
 
     data: tyro.conf.Positional[Path]
     """A .beton file."""
-    out: Path = Path("preview.png")
-    """Picture to write."""
+    out: Path | None = None
+    """Picture to write; none: preview.png, in place of an older one."""
+    overwrite: bool = False
+    """Replace the picture if it exists."""
     count: int = 8
     """Images shown."""
     seed: int = 0
@@ -36,13 +39,20 @@ class PreviewConfig:
 def main(arguments: list[str]) -> None:
     """Draw the sheet and say where it is."""
     config = tyro.cli(PreviewConfig, args=arguments, prog="frl preview")
+    require_least("count", config.count, 1, "The default is 8.")
+    require_seed("seed", config.seed)
+    require(len(config.engines) > 0, "engines", "none is named", "The torch engine always works.")
+    out = config.out or Path("preview.png")
+    require_new_file(out, "out", overwrite=config.overwrite or config.out is None)
+    known = cv2.haveImageWriter(str(out))
+    require(known, "out", f"{out} has no suffix of a picture that can be written", "Name a .png or .jpg.")
     augment = preset(config.preset).config.augment
     engines = [engine for engine in config.engines if _is_here(engine)]
     if not engines:
         raise ConfigError("--engines", "none of them is installed", "The torch engine always works.")
     sheet = contact_sheet(config.data, augment, config.seed, config.count, engines)
-    save_picture(config.out, sheet)
-    print(config.out)
+    save_picture(out, sheet)
+    print(out)
 
 
 def _is_here(engine: EngineName) -> bool:

@@ -12,7 +12,8 @@ import torch
 import tyro
 from torch import nn
 
-from frl.config import RunConfig, as_dict, from_dict, upgraded
+from frl.config import EngineName, RunConfig, as_dict, from_dict, upgraded
+from frl.config.check import require_file, require_least, require_new_folder
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
@@ -21,7 +22,6 @@ from frl.monitoring.described import described
 from frl.monitoring.logbook import read_metrics
 from frl.recipes import objective_in_words
 from frl.report import Report, write_report
-from frl.runtime import checkpoint
 from frl.runtime.distributed import pick_device
 from frl.training.build import implementation
 from pipelines.preview import contact_sheet
@@ -37,7 +37,7 @@ class ReportConfig:
     run: tyro.conf.Positional[Path]
     """Folder of the run of frl pretrain."""
     weights: Path | None = None
-    """Exported weights, or a checkpoint; none: the run's newest checkpoint."""
+    """Exported weights, a checkpoint, or a run's folder; none: the run's newest checkpoint."""
     data: Path | None = None
     """.beton of the faces shown, best labelled and of people the run has not seen; none: the run's probe, or what it
     was trained on."""
@@ -49,14 +49,32 @@ class ReportConfig:
     """Neighbours that vote for an identity."""
     limit: int = 5000
     """Images used at most."""
+    engine: EngineName | None = None
+    """What decodes the images; none: the engine of the run."""
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is loaded.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        if self.size is not None:
+            require_least("size", self.size, 1, "Use about the size of the larger training crops.")
+        require_least("neighbours", self.neighbours, 1, "The default is 5.")
+        require_least("limit", self.limit, 1, "The default is 5000.")
+        if self.data is not None:
+            require_file(self.data, "data")
+        if self.out is not None:
+            require_new_folder(self.out, "out")
 
 
 def main(arguments: list[str]) -> None:
     """Measure, write the page, print the comparison."""
     options = tyro.cli(ReportConfig, args=arguments, prog="frl report")
+    options.check()
     run = _run_config(options.run)
     notes: list[str] = []
-    trained, arch = load_backbone(options.weights or _newest(options.run))
+    trained, arch = load_backbone(options.weights or options.run)
     faces = options.data or run.knn.data or run.data.data[0]
     gallery: Gallery | None = None
     accuracy: dict[str, KnnResult] = {}
@@ -106,14 +124,10 @@ def _run_config(run: Path) -> RunConfig:
     path = run / "config.json"
     if not path.is_file():
         raise ConfigError(path, "no such file", "Pass the --out folder of a run of frl pretrain.")
-    return from_dict(RunConfig, upgraded(json.loads(path.read_text())))
-
-
-def _newest(run: Path) -> Path:
-    saved = checkpoint.saved(run / "checkpoints")
-    if not saved:
-        raise ConfigError(run, "holds no checkpoints", "Wait for the first one, or name --weights.")
-    return saved[-1]
+    try:
+        return from_dict(RunConfig, upgraded(json.loads(path.read_bytes())))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(path, f"is not the configuration of a run ({error})", "Restore it from a copy.") from error
 
 
 def _look(
@@ -128,6 +142,7 @@ def _look(
         device=device,
         augment=run.augment,
         limit=options.limit,
+        engine=options.engine or run.data.engine,
     )
     try:
         features, gallery = extract_gallery(

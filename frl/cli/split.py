@@ -10,6 +10,7 @@ import tyro
 
 from frl.beton import Beton
 from frl.beton.split import split_identities
+from frl.config.check import require_new_file, require_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,9 @@ class SplitConfig:
 def main(arguments: list[str]) -> None:
     """Write both files, and say what is in them."""
     config = tyro.cli(SplitConfig, args=arguments, prog="frl split")
+    require_seed("seed", config.seed)
+    for out, option in ((config.out_train, "out_train"), (config.out_probe, "out_probe")):
+        require_new_file(out, option)  # one that exists may be of the same split, which goes on
     with Beton(config.data) as beton:
         halves = split_identities(
             beton,

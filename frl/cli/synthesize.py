@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from frl.config.check import require_least, require_new_folder, require_seed
 from frl.synthetic import STYLES, write_folder
 
 
@@ -34,6 +35,12 @@ class SynthesizeConfig:
 def main(arguments: list[str]) -> None:
     """Draw the folder and say where it is."""
     config = tyro.cli(SynthesizeConfig, args=arguments, prog="frl synthesize")
+    require_least("identities", config.identities, 1, "The default is 100.")
+    require_least("images", config.images, 1, "The default is 20.")
+    require_least("size", config.size, 32, "Smaller faces cannot be told apart.")
+    require_seed("seed", config.seed)
+    require_least("workers", config.workers, 0, "Use 0 for one per core.")
+    require_new_folder(config.out, "out")
     write_folder(
         config.out, config.identities, config.images, config.size, config.seed, config.workers, STYLES[config.style]
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from frl.beton import verify
+from frl.config.check import require_least, require_some
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class VerifyConfig:
 def main(arguments: list[str]) -> int:
     """Print the findings of each file; exit status 1 if any has a fault."""
     config = tyro.cli(VerifyConfig, args=arguments, prog="frl verify")
+    require_some(config.files, "FILES")
+    require_least("workers", config.workers, 0, "Use 0 for one per core.")
     reports = [verify(path, deep=config.deep, workers=config.workers, against=config.against) for path in config.files]
     for report in reports:
         print(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from frl.config.check import require
+from frl.config.check import require, require_above, require_least, require_new_folder
+from frl.config.coerce import coerce
 
 EngineName = Literal["ffcv", "dali", "torch"]
 
@@ -41,10 +43,23 @@ class DataConfig:
     on_broken: Literal["raise", "replace"] = "raise"
     """A JPEG that fails to decode stops the run, or is replaced by the next sample of its batch and counted."""
 
+    def __post_init__(self) -> None:
+        coerce(self)
+
     def check(self) -> None:
         """Refuse what cannot work.
 
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(self.page_window > 0, "page-window", "a window has at least one page", "The default is 64.")
+        require(len(self.data) > 0, "data", "no file given", "Name at least one .beton.")
+        cause = f"{len(self.weights)} weights for {len(self.data)} files"
+        require(len(self.weights) in (0, len(self.data)), "weights", cause, "Give one a file, in their order, or none.")
+        cause, remedy = f"{self.weights} are not all above 0", "Leave a file out of --data instead."
+        require(all(0 < weight < math.inf for weight in self.weights), "weights", cause, remedy)
+        require_least("page_window", self.page_window, 1, "The default is 64.")
+        require_least("workers", self.workers, 0, "Use 0 for the cores of this machine.")
+        require_least("prefetch", self.prefetch, 1, "The default is 3.")
+        require_above("stage_minutes", self.stage_minutes, 0, "The default is 60.")
+        if self.stage is not None:
+            require_new_folder(self.stage, "stage")

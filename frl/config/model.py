@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from frl.config.check import require
+from frl.config.check import require_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,4 +26,4 @@ class ModelConfig:
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(self.batch_norm_group >= 0, "model.batch_norm_group", "is negative", "Use 0 for all GPUs.")
+        require_least("model.batch_norm_group", self.batch_norm_group, 0, "Use 0 for all GPUs.")

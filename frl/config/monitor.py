@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from frl.config.check import require_above, require_file, require_least, require_within
+from frl.config.coerce import coerce
+
 
 @dataclass(frozen=True, kw_only=True)
 class KnnConfig:
@@ -21,6 +24,22 @@ class KnnConfig:
     """Neighbours that vote."""
     limit: int = 20000
     """Images used at most."""
+
+    def __post_init__(self) -> None:
+        coerce(self)
+
+    def check(self) -> None:
+        """Refuse what cannot work; `frl.evaluate.require_pairs` tells whether the file's labels can.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        if self.data is not None:
+            require_file(self.data, "knn.data")
+        require_least("knn.every_epochs", self.every_epochs, 1, "Use 1 for a probe after every epoch.")
+        require_least("knn.size", self.size, 1, "Use about the size of the larger crops.")
+        require_least("knn.neighbours", self.neighbours, 1, "The usual number is 20.")
+        require_least("knn.limit", self.limit, 1, "The default is 20000.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +60,16 @@ class HealthConfig:
     """Steps in a row with an infinite or undefined loss or gradient that are skipped; at so many the run ends."""
     min_rank: float = 1.5
     """Sick when the features' effective rank (RankMe; 1: all on one line) is smaller."""
+
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        require_least("health.patience_steps", self.patience_steps, 1, "The default is 2000.")
+        require_above("health.max_loss", self.max_loss, 0, "The default is 0.97.")
+        require_within("health.min_used", self.min_used, 0, 1, "The default is 0.02.")
+        require_within("health.min_feature_std", self.min_feature_std, 0, 1, "The default is 0.05.")
+        require_least("health.max_skipped_steps", self.max_skipped_steps, 1, "The default is 10.")
+        require_least("health.min_rank", self.min_rank, 0, "The default is 1.5.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from frl.config.check import require
+from frl.config.check import require, require_above, require_least
 
 if TYPE_CHECKING:
     from frl.config.run import RunConfig
@@ -41,6 +41,10 @@ class ObjectiveConfig:
         Raises:
             ConfigError: on the first contradiction found.
         """
+
+    def fitted(self, batch_size: int) -> Self:
+        """The same for another batch size, where an option depends on it."""
+        return self
 
     def facts(self) -> dict[str, str]:
         """What a reader of a recipe wants to know of it, in words."""
@@ -79,13 +83,23 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
             ConfigError: on the first contradiction found.
         """
         require(run.augment.total_crops >= 2, "augment.crops", "SwAV compares at least two crops", "Raise a count.")
+        require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 2048.")
+        require_least("objective.feature_dim", self.feature_dim, 1, "The paper uses 128.")
         require(self.prototypes > 1, "objective.prototypes", "one cluster says nothing", "Use more clusters.")
-        require(self.temperature > 0, "objective.temperature", "must be positive", "The paper uses 0.1.")
-        require(self.epsilon > 0, "objective.epsilon", "must be positive", "The paper uses 0.05.")
+        require_above("objective.temperature", self.temperature, 0, "The paper uses 0.1.")
+        require_above("objective.epsilon", self.epsilon, 0, "The paper uses 0.05.")
+        require_least("objective.sinkhorn_iterations", self.sinkhorn_iterations, 1, "The paper uses 3.")
+        require_least("objective.queue_length", self.queue_length, 0, "Use 0 for no queue.")
+        require_least("objective.queue_from_epoch", self.queue_from_epoch, 0, "Use 0 for the start.")
+        require_least("objective.freeze_prototypes_steps", self.freeze_prototypes_steps, -1, "Use -1: the first epoch.")
         batch = run.optim.batch_size
         cause = f"{self.queue_length} is not a multiple of the batch size {batch}"
-        whole = self.queue_length % max(batch, 1) == 0
+        whole = batch == 0 or self.queue_length % batch == 0
         require(whole, "objective.queue_length", cause, "Keep whole batches in the queue.")
+
+    def fitted(self, batch_size: int) -> Self:
+        """With a queue of whole batches: the longest that is not longer."""
+        return replace(self, queue_length=self.queue_length // batch_size * batch_size)
 
     def facts(self) -> dict[str, str]:
         """What a reader of a recipe wants to know of it, in words."""

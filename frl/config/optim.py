@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frl.config.check import require
+from frl.config.check import require, require_above, require_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,15 @@ class OptimConfig:
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(self.batch_size >= 0, "optim.batch_size", "is negative", "Use 0 for the largest that fits.")
+        require_least("optim.batch_size", self.batch_size, 0, "Use 0 for the largest that fits.")
         require(self.batch_size != 1, "optim.batch_size", "BatchNorm needs at least two images", "Use 2 or more.")
-        require(self.accumulate > 0, "optim.accumulate", "must be positive", "Use 1 for one piece.")
-        require(self.reference_batch >= 0, "optim.reference_batch", "is negative", "Use 0, or a batch size.")
-        require(self.epochs > 0, "optim.epochs", "there is nothing to train", "Use at least 1.")
+        require_least("optim.accumulate", self.accumulate, 1, "Use 1 for one piece.")
+        require_least("optim.reference_batch", self.reference_batch, 0, "Use 0, or a batch size.")
+        require_least("optim.epochs", self.epochs, 1, "There would be nothing to train.")
+        require_above("optim.lr", self.lr, 0, "Give the peak for a batch of --optim.reference-batch images.")
+        require_least("optim.start_lr", self.start_lr, 0, "Use 0 to begin from nothing.")
+        require_least("optim.final_lr", self.final_lr, 0, "Use 0 to end with nothing.")
+        require_least("optim.warmup_epochs", self.warmup_epochs, 0, "Use 0 for no warm-up.")
+        require(0 <= self.momentum < 1, "optim.momentum", f"{self.momentum} is not in [0, 1)", "The usual one is 0.9.")
+        require_least("optim.weight_decay", self.weight_decay, 0, "Use 0 for none.")
+        require_least("optim.trust", self.trust, 0, "Use 0 for plain SGD.")

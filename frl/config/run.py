@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from frl.config.check import require_least, require_new_folder, require_seed
+from frl.config.coerce import coerce
 from frl.config.data import DataConfig
 from frl.config.model import ModelConfig
 from frl.config.monitor import HealthConfig, KnnConfig
@@ -54,9 +56,12 @@ class RunConfig:
     log_every_steps: int = 20
     """Steps between two log lines; the device is synchronised only then."""
     wandb: str | None = None
-    """Project of Weights & Biases to log to as well (needs the extra frl[wandb]); none: only the run's own folder."""
+    """Project of Weights & Biases to log to as well (needs pip install wandb); none: only the run's own folder."""
     max_steps: int = -1
     """Stop after this many steps in all (the schedule is not shortened); -1: never."""
+
+    def __post_init__(self) -> None:
+        coerce(self)
 
     def images_at_once(self, ranks: int) -> int:
         """Images of one micro-batch on one of ``ranks`` ranks."""
@@ -69,6 +74,12 @@ def validate(config: RunConfig) -> None:
     Raises:
         ConfigError: on the first contradiction found.
     """
-    for section in (config.augment, config.data, config.optim, config.model):
+    for section in (config.augment, config.data, config.optim, config.model, config.knn, config.health):
         section.check()
     config.objective.check(config)
+    require_seed("seed", config.seed)
+    require_least("checkpoint_every_steps", config.checkpoint_every_steps, 1, "The default is 1000.")
+    require_least("keep_checkpoints", config.keep_checkpoints, 1, "The default is 3.")
+    require_least("log_every_steps", config.log_every_steps, 1, "The default is 20.")
+    require_least("max_steps", config.max_steps, -1, "Use -1 for no limit.")
+    require_new_folder(config.out, "out")

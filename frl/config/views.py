@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from dataclasses import dataclass
 
-from frl.config.check import require
+from frl.config.check import require, require_above, require_least, require_within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class CropSpec:
         """
         require(self.size > 0 and self.count > 0, option, "size and count must be positive", "Correct or drop it.")
         require(0 < self.scale[0] <= self.scale[1] <= 1, f"{option}.scale", "not a range in (0, 1]", "Use e.g. 0.14 1.")
-        require(0 < self.ratio[0] <= self.ratio[1], f"{option}.ratio", "not a range above 0", "Use e.g. 0.75 1.33.")
+        low, high = self.ratio
+        require(0 < low <= high < math.inf, f"{option}.ratio", "not a range above 0", "Use e.g. 0.75 1.33.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,12 @@ class AugmentConfig:
         for name in ("flip_p", "jitter_p", "grey_p", "blur_p"):
             p = getattr(self, name)
             require(0 <= p <= 1, f"augment.{name}", f"{p} is not a probability", "Use a value in [0, 1].")
-        require(0 <= self.hue <= 0.5, "augment.hue", "the shift exceeds half a turn", "Use at most 0.5.")
+        for name in ("brightness", "contrast", "saturation"):
+            require_least(f"augment.{name}", getattr(self, name), 0, "Use 0 to leave it as it is.")
+        require_within("augment.hue", self.hue, 0, 0.5, "Half a turn of the colour wheel is the most.")
+        for name, shift, scale in zip("RGB", self.mean, self.std, strict=True):
+            require(math.isfinite(shift), "augment.mean", f"{shift} for {name} is not a number", "Use e.g. 0.5.")
+            require_above("augment.std", scale, 0, f"It divides {name}: use e.g. 0.25.")
         low, high = self.blur_sigma
-        require(0 < low <= high, "augment.blur_sigma", f"({low}, {high}) is not a range above 0", "Use e.g. 0.1 2.")
+        cause = f"({low}, {high}) is not a range above 0"
+        require(0 < low <= high < math.inf, "augment.blur_sigma", cause, "Use e.g. 0.1 2.")

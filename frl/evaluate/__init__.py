@@ -3,7 +3,7 @@
 from frl.evaluate.baselines import RawPixels, untrained
 from frl.evaluate.features import Features, extract_features
 from frl.evaluate.images import image_batches
-from frl.evaluate.knn import KnnResult, knn_accuracy, leave_one_out
+from frl.evaluate.knn import KnnResult, knn_accuracy, leave_one_out, require_pairs
 from frl.evaluate.verification import VerificationResult, read_pairs, verification
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "knn_accuracy",
     "leave_one_out",
     "read_pairs",
+    "require_pairs",
     "untrained",
     "verification",
 ]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from frl.batch import Batch
-from frl.errors import LoaderError
+from frl.errors import CheckpointError, LoaderError
 
 
 class Features(NamedTuple):
@@ -41,6 +41,7 @@ def extract_features(
 
     Raises:
         LoaderError: if there is no image, or a batch has several views or crops.
+        CheckpointError: if a feature is infinite or NaN, from which figures would follow that look like chance.
     """
     vectors, labels = [], []
     with evaluating(network):
@@ -54,7 +55,12 @@ def extract_features(
             labels.append(batch.labels)
     if not vectors:
         raise LoaderError("loader", "it gave no image to evaluate", "Check the data set and the limit.")
-    return Features(torch.cat(vectors), torch.cat(labels))
+    features = Features(torch.cat(vectors), torch.cat(labels))
+    sound = features.vectors.isfinite().all(dim=1)
+    if not sound.all():
+        cause = f"its features of {int((~sound).sum()):,} of {len(sound):,} images are infinite or NaN"
+        raise CheckpointError("the network", cause, "The weights are of a run that diverged, or the precision too low.")
+    return features
 
 
 @contextmanager

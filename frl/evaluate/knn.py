@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from frl.errors import ConfigError
 
@@ -26,6 +28,29 @@ class KnnResult:
     queries: int
     images: int
     identities: int
+
+
+def require_pairs(labels: ArrayLike, subject: object) -> None:
+    """Refuse labels from which no k-NN accuracy that tells people apart can be had; to call before hours of training.
+
+    Args:
+        labels: ``(N,)`` integers, -1 where unknown: of the images that will be used.
+        subject: what the error names, such as the file.
+
+    Raises:
+        ConfigError: if fewer than two identities have two images.
+    """
+    labels = np.asarray(labels)
+    known = labels[labels >= 0]
+    _, sizes = np.unique(known, return_counts=True)
+    pairs = int((sizes > 1).sum())
+    if pairs >= 2:
+        return
+    cause = f"of its {len(labels):,} images, none has a label"
+    if len(known):
+        cause = f"{pairs} of its {len(sizes):,} identities have two images, and k-NN needs two such identities"
+    remedy = "Give a .beton of labelled people with several images each (folders of people give labels to frl write)."
+    raise ConfigError(subject, cause, remedy)
 
 
 @torch.inference_mode()

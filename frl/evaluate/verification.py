@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class VerificationResult:
     thresholds: tuple[float, ...]
 
 
-def read_pairs(path: Path) -> list[Pair]:
+def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
     """Parse LFW's ``pairs.txt``.
 
     The header gives the number of folds and of pairs of each kind, ``folds n``. Every fold is n lines ``name i j`` of
@@ -61,6 +62,7 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises:
         SourceError: if the file cannot be read or breaks these rules; it names the line.
     """
+    path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -171,8 +173,8 @@ def cosine_similarity(features: np.ndarray, index: np.ndarray) -> np.ndarray:
 def verification(
     network: nn.Module,
     *,
-    images: Path,
-    pairs: Path,
+    images: str | os.PathLike[str],
+    pairs: str | os.PathLike[str],
     size: int,
     augment: AugmentConfig,
     batch_size: int = 64,
@@ -198,7 +200,7 @@ def verification(
     """
     listed = read_pairs(pairs)
     names = sorted({name for pair in listed for name in (pair.first, pair.second)})
-    paths = [images / name for name in names]
+    paths = [Path(images) / name for name in names]
     batches = image_batches(paths, size=size, augment=augment, batch_size=batch_size, device=device)
     features = extract_features(Mirrored(network) if flip else network, batches, normalise=False).vectors.cpu().numpy()
     row = {name: i for i, name in enumerate(names)}

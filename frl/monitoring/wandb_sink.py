@@ -1,4 +1,4 @@
-"""Figures and pictures for Weights & Biases; the package comes with ``pip install 'frl[wandb]'``."""
+"""Figures and pictures for Weights & Biases; the package comes with ``pip install wandb``."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ class WandbSink:
         try:
             import wandb
         except ImportError as error:
-            raise ConfigError(
-                "--wandb", "wandb is not installed", "pip install 'frl[wandb]', or leave it out."
-            ) from error
+            raise ConfigError("--wandb", "wandb is not installed", "Run pip install wandb, or leave it out.") from error
         self._wandb = wandb
         options = {
             "project": project,

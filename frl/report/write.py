@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -13,8 +14,9 @@ from frl.report.content import Report
 from frl.report.figures import draw_neighbours, draw_training
 
 
-def write_report(report: Report, folder: Path) -> Path:
+def write_report(report: Report, folder: str | PathLike[str]) -> Path:
     """Write ``report.html``, and ``report.md`` with its pictures, into ``folder``; returns the path of the former."""
+    folder = Path(folder)
     _save(draw_training(report), folder / "training.png")
     if report.crops is not None:
         with atomic_write(folder / "crops.png") as stream:

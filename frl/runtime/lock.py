@@ -17,7 +17,7 @@ NAME = ".lock"
 
 
 @contextmanager
-def run_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
+def run_lock(folder: str | os.PathLike[str], *, enabled: bool = True) -> Iterator[None]:
     """Hold ``folder`` for this process; the file in it says who does.
 
     Args:
@@ -25,11 +25,13 @@ def run_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
         enabled: whether this process is the one that locks: the main rank.
 
     Raises:
-        ConfigError: if another process holds it, or the folder cannot be written.
+        ConfigError: if another process holds it, or the folder cannot be written or holds what is of no run.
     """
     if not enabled:
         yield
         return
+    folder = Path(folder)
+    require_own_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -44,6 +46,42 @@ def run_lock(folder: Path, *, enabled: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def require_own_folder(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder with files in it unless a run of ours has been there; hidden files do not count.
+
+    Raises:
+        ConfigError: naming some of them.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return
+    try:
+        shown = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ConfigError("--out", f"{folder} cannot be read ({error.strerror})", "Choose another folder.") from error
+    if shown and not _is_ours(folder):
+        names = ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+        remedy = "Choose a folder that is new or empty, so that nothing of yours is mixed with the run's files."
+        raise ConfigError("--out", f"{folder} is not of a run of frl pretrain, but holds {names}", remedy)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a run of ours has been here: its checkpoints, its configuration, or its lock."""
+    if any((folder / "checkpoints").glob("step-*.pt")):
+        return True
+    configuration, lock = _json(folder / "config.json"), _json(folder / NAME)
+    return {"data", "augment", "model", "optim"} <= configuration.keys() or {"process", "host"} <= lock.keys()
+
+
+def _json(path: Path) -> dict[str, object]:
+    """The object in a small file of JSON; an empty one if there is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _lock(file: int, folder: Path) -> None:

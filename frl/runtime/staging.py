@@ -29,7 +29,15 @@ def staged(data: DataConfig) -> DataConfig:
     return replace(data, data=tuple(stage(path, data.stage, 60 * data.stage_minutes) for path in data.data))
 
 
-def stage(source: Path, folder: Path, time_limit: float) -> Path:
+def readable(data: DataConfig) -> DataConfig:
+    """``data`` with the copies that are there already in place of their sources; nothing is copied."""
+    if data.stage is None:
+        return data
+    copies = [(path, _target(path, data.stage)) for path in data.data]
+    return replace(data, data=tuple(target if _is_copy(path, target) else path for path, target in copies))
+
+
+def stage(source: str | os.PathLike[str], folder: str | os.PathLike[str], time_limit: float) -> Path:
     """Copy a ``.beton`` and the files beside it into ``folder``, unless they are there.
 
     The processes of a machine may all call this: the first copies, the others wait for it. Whatever dies in the
@@ -49,10 +57,10 @@ def stage(source: Path, folder: Path, time_limit: float) -> Path:
         StagingError: if there is too little space, the copy differs from its source, or another process takes longer
             than ``time_limit``.
     """
+    source, folder = Path(source), Path(folder)
     if not source.is_file():
         raise ConfigError(source, "no such file", "Check --data.")
-    place = hashlib.blake2b(os.fsencode(source.absolute()), digest_size=6).hexdigest()
-    target = folder / place / source.name
+    target = _target(source, folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target.with_name(f".{target.name}.lock"), time_limit):
@@ -64,11 +72,31 @@ def stage(source: Path, folder: Path, time_limit: float) -> Path:
     return target
 
 
+def _target(source: Path, folder: Path) -> Path:
+    place = hashlib.blake2b(os.fsencode(source.absolute()), digest_size=6).hexdigest()
+    return folder / place / source.name
+
+
+def _state(source: Path) -> dict[str, int]:
+    """By what a source is known to be the one that was copied."""
+    return {"size": source.stat().st_size, "mtime_ns": source.stat().st_mtime_ns}
+
+
+def _record(target: Path) -> Path:
+    return target.with_name(f".{target.name}.staged.json")
+
+
+def _is_copy(source: Path, target: Path) -> bool:
+    if not (source.is_file() and target.is_file()):
+        return False
+    state = _state(source)
+    return _recorded(_record(target)) == state and target.stat().st_size == state["size"]
+
+
 def _copy(source: Path, target: Path) -> None:
-    record = target.with_name(f".{target.name}.staged.json")
-    state = {"size": source.stat().st_size, "mtime_ns": source.stat().st_mtime_ns}
-    if _recorded(record) == state and target.is_file() and target.stat().st_size == state["size"]:
+    if _is_copy(source, target):
         return
+    record, state = _record(target), _state(source)
     record.unlink(missing_ok=True)
     free = shutil.disk_usage(target.parent).free
     if free < state["size"]:

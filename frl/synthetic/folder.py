@@ -30,7 +30,7 @@ QUALITY = (75, 96)
 
 
 def write_folder(
-    out: Path,
+    out: str | os.PathLike[str],
     identities: int,
     images_per_identity: int,
     size: int = 128,
@@ -48,6 +48,7 @@ def write_folder(
     Raises:
         WriteError: ``out`` exists and is not an empty folder, a number makes no sense, or a worker died.
     """
+    out = Path(out)
     _check(out, identities=identities, images_per_identity=images_per_identity, size=size)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:

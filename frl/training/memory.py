@@ -18,7 +18,7 @@ from frl.config import CropSpec, RunConfig
 from frl.errors import ConfigError
 from frl.objectives import Objective, Setting
 from frl.runtime import checkpoint
-from frl.runtime.distributed import World
+from frl.runtime.distributed import World, agreed
 from frl.runtime.precision import Autocast, autocast_for, uses_bf16
 from frl.training.build import new_objective
 from frl.training.optimisers import build_optimiser
@@ -118,9 +118,8 @@ def with_largest_batch(config: RunConfig, world: World) -> RunConfig:
     Raises:
         ConfigError: without a GPU, or if not even a few images fit.
     """
-    if checkpoint.saved(config.out / "checkpoints"):
-        batch = json.loads((config.out / "config.json").read_bytes())["optim"]["batch_size"]
-        return replace(config, optim=replace(config.optim, batch_size=batch))
+    if batch := agreed(_batch_of_the_run(config)):
+        return _with_batch(config, batch)
     if world.device.type != "cuda":
         cause = "the largest batch that fits is found by trying it on a GPU, and there is none"
         raise ConfigError("--optim.batch-size", cause, "Give a number; the start-up table says what memory it takes.")
@@ -131,8 +130,17 @@ def with_largest_batch(config: RunConfig, world: World) -> RunConfig:
     if not found:
         cause = f"not even {MULTIPLE} images at once fit this GPU"
         raise ConfigError("--optim.batch-size", cause, "Use --recompute, smaller --augment.crops or a smaller --model.")
-    batch = int(found) * world.size * config.optim.accumulate
-    return replace(config, optim=replace(config.optim, batch_size=batch))
+    return _with_batch(config, int(found) * world.size * config.optim.accumulate)
+
+
+def _batch_of_the_run(config: RunConfig) -> int | None:
+    if not (config.resume and checkpoint.saved(config.out / "checkpoints")):
+        return None
+    return json.loads((config.out / "config.json").read_bytes())["optim"]["batch_size"]
+
+
+def _with_batch(config: RunConfig, batch: int) -> RunConfig:
+    return replace(config, optim=replace(config.optim, batch_size=batch), objective=config.objective.fitted(batch))
 
 
 def fits(config: RunConfig, images: int, device: torch.device) -> bool:

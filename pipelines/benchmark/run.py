@@ -14,6 +14,7 @@ from pathlib import Path
 import tyro
 
 from frl.beton import Beton
+from frl.config.check import require_above, require_least, require_new_folder
 from frl.errors import ConfigError
 from frl.presets import preset
 from pipelines.benchmark import report
@@ -129,6 +130,13 @@ def programme(config: BenchConfig) -> list[Result]:
 def check(config: BenchConfig) -> None:
     """Refuse what cannot be measured."""
     preset(config.preset)
+    require_least("workers", config.workers, 0, "Use 0 for one per core.")
+    require_least("batch_size", config.batch_size, 1, "The default is 64.")
+    require_least("rounds", config.rounds, 1, "The default is 3.")
+    require_above("seconds", config.seconds, 0, "The default is 3.")
+    require_above("limit", config.limit, 0, "The default is 120.")
+    require_above("gpu_images_per_s", config.gpu_images_per_s, 0, "The default is 1600.")
+    require_new_folder(config.out, "out")
     for name in config.only:
         if name not in ENTRIES:
             raise ConfigError("--only", f"there is no contestant {name!r}", f"Known are {', '.join(ENTRIES)}.")

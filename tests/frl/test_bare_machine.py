@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from frl.cli import main
 from frl.errors import LoaderError
@@ -18,7 +19,7 @@ MISSING = ("ffcv", "nvidia-dali-cuda130")
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine where neither is installed, and where every connection is refused."""
-    for module in ("ffcv", "ffcv._libffcv", "nvidia.dali"):
+    for module in ("ffcv", "ffcv._libffcv", "nvidia.dali", "wandb"):
         monkeypatch.setitem(sys.modules, module, None)
     version, connect = importlib.metadata.version, socket.socket.connect
 
@@ -37,6 +38,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", connect_locally)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # in processes to come; torch has looked already
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
 
 def test_doctor_names_what_is_missing_and_the_command(bare: None, capsys: pytest.CaptureFixture) -> None:
@@ -51,6 +53,7 @@ def test_the_whole_way_works_without_them(bare: None, tmp_path: Path, capsys: py
     faces, beton, run = tmp_path / "faces", tmp_path / "faces.beton", tmp_path / "run"
     tiny = ["--augment.crops.0.size", "24", "--augment.crops.1.size", "16", "--objective.prototypes", "12"]
     tiny += ["--optim.batch-size", "8", "--optim.epochs", "1", "--engine", "torch"]
+    tiny += ["--knn.data", str(beton), "--knn.size", "24", "--knn.every-epochs", "1"]
     for command in (
         ["synthesize", str(faces), "--identities", "4", "--images", "4", "--size", "40"],
         ["write", str(faces), "--out", str(beton), "--workers", "1"],
@@ -60,12 +63,29 @@ def test_the_whole_way_works_without_them(bare: None, tmp_path: Path, capsys: py
         ["export", str(run), "--out", str(tmp_path / "backbone.pth")],
         ["evaluate", "knn", "--weights", str(tmp_path / "backbone.pth"), "--data", str(beton), "--size", "24",
          "--engine", "torch"],
+        ["report", str(run)],
     ):  # fmt: skip
         assert main(command) == 0, capsys.readouterr().err
+    page = (run / "report" / "report.html").read_text()
+    assert "<h2>Nearest neighbours</h2>" in page and "not installed" not in page
 
 
 def test_what_needs_them_says_so(bare: None, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """And before a folder, a lock or a step is made."""
     from pipelines.engines.ffcv_engine import load_imdecode
 
     with pytest.raises(LoaderError, match=r"ffcv: it is not installed.*scripts/setup.sh.*--engine torch"):
         load_imdecode()
+    faces, beton, run = tmp_path / "faces", tmp_path / "faces.beton", tmp_path / "run"
+    assert main(["synthesize", str(faces), "--identities", "2", "--images", "4", "--size", "40"]) == 0
+    assert main(["write", str(faces), "--out", str(beton), "--workers", "1"]) == 0
+    command = ["pretrain", "cpu", "--data", str(beton), "--out", str(run), "--optim.batch-size", "8"]
+    capsys.readouterr()
+    for options, cause in (
+        ([], "ffcv: it is not installed"),
+        (["--engine", "dali"], "nvidia.dali: it is not installed"),
+        (["--engine", "torch", "--wandb", "faces"], "wandb is not installed"),
+        (["--engine", "torch", "--device", "cuda"], "has no GPU of its own"),
+    ):
+        assert main([*command, *options]) == 1
+        assert cause in capsys.readouterr().err and not run.exists()

@@ -115,9 +115,9 @@ def test_onnx_computes_the_same_for_any_batch_and_size(saved: Path, tmp_path: Pa
     assert session.get_modelmeta().custom_metadata_map["arch"] == "resnet18"
 
 
-def test_a_missing_package_names_the_extra(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_names_the_package(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    with pytest.raises(ConfigError, match=r"safetensors is not installed.*frl\[export\]"):
+    with pytest.raises(ConfigError, match=r"safetensors is not installed.*pip install safetensors"):
         export(saved, tmp_path / "x.safetensors", "safetensors")
     assert list(tmp_path.iterdir()) == []
 
@@ -272,3 +272,89 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(container: str, tmp_path
     assert not witness.exists()
     torch.load(path, weights_only=False) if container == "zip" else pickle.loads(path.read_bytes())
     assert witness.exists()  # the trap was armed
+
+
+def spoiled(net: Objective, name: str, value: float | torch.dtype) -> dict[str, torch.Tensor]:
+    """The backbone's weights, of which one tensor has one other value, or another type."""
+    state = {key: tensor.clone() for key, tensor in net.backbone.state_dict().items()}
+    if isinstance(value, torch.dtype):
+        state[name] = state[name].to(value)
+    else:
+        state[name].flatten()[0] = value
+        state[name] = state[name].contiguous()
+        state[name].view(-1)[0] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cause"),
+    [
+        ("layer2.0.conv1.weight", float("nan"), "NaN or infinite: layer2.0.conv1.weight"),
+        ("bn1.running_mean", float("inf"), "NaN or infinite: bn1.running_mean"),
+        ("layer4.1.bn2.running_var", float("-inf"), "NaN or infinite: layer4.1.bn2.running_var"),
+        ("bn1.running_var", -1.0, "bn1.running_var holds negative variances"),
+        ("conv1.weight", torch.int8, "conv1.weight holds int8"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused_at_every_door(
+    name: str, value: Any, cause: str, trained: Objective, tmp_path: Path
+) -> None:
+    """Fault D1: one bad value in one tensor, in each layout that is read."""
+    state = spoiled(trained, name, value)
+    bad = tmp_path / "bad.pth"
+    for content in (state, {"state_dict": {f"module.base_net.{key}": tensor for key, tensor in state.items()}}):
+        torch.save(content, bad)
+        with pytest.raises(CheckpointError, match=f"bad.pth.*{cause}"):
+            load_backbone(bad)
+        with pytest.raises(CheckpointError, match=cause):
+            export(bad, tmp_path / "out.pth")
+        with pytest.raises(CheckpointError, match=cause):
+            backbone_state(content)
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_doubles_that_overflow_float32_are_refused(trained: Objective, tmp_path: Path) -> None:
+    state = dict(trained.backbone.state_dict()) | {"bn1.bias": torch.full((64,), 1e300, dtype=torch.float64)}
+    with pytest.raises(CheckpointError, match="bn1.bias"):
+        backbone_state(state)
+
+
+def test_the_suffix_says_the_format_and_a_contradiction_is_refused(saved: Path, tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = export(str(saved), str(tmp_path / "x.safetensors"))
+    assert set(safetensors.load_file(path)) == set(torch.load(export(saved, tmp_path / "x.pth"), weights_only=True))
+    for name, format in (
+        ("y.safetensors", "torchvision"),
+        ("y.safetensors", "frl"),
+        ("y.onnx", "safetensors"),
+        ("y.ONNX", "torchvision"),
+        ("y.pth", "onnx"),
+        ("y.bin", "safetensors"),
+    ):
+        with pytest.raises(ConfigError, match=f"--format: {format} is not what others expect in {name}"):
+            export(saved, tmp_path / name, format)  # type: ignore[arg-type]
+    export(saved, tmp_path / "no_suffix", "safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["no_suffix", "x.pth", "x.safetensors"]
+
+
+def test_nothing_is_overwritten_unasked(saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "thesis.pth"
+    out.write_text("years of work")
+    with pytest.raises(ConfigError, match=r"thesis.pth exists already.*--overwrite"):
+        export(saved, out)
+    assert out.read_text() == "years of work"
+    assert load_backbone(export(saved, out, overwrite=True))[1] == "resnet18"
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(saved.read_bytes())
+    with pytest.raises(ConfigError, match="is the checkpoint itself"):
+        export(copy, copy, overwrite=True)
+    assert copy.read_bytes() == saved.read_bytes()
+
+
+def test_strings_and_runs_are_taken(saved: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run" / "checkpoints"
+    run.mkdir(parents=True)
+    (run / "step-000000001.pt").write_bytes(saved.read_bytes())
+    for source in (str(saved), str(run.parent), run.parent, run):
+        assert load_backbone(source)[1] == "resnet18"
+    assert export(str(run.parent), str(tmp_path / "x.pth")) == tmp_path / "x.pth"

@@ -14,7 +14,7 @@ from PIL import Image
 from frl.batch import Batch
 from frl.beton import BetonWriter
 from frl.config import AugmentConfig, CropSpec, DataConfig
-from frl.errors import BetonError, ConfigError
+from frl.errors import BetonError, ConfigError, LoaderError
 from pipelines.loader import MultiCropLoader, make_loader
 from pipelines.whole_images import WholeImages
 from tests.pipelines.conftest import ENGINES, picture
@@ -262,3 +262,29 @@ class TestWholeImages:
         assert len(whole) == 2
         assert torch.cat([batch.samples for batch in whole]).tolist() == list(range(6))
         assert np.isfinite(next(iter(whole)).views[0].numpy()).all()
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_strings_and_the_engines_options(self, tiny_beton, engine):
+        whole = WholeImages(
+            str(tiny_beton), size=20, batch_size=4, device="cpu", augment=RECIPE, limit=6, engine=engine, workers=1
+        )
+        assert whole.labels.tolist() == [0, 1, 2, 0, 1, 2]
+        assert next(iter(whole)).views[0].shape == (4, 3, 20, 20)
+        whole.close()
+
+    def test_a_broken_image_is_left_out_where_replacing_was_chosen(self, write_beton):
+        path = write_beton([(48, 48)] * 5, {1: bytes(900)})
+        options = {"size": 20, "batch_size": 5, "device": "cpu", "augment": RECIPE, "engine": "torch"}
+        (batch,) = WholeImages(path, **options, on_broken="replace")
+        assert batch.samples.tolist() == [0, 2, 3, 4]
+        assert batch.labels.tolist() == [0, 2, 0, 1] and batch.views[0].shape == (4, 3, 20, 20)
+        with pytest.raises(LoaderError, match="face_001"):
+            list(WholeImages(path, **options))
+
+
+def test_a_loader_of_strings(tiny_beton):
+    loader = make_loader(
+        DataConfig(data=str(tiny_beton), engine="torch", workers=1), RECIPE, batch_size=4, seed=0, device="cpu"
+    )
+    assert len(next(loader.epoch(0)).samples) == 4
+    loader.close()

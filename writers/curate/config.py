@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from frl.errors import ConfigError
+from frl.config.check import require_least, require_within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,6 @@ def validate(config: CurateConfig) -> None:
         from writers.curate.fingerprint import perceptual_hash
 
         perceptual_hash()  # an absent library is met here rather than in every worker
-    if config.min_side < 0:
-        raise ConfigError("--min-side", "it is negative", "Use 0 to keep all.")
-    if config.min_sharpness < 0:
-        raise ConfigError("--min-sharpness", "it is negative", "Use 0 to keep all.")
-    if not 0 <= config.max_clipped <= 1:
-        raise ConfigError("--max-clipped", f"{config.max_clipped} is no share", "Use 1 to keep all.")
+    require_least("min_side", config.min_side, 0, "Use 0 to keep all.")
+    require_least("min_sharpness", config.min_sharpness, 0, "Use 0 to keep all.")
+    require_within("max_clipped", config.max_clipped, 0, 1, "Use 1 to keep all.")

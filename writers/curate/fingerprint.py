@@ -75,7 +75,7 @@ def perceptual_hash() -> Callable[[Image.Image], np.ndarray]:
         from imagehash import phash
     except ImportError as error:
         raise ConfigError(
-            "--dedupe near", f"needs ImageHash ({error})", "Install it: pip install 'frl[curate]'."
+            "--dedupe near", f"needs ImageHash ({error})", "Install it: pip install ImageHash."
         ) from error
     return lambda picture: phash(picture, hash_size=HASH_SIDE).hash
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from frl.config.coerce import coerce
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig:
@@ -25,3 +27,6 @@ class DetectConfig:
     """Use only so many faces of a photograph, the largest."""
     align: Literal["none", "eyes"] = "none"
     """eyes: turn each face until its eyes are level; needs landmarks, from the source or from yunet."""
+
+    def __post_init__(self) -> None:
+        coerce(self)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from frl.errors import ConfigError
+import math
+
+from frl.config.check import require, require_least
 from writers.detect.config import DetectConfig
 from writers.detect.detector import Detector
 from writers.detect.finder import FaceFinder
@@ -38,22 +40,20 @@ def validate(config: DetectConfig) -> None:
     Raises:
         ConfigError: naming the first.
     """
-
-    def require(condition: bool, option: str, cause: str, remedy: str) -> None:
-        if not condition:
-            raise ConfigError(option, cause, remedy)
-
-    require(config.min_face >= 1, "--min-face", f"{config.min_face} is no size of a face", "Use e.g. 80.")
-    require(config.max_faces >= 1, "--max-faces", "no face could be used", "Use e.g. 20.")
+    require_least("min_face", config.min_face, 1, "Use e.g. 80.")
+    require_least("max_faces", config.max_faces, 1, "Use e.g. 20.")
+    if config.min_score is not None:
+        cause = f"{config.min_score} is no score"
+        require(math.isfinite(config.min_score), "min_score", cause, "Leave it out for the detector's own.")
     require(
         (config.detect == "yunet") == (config.yunet_model is not None),
-        "--yunet-model",
+        "yunet_model",
         "goes with --detect yunet, and --detect yunet with it",
         "Give both: the ONNX file is face_detection_yunet_*.onnx of github.com/opencv/opencv_zoo.",
     )
     require(
         not (config.align == "eyes" and config.detect == "dlib"),
-        "--align eyes",
+        "align eyes",
         "needs landmarks, which dlib's detector does not give",
         "Use --detect yunet, or a source that has landmarks.",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from frl.content import recognise
 from frl.errors import ConfigError
 from writers.detect.detector import Detection
 from writers.sources.source import Box
@@ -39,7 +40,7 @@ class YuNetDetector:
             self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320))
             self._network.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
-            raise ConfigError(f"--yunet-model {model}", f"OpenCV cannot run it ({error.err})", REMEDY) from error
+            raise _refusal(model, f"OpenCV cannot run it ({error.err})") from error
 
     def __call__(self, pixels: np.ndarray, min_score: float) -> list[Detection]:
         """See ``Detector``."""
@@ -73,7 +74,15 @@ def check(model: Path, sha256: str | None) -> None:
     except OSError as error:
         raise ConfigError(f"--yunet-model {model}", f"cannot be read ({error.strerror})", REMEDY) from error
     if sha256 is not None and digest != sha256.lower():
-        raise ConfigError(f"--yunet-model {model}", f"its SHA-256 is {digest}, not {sha256}", REMEDY)
+        raise _refusal(model, f"its SHA-256 is {digest}, not {sha256}")
+
+
+def _refusal(model: Path, cause: str) -> ConfigError:
+    """The error of a file that is not the network; it says what else it is, where that can be told."""
+    content = recognise(model)
+    if content is None or content.what == "an ONNX graph":
+        return ConfigError(f"--yunet-model {model}", cause, REMEDY)
+    return ConfigError(f"--yunet-model {model}", f"{cause}: it is {content.what}", f"{content.remedy}. {REMEDY}")
 
 
 def _without_repeats(found: list[Detection], min_score: float) -> list[Detection]:

@@ -46,7 +46,7 @@ class HDF5Rows:
         try:
             import h5py
         except ImportError as error:
-            raise SourceError("h5py", "is not installed", "Install it: pip install 'frl[hdf5]'.") from error
+            raise SourceError("h5py", "is not installed", "Install it: pip install h5py.") from error
         try:
             file = h5py.File(self.location, "r", locking=False)
             images = file.get("images")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from PIL import Image
 
 from frl.beton import BetonWriter
 from frl.cli.evaluate import Knn, Verification, main, run
-from frl.errors import BetonError, ConfigError
+from frl.config import RunConfig, as_dict
+from frl.errors import BetonError, CheckpointError, ConfigError
 from frl.evaluate import untrained
+from frl.runtime import checkpoint
 
 PEOPLE = ("Ann", "Bob", "Cy")
 
@@ -113,3 +116,50 @@ def test_unknown_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as caught:
         main(["knn", "--data", "x.beton", "--neighbors", "3"])
     assert caught.value.code != 0
+
+
+def test_a_run_is_taken_for_its_newest_checkpoint(
+    images: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step, seed in ((1, 1), (2, 7)):
+        network = {f"backbone.{name}": t for name, t in untrained("resnet18", seed=seed).state_dict().items()}
+        path = checkpoint.path_of(tmp_path / "run" / "checkpoints", step)
+        checkpoint.save(path, {"step": step, "model": network, "config": as_dict(RunConfig())})
+    arguments = f"verification --images {images} --pairs {pairs} --size 32 --seed 7 --weights {tmp_path / 'run'}"
+    main(arguments.split())
+    newest, untrained_row, _ = capsys.readouterr().out.splitlines()
+    assert newest.startswith("run/step-000000002.pt (resnet18)")
+    assert newest.split()[2:] == untrained_row.split()[2:]
+
+
+@pytest.mark.parametrize("task", ["verification", "knn"])
+def test_weights_that_hold_nan_are_no_figure(
+    task: str, images: Path, pairs: Path, beton: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fault D1: neither 50.00 % nor chance, but the tensor."""
+    torch.save({k: v * float("nan") for k, v in torch.load(weights).items() if v.is_floating_point()}, weights)
+    source = f"--images {images} --pairs {pairs}" if task == "verification" else f"--data {beton} --engine torch"
+    with pytest.raises(CheckpointError, match=r"weights\.pt: holds values that are NaN.*conv1\.weight \(all"):
+        main(f"{task} --weights {weights} {source} --size 32 --no-baselines".split())
+    assert capsys.readouterr().out == ""
+
+
+def test_features_that_overflow_are_no_figure(beton: Path, tmp_path: Path) -> None:
+    """Every weight is finite, and what comes out is not."""
+    state = untrained("resnet18").state_dict()
+    state["layer4.1.bn2.weight"] = torch.full_like(state["layer4.1.bn2.weight"], 3e38)
+    state["bn1.weight"] = torch.full_like(state["bn1.weight"], 1e38)
+    torch.save(state, tmp_path / "huge.pt")
+    with pytest.raises(CheckpointError, match="its features of 9 of 9 images are infinite or NaN"):
+        run(Knn(data=beton, weights=tmp_path / "huge.pt", size=32, device="cpu", engine="torch", baselines=False))
+
+
+def test_results_are_not_overwritten_unasked(images: Path, pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    task = Verification(images=str(images), pairs=str(pairs), size=32, arch="resnet18", out=str(out))  # type: ignore[arg-type]
+    first = run(task)
+    kept = out.read_text()
+    with pytest.raises(ConfigError, match="--overwrite"):
+        run(task)
+    assert out.read_text() == kept
+    assert run(replace(task, overwrite=True)) == first

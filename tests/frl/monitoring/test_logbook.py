@@ -138,7 +138,7 @@ def test_wandb_without_a_network_logs_offline_under_the_same_id(tmp_path, monkey
 
 def test_without_the_extra_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ConfigError, match=r"pip install 'frl\[wandb\]'"):
+    with pytest.raises(ConfigError, match=r"pip install wandb"):
         WandbSink("faces", tmp_path, {})
 
 

@@ -160,3 +160,53 @@ def test_prune_keeps_the_newest(tmp_path):
         checkpoint.save(checkpoint.path_of(tmp_path, step), {"step": step})
     checkpoint.prune(tmp_path, 2)
     assert [checkpoint.load(path)["step"] for path in checkpoint.saved(tmp_path)] == [20, 300]
+
+
+def diverged(part: str, value: float = float("nan")) -> dict:
+    """The content of a checkpoint of which one value of one part is not finite."""
+    state = {**STATE, "queue": torch.zeros(4), "optimiser": {"state": {3: {"momentum_buffer": torch.ones(10)}}}}
+    tensor = {
+        "model.w": state["model"]["w"].clone(),
+        "queue": state["queue"],
+        "optimiser.state.3.momentum_buffer": state["optimiser"]["state"][3]["momentum_buffer"],
+    }[part]
+    tensor[0] = value
+    return {**state, "model": {"w": tensor}} if part == "model.w" else state
+
+
+@pytest.mark.parametrize("part", ["model.w", "queue", "optimiser.state.3.momentum_buffer"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_checkpoint_is_refused_and_the_one_before_is_used(tmp_path, part, value):
+    """Fault D1 at the door of going on: weights, queue and momentum; the tensor and the share are named."""
+    checkpoint.save(checkpoint.path_of(tmp_path, 1), {**STATE, "step": 1})
+    checkpoint.save(checkpoint.path_of(tmp_path, 2), {**diverged(part, value), "step": 2})
+    with pytest.raises(CheckpointError, match=rf"NaN or infinite: {part} \(\S+ of its values\)"):
+        checkpoint.load(checkpoint.path_of(tmp_path, 2))
+    with pytest.warns(UserWarning, match="skipped: .*step-000000002.pt"):
+        assert checkpoint.load_newest(tmp_path)["step"] == 1
+    checkpoint.path_of(tmp_path, 1).unlink()
+    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="none of the 1 checkpoints is sound.*NaN"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_a_learning_rate_that_is_no_number_is_refused_too(tmp_path):
+    checkpoint.save(tmp_path / "a.pt", {**STATE, "optimiser": {"param_groups": [{"lr": float("nan")}]}})
+    with pytest.raises(CheckpointError, match=r"optimiser\.param_groups\.0\.lr"):
+        checkpoint.load(tmp_path / "a.pt")
+
+
+def test_the_share_of_bad_values_is_told(tmp_path):
+    tensor = torch.zeros(3000)
+    tensor[:1500] = float("-inf")
+    with pytest.raises(CheckpointError, match=r"a \(50\.0% of its values\), b\.0 \(all of its values\)"):
+        checkpoint.require_finite({"a": tensor, "b": [torch.full((2,), float("nan"), dtype=torch.bfloat16)]}, "x")
+    checkpoint.require_finite({"a": torch.zeros(0), "b": torch.arange(3), "c": [1, "text", None, True]}, "x")
+
+
+def test_a_run_stands_for_its_newest_checkpoint(tmp_path):
+    for step in (1, 20):
+        checkpoint.save(checkpoint.path_of(tmp_path / "checkpoints", step), {**STATE, "step": step})
+    newest = checkpoint.path_of(tmp_path / "checkpoints", 20)
+    assert checkpoint.resolve(str(tmp_path)) == checkpoint.resolve(tmp_path / "checkpoints") == newest
+    assert checkpoint.load(str(tmp_path))["step"] == 20
+    assert checkpoint.resolve(str(newest)) == newest

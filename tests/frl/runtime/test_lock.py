@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from frl.errors import ConfigError
-from frl.runtime.lock import NAME, run_lock
+from frl.runtime.lock import NAME, require_own_folder, run_lock
 
 HOLD = "import sys; from pathlib import Path; from frl.runtime.lock import run_lock\nwith run_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"  # fmt: skip  # noqa: E501
 
@@ -56,3 +56,45 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--out.*file/run cannot be written"), run_lock(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"thesis.tex": "x"},
+        {"config.json": '{"architectures": ["ResNet"]}', "model.safetensors": "x"},
+        {"checkpoints/epoch=1.ckpt": "x"},
+        {"faces/a.jpg": "x"},
+        {"config.json": "not json"},
+        {".lock": "held by another program", "notes.txt": "x"},
+    ],
+)
+def test_a_folder_of_other_things_is_refused_and_left_alone(files: dict[str, str], tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    shown = next(name for name in files if not name.startswith(".")).partition("/")[0]
+    with pytest.raises(ConfigError, match=f"is not of a run of frl pretrain, but holds {shown}"), run_lock(tmp_path):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {".DS_Store": "x"},
+        {"checkpoints/step-000000001.pt": "x", "notes.txt": "x"},
+        {"config.json": '{"data": {}, "augment": {}, "model": {}, "optim": {}}', "metrics.jsonl": ""},
+        {".lock": '{"process": 1, "host": "a", "since": "b"}', "log.txt": "x"},
+    ],
+)
+def test_a_folder_of_a_run_or_of_nothing_is_taken(files: dict[str, str], tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    require_own_folder(str(tmp_path))
+    with run_lock(str(tmp_path)):
+        pass
+    require_own_folder(tmp_path / "absent")
