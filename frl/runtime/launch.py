@@ -1,7 +1,7 @@
 """torchrun, but it ends as a user expects: ``python -m frl.runtime.launch`` takes torchrun's options.
 
 The first Ctrl-C or SIGTERM goes on to the ranks, which save and stop; this process then ends with 128 + the signal's
-number, without a traceback. After a later one nothing of the run is left. If a rank fails, its status is this process's.
+number, without a traceback. A second Ctrl-C ends all of it at once. If a rank fails, its status is this process's.
 """
 
 from __future__ import annotations
