@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scontrol", "squeue")
@@ -76,6 +76,7 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
         Path(folder).chmod(0o711)  # munged wants everybody to reach its socket
         cluster = SlurmCluster(Path(folder))
         cluster.configure()
+        daemons.callback(cluster.kill_what_is_left)
         for command in cluster.daemons():
             daemons.enter_context(_daemon(command, cluster.environment, cluster.folder / "daemons.log"))
         cluster.wait_until_ready()
@@ -140,6 +141,14 @@ class SlurmCluster:
         deadline = time.monotonic() + 30
         while self.run("squeue", "--noheader", check=False) and time.monotonic() < deadline:
             time.sleep(0.2)
+
+    def kill_what_is_left(self) -> None:
+        """Processes of jobs are no children of the daemons; they know the cluster by its configuration."""
+        mark = f"SLURM_CONF={self.folder}/slurm.conf".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has just ended, or belongs to somebody else
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def wait_until_ready(self) -> None:
         """Until the node takes jobs."""

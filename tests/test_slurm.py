@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +18,7 @@ from PIL import Image
 from slurm_cluster import SlurmCluster, missing_programs, slurm_cluster
 
 from frl.beton import BetonWriter
+from frl.beton.manifest import Manifest
 from frl.runtime import checkpoint
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -91,6 +95,7 @@ def test_an_end_of_its_own_is_passed_on_and_not_queued_again(cluster, environmen
     command = (tmp_path / "asked").read_text()
     port = 20000 + int(job.number)
     assert "--nnodes 1 --nproc-per-node 2" in command and f"--rdzv-endpoint {cluster.host}:{port}" in command
+    assert "--shutdown-timeout 600" in command  # torchrun's own are 30 s, which a few slow steps take
     assert command.endswith("--module frl.cli pretrain cpu --out a b\n")
 
 
@@ -157,3 +162,33 @@ def test_at_its_time_limit_a_run_saves_and_goes_on(cluster, beton, checkout, tmp
     assert checkpoint.load(checkpoint.path_of(tmp_path / "run" / "checkpoints", int(stopped)))["step"] == int(stopped)
     assert "Traceback" not in job.text
     job.wait_for_state("CANCELLED")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """More than a chunk of work for each shard."""
+    (tmp_path / "photographs").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(60):
+        noise = Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+        (tmp_path / "photographs" / f"{index:02d}.jpg").write_bytes(encode(noise))
+    return tmp_path / "photographs"
+
+
+def test_shards_written_by_an_array_make_the_file_of_one_machine(cluster, checkout, photographs, tmp_path):
+    """One of its jobs queues again while it works, as after a preemption; the merge waits for it."""
+    (checkout / "scripts").mkdir()
+    script, out = shutil.copy(SCRIPTS / "write_slurm.sh", checkout / "scripts"), tmp_path / "all.beton"
+    environment = {"PYTHONPATH": str(SCRIPTS.parent), "CPUS": "1"}
+    said = cluster.run("bash", script, "3", out, f"folder:{photographs}", environment=environment)
+    array, merge = re.fullmatch(r"jobs (\d+) \(shards 1 to 3\) and (\d+) \(merge\); .*", said).groups()
+    log = tmp_path / "all.beton.shards" / "shard-1.log"
+    wait_for(lambda: cluster.job(f"{array}_1")["JobState"] == "RUNNING", cluster, log)
+    cluster.run("scontrol", "requeue", f"{array}_1")
+    wait_for(lambda: cluster.job(merge)["JobState"] in ("COMPLETED", "FAILED"), cluster, log)
+    assert cluster.job(merge)["JobState"] == "COMPLETED", (log.parent / "merge.log").read_text()
+    assert cluster.job(f"{array}_1")["Restarts"] == "1"
+    alone = tmp_path / "alone.beton"
+    command = [sys.executable, "-m", "frl.cli", "write", f"folder:{photographs}", "--out", str(alone), "--workers", "1"]
+    subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, timeout=120)
+    assert Manifest.load(out).content_sha256 == Manifest.load(alone).content_sha256
