@@ -37,7 +37,7 @@ leave() {
 }
 trap leave USR1 TERM
 
-# srun does not take --cpus-per-task from the job since Slurm 22.05: every process would share one core.
+# Since Slurm 22.05 srun does not take --cpus-per-task from the job, and may bind the task to one core.
 srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "$python" -m frl.runtime.launch \
     --nnodes "$SLURM_NNODES" --nproc-per-node "$gpus" --shutdown-timeout 600 \
     --rdzv-backend c10d --rdzv-endpoint "$head_node:$port" --rdzv-id "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}" \

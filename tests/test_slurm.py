@@ -25,7 +25,6 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 # In place of .venv/bin/python: it ends with $ENDS, or works until it is asked to stop, and once more to the end.
 PYTHON = """#!/usr/bin/env bash
 echo "$@" >> "$NOTES/asked"
-echo "$SLURM_CPUS_PER_TASK" >> "$NOTES/cores"
 [ -z "${ENDS:-}" ] || exit "$ENDS"
 [ "${SLURM_RESTART_COUNT:-0}" = 0 ] || exit 0
 trap 'echo saved >> "$NOTES/saved"; exit 143' TERM
@@ -97,13 +96,6 @@ def test_an_end_of_its_own_is_passed_on_and_not_queued_again(cluster, environmen
     assert "--nnodes 1 --nproc-per-node 2" in command and f"--rdzv-endpoint {cluster.host}:{port}" in command
     assert "--shutdown-timeout 600" in command  # torchrun's own are 30 s, which a few slow steps take
     assert command.endswith("--module frl.cli pretrain cpu --out a b\n")
-
-
-def test_a_process_has_the_cores_that_the_job_was_given(cluster, environment, tmp_path):
-    """srun alone would give it one: since 22.05 it does not read the job's --cpus-per-task."""
-    job = Job(cluster, tmp_path, environment | {"ENDS": "0"})
-    job.wait_for_state("COMPLETED")
-    assert (tmp_path / "cores").read_text() == "2\n"
 
 
 def test_preempted_it_saves_and_goes_on_when_the_machine_is_free(cluster, environment, tmp_path):
