@@ -25,28 +25,35 @@ head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))
 gpus=${SLURM_GPUS_ON_NODE:-1}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # torchrun's default for several processes, which it warns of
+export PYTHONSAFEPATH=1 # what lies in the current folder stands in for no installed package
 
 leaving=
 leave() {
-    leaving=1
+    leaving=1 woken=1
     echo "pretrain_slurm: asked to leave; saving"
-    kill -TERM "$step" 2>/dev/null # srun passes it on to torchrun, and torchrun to every process
+    # To the processes of every step, not to srun, which would kill them. Slurm signals the whole tree below a task,
+    # or torchrun alone, which passes it on; a rank takes two that come together for one.
+    scancel --signal=TERM "$SLURM_JOB_ID"
 }
 trap leave USR1 TERM
 
-srun --kill-on-bad-exit=1 "$python" -m torch.distributed.run \
-    --nnodes "$SLURM_NNODES" --nproc-per-node "$gpus" \
+# Since Slurm 22.05 srun does not take --cpus-per-task from the job, and may bind the task to one core.
+srun --kill-on-bad-exit=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "$python" -m frl.runtime.launch \
+    --nnodes "$SLURM_NNODES" --nproc-per-node "$gpus" --shutdown-timeout 600 \
     --rdzv-backend c10d --rdzv-endpoint "$head_node:$port" --rdzv-id "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}" \
     --module frl.cli pretrain "$@" &
 step=$!
 
-wait "$step"
-status=$?
-while kill -0 "$step" 2>/dev/null; do # a trapped signal ends `wait` early
+woken=1
+while [ -n "$woken" ]; do # a trapped signal ends `wait` early
+    woken=
     wait "$step"
     status=$?
 done
-if [ -n "$leaving" ]; then
+# 143: Slurm has signalled the processes itself, as it does on preemption. A job that is no longer running is being
+# ended, perhaps by its user's scancel, and to queue it again would bring it back.
+if { [ -n "$leaving" ] || [ "$status" = 143 ]; } && [ "$status" != 0 ] &&
+    [ "$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)" = RUNNING ]; then
     echo "pretrain_slurm: queueing again"
     exec scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import sys
 import traceback
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.context import ForkServerProcess
@@ -19,17 +19,19 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _open_store() -> TCPStore:
+    """Where ranks meet: in this process, as torchrun has it in its own. So no port is free for a moment, for another
+    test to take, and no rank takes the store away from the others when it ends."""
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
 def _join_torchrun(rank: int, world: int, port: int) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(world))
     os.environ.update(LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT="0")
 
 
 def _logged(log: Path, place: tuple[int, int, int] | None, function: Callable[..., Any], arguments: tuple) -> None:
@@ -52,14 +54,14 @@ def start(function: Callable[..., Any], *arguments: Any, log: Path) -> ForkServe
 
 def start_ranks(function: Callable[..., Any], world: int, *arguments: Any, log: Path) -> list[ForkServerProcess]:
     """``world`` processes that each run ``function(*arguments)`` in torchrun's environment, printing to ``log``."""
-    context = multiprocessing.get_context("forkserver")
-    port = _free_port()
+    context, store = multiprocessing.get_context("forkserver"), _open_store()
     ranks = [
-        context.Process(target=_logged, args=(log, (rank, world, port), function, arguments), daemon=True)
+        context.Process(target=_logged, args=(log, (rank, world, store.port), function, arguments), daemon=True)
         for rank in range(world)
     ]
     for process in ranks:
         process.start()
+        weakref.finalize(process, id, store)  # the store is there as long as somebody knows of a rank
     return ranks
 
 
@@ -84,10 +86,9 @@ def _plain(value: Any) -> Any:
 def run_ranks(function: Callable[..., Any], world: int, *arguments: Any) -> list[Any]:
     """``[function(rank, world, *arguments) for every rank]``, each rank a process of one gloo group."""
     context = multiprocessing.get_context("forkserver")
-    queue = context.Queue()
-    port = _free_port()
+    queue, store = context.Queue(), _open_store()
     ranks = [
-        context.Process(target=_rank_main, args=(rank, world, port, function, arguments, queue), daemon=True)
+        context.Process(target=_rank_main, args=(rank, world, store.port, function, arguments, queue), daemon=True)
         for rank in range(world)
     ]
     for process in ranks:

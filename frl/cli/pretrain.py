@@ -44,8 +44,8 @@ def main(arguments: list[str]) -> int:
         description="Pre-train on a .beton. --list tells more of the presets, the first argument (vggface2 if none):"
         f"\n\n{listing}",
     )
-    interrupted = run(config, name) is signal.SIGINT
-    return 128 + signal.SIGINT if interrupted else 0  # as a shell expects of a command that Ctrl-C ended
+    stopped_by = run(config, name)
+    return 0 if stopped_by is None else 128 + stopped_by  # as a shell expects of a command that a signal ended
 
 
 def run(config: RunConfig, recipe: str) -> signal.Signals | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -16,6 +17,8 @@ from torch.distributed.rendezvous import rendezvous
 from frl.errors import ConfigError
 
 T = TypeVar("T")
+POLL = 0.05  # seconds between two looks at who has come
+FAREWELL = 10.0  # seconds in which the others must have said goodbye once all are done
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,10 @@ def pick_device(wanted: str, local_rank: int) -> torch.device:
 
 @contextmanager
 def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> Iterator[World]:
-    """Join the process group that torchrun's environment describes, and leave it at the end.
+    """Join the process group that torchrun's environment describes, and leave it at the end, all ranks together.
 
-    NCCL carries GPU tensors, gloo CPU tensors. A collective that waits longer than ``timeout`` fails, it does not hang.
+    NCCL carries GPU tensors, gloo CPU tensors. A collective that waits longer than ``timeout`` fails, it does not hang;
+    nor does a rank wait longer for the others to leave. One that leaves with an exception waits for nobody.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     size = int(os.environ.get("WORLD_SIZE", 1))
@@ -121,17 +125,54 @@ def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> I
     if size == 1:
         yield place
         return
+    store = _meeting_place(place, timeout)
     dist.init_process_group(
         "nccl" if place.device.type == "cuda" else "gloo",
-        store=_meeting_place(place, timeout),
+        store=store,
         rank=place.rank,
         world_size=size,
         timeout=timeout,
     )
     try:
         yield place
+    except BaseException:
+        with suppress(RuntimeError):
+            store.set(_done(place.rank), "")
+            store.set(_gone(place.rank), "")
+        raise
+    else:
+        _take_leave(store, place, timeout.total_seconds())
     finally:
         dist.destroy_process_group()
+
+
+def _take_leave(store: dist.Store, place: World, time_limit: float) -> None:
+    """Wait until all ranks are done, and let rank 0, in whose process the store may live, go last.
+
+    A launcher may end the others as soon as one rank has ended, and rank 0 may still be saving. The ranks need not
+    meet: who does not come in time, or has taken the store with it, has an error of its own to tell.
+    """
+    with suppress(RuntimeError):
+        store.set(_done(place.rank), "")
+        _wait_for(store, [_done(rank) for rank in range(place.size)], time_limit)
+        store.set(_gone(place.rank), "")
+        if place.is_main:
+            _wait_for(store, [_gone(rank) for rank in range(place.size)], FAREWELL)
+
+
+def _done(rank: int) -> str:
+    return f"rank {rank} is done"
+
+
+def _gone(rank: int) -> str:
+    return f"rank {rank} needs the store no more"
+
+
+def _wait_for(store: dist.Store, keys: list[str], time_limit: float) -> None:
+    """Not ``store.wait``, in which no signal would be heard."""
+    deadline = time.monotonic() + time_limit
+    while not store.check(keys) and time.monotonic() < deadline:
+        time.sleep(POLL)
 
 
 def _meeting_place(place: World, timeout: timedelta) -> dist.Store:

@@ -52,7 +52,7 @@ class Assembler:
             LoaderError: naming the first sample that cannot be decoded, if it is not to be replaced.
         """
         side = self.beton.max_side
-        images = self.allocate(len(request.wanted) * side * side * 3).view(-1, side, side, 3)
+        images = self.allocate(self.image_bytes(request)).view(-1, side, side, 3)
         canvases = images.numpy()
 
         def paint(position: int, sample: int) -> None:
@@ -79,7 +79,7 @@ class Assembler:
         wanted, batch = request.wanted, len(request.wanted)
         sides = sides_of(specs)
         counts = [spec.count * batch * spec.size**2 * 3 for spec in specs]
-        memory = self.allocate(sum(counts))
+        memory = self.allocate(self.crop_bytes(request, specs))
         out = memory.numpy()
         planned = Parameters.of(plan_for(wanted, self.sizes(wanted)))
 
@@ -98,6 +98,14 @@ class Assembler:
         parts = zip(memory.split(counts), specs, strict=True)
         crops = [part.view(-1, spec.size, spec.size, 3) for part, spec in parts]
         return CroppedBatch(crops=crops, samples=samples, labels=self.beton.labels[samples], broken=broken)
+
+    def image_bytes(self, request: Request) -> int:
+        """How much ``images`` allocates for a step."""
+        return len(request.wanted) * self.beton.max_side**2 * 3
+
+    def crop_bytes(self, request: Request, specs: tuple[CropSpec, ...]) -> int:
+        """How much ``crops`` allocates for a step."""
+        return len(request.wanted) * sum(spec.count * spec.size**2 * 3 for spec in specs)
 
     def size(self, sample: int) -> tuple[int, int]:
         """Height and width of one image, in pixels."""

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -25,10 +24,10 @@ from pipelines.augment.plan import PlanFor
 from pipelines.engines.assemble import Assembler
 from pipelines.engines.broken import OnBroken, Undecodable, check_size
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Request
+from pipelines.engines.worker_processes import POLL, Room, Workers, errors_only_when_asked, shared_memory, take
 from pipelines.sampling.beton_set import EncodedImages
 
 AnyBatch = TypeVar("AnyBatch", DecodedBatch, CroppedBatch)
-TIMEOUT = 300  # seconds that a worker may take for one batch
 
 
 class TorchImages:
@@ -50,69 +49,84 @@ class TorchImages:
         self.workers = workers
         self.ahead = ahead
         self.pin = pin
+        self.room = Room()
 
     def images(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
         """Yield one batch of images per request, in order; see ``Engine``."""
-        return self.batches(StepDataset(self.beton, self.on_broken, Assembler.images), requests)
+        dataset = StepDataset(self.beton, self.on_broken, Assembler.images, Assembler.image_bytes)
+        return self.batches(dataset, requests)
 
     def crops(
         self, requests: Iterable[Request], specs: tuple[CropSpec, ...], plan_for: PlanFor
     ) -> Iterator[CroppedBatch]:
         """Yield one batch of crops per request, in order; see ``Engine``."""
         make: partial[CroppedBatch] = partial(Assembler.crops, specs=specs, plan_for=plan_for)
-        return self.batches(StepDataset[CroppedBatch](self.beton, self.on_broken, make), requests)
+        nbytes = partial(Assembler.crop_bytes, specs=specs)
+        return self.batches(StepDataset[CroppedBatch](self.beton, self.on_broken, make, nbytes), requests)
 
     def batches(self, dataset: StepDataset[AnyBatch], requests: Iterable[Request]) -> Iterator[AnyBatch]:
-        """Let the workers map the requests to batches."""
+        """Let the workers map the requests to batches.
+
+        Raises:
+            LoaderError: if /dev/shm is too small for what they make ahead, a worker has died or does not answer, or
+                what it raised.
+        """
+        steps, prefetched = list(requests), max(1, self.ahead // self.workers)
+        if steps:
+            self.room.reserve(1 + self.workers * prefetched, dataset.nbytes(dataset.assembler, steps[0]))
+        workers = Workers()
         loader = DataLoader(
             dataset,
             batch_size=None,
-            sampler=list(requests),
+            sampler=steps,
             num_workers=self.workers,
-            prefetch_factor=max(1, self.ahead // self.workers),
-            timeout=TIMEOUT,
+            prefetch_factor=prefetched,
+            timeout=POLL,
             pin_memory=self.pin,
+            multiprocessing_context=workers,
         )
-        try:
-            for batch in loader:
-                if isinstance(batch, LoaderError):
-                    raise batch
-                yield batch
-        except RuntimeError as error:  # the DataLoader's word for a dead or silent worker
-            remedy = "Look for the kernel's out-of-memory killer (dmesg), use fewer --workers, then resume."
-            raise LoaderError("a decoding process", str(error), remedy) from error
+        with errors_only_when_asked():
+            batches = iter(loader)
+        while (batch := take(batches, workers)) is not None:
+            if isinstance(batch, LoaderError):
+                raise batch
+            yield batch
 
     def close(self) -> None:
         """Nothing to release: the processes end with their epoch."""
 
 
 class StepDataset(Dataset, Generic[AnyBatch]):
-    """Maps a request to its batch, in a worker; a LoaderError is a value, so that it crosses over whole.
+    """Maps a request to its batch, in a worker; an error is a value, so that it crosses over whole.
 
     Args:
         beton: the data set.
         on_broken: what to do with an image that does not decode.
         make: which of the assembler's batches.
+        nbytes: the size of that batch.
     """
 
     def __init__(
-        self, beton: EncodedImages, on_broken: OnBroken, make: Callable[[Assembler, Request], AnyBatch]
+        self,
+        beton: EncodedImages,
+        on_broken: OnBroken,
+        make: Callable[[Assembler, Request], AnyBatch],
+        nbytes: Callable[[Assembler, Request], int],
     ) -> None:
         self.beton = beton
         self.assembler = Assembler(
-            beton,
-            self.decode_sample,
-            on_broken=on_broken,
-            for_each=one_by_one,
-            allocate=partial(torch.empty, dtype=torch.uint8),
+            beton, self.decode_sample, on_broken=on_broken, for_each=one_by_one, allocate=shared_memory
         )
         self.make: Callable[[Assembler, Request], AnyBatch] = make
+        self.nbytes: Callable[[Assembler, Request], int] = nbytes
 
     def __getitem__(self, request: Request) -> AnyBatch | LoaderError:
         try:
             return self.make(self.assembler, request)
         except LoaderError as error:
             return error
+        except Exception as error:
+            return LoaderError("a decoding process", f"{type(error).__name__}: {error}", "Please report this.")
 
     def decode_sample(self, sample: int, pixels: NDArray[np.uint8]) -> None:
         """Write the rows of image ``sample``, densely packed RGB, to the beginning of ``pixels``, flat.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import run_ranks, start, start_ranks
+from tests_support import start, start_ranks
 from tiny_run import CONFIG, RandomViews, run, run_in, watchful
 
 from frl.batch import Batch
@@ -300,18 +300,13 @@ def test_max_steps_stops_early_and_on_the_same_schedule(uninterrupted, tmp_path)
     assert ours["lr"] == theirs["lr"]
 
 
-def two_ranks(rank: int, world: int, out: str, max_steps: int) -> None:
-    import torch.distributed as dist
-
-    dist.destroy_process_group()  # the run joins its own
-    run(replace(CONFIG, out=Path(out), max_steps=max_steps))
-    dist.init_process_group("gloo")
-
-
 @pytest.mark.timeout(240)
 def test_two_ranks_train_and_one_goes_on(tmp_path):
     """Fault T3's mechanics: a run of two ranks, queue and all, is resumed by one."""
-    run_ranks(two_ranks, 2, str(tmp_path), 7)
+    ranks = start_ranks(run, 2, replace(CONFIG, out=tmp_path, max_steps=7), log=tmp_path / "log")
+    for rank in ranks:
+        rank.join(150)
+    assert [rank.exitcode for rank in ranks] == [0, 0], (tmp_path / "log").read_text()
     assert checkpoint.load_newest(tmp_path / "checkpoints")["progress"]["queue"].shape == (2, 2, 8, 16)
     run(replace(CONFIG, out=tmp_path))
     assert final_state(tmp_path)["step"] == LAST_STEP

@@ -35,19 +35,19 @@ def test_a_source_that_hangs_becomes_an_error():
         yield 1
         release.wait(15)
 
-    items = prefetch(source(), 2, timeout=0.3)
+    items = prefetch(source(), 2, timeout=2)
     assert next(items) == 1
-    threading.Timer(1, release.set).start()
+    threading.Timer(4, release.set).start()
     began = time.monotonic()
-    with pytest.raises(LoaderError, match="not decoded within 0.3 s"):
+    with pytest.raises(LoaderError, match="not decoded within 2 s"):
         next(items)
     assert time.monotonic() - began < 10
 
 
 def test_a_slow_consumer_is_waited_for():
-    items = prefetch(range(5), 1, timeout=0.2)
-    for expected in range(5):
-        time.sleep(0.3)
+    items = prefetch(range(2), 1, timeout=2)
+    for expected in range(2):
+        time.sleep(2.2)
         assert next(items) == expected
 
 

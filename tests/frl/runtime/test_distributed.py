@@ -1,0 +1,47 @@
+"""Leaving the group: together, rank 0 last, and without a wait for those that failed."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests_support import start_ranks
+
+from frl.runtime.distributed import world
+
+
+def work(folder: Path, seconds: tuple[float, ...], failing: int | None) -> None:
+    """Be busy for so long, then note whose work was done when this rank had left."""
+    with world("cpu", timeout=timedelta(seconds=60)) as place:
+        place.barrier()
+        time.sleep(seconds[place.rank])
+        (folder / f"done.{place.rank}").touch()
+        if place.rank == failing:
+            raise RuntimeError("out of order")
+    (folder / f"left.{place.rank}").write_text(" ".join(sorted(path.name for path in folder.glob("done.*"))))
+
+
+def run(folder: Path, *seconds: float, failing: int | None = None) -> list[int | None]:
+    ranks = start_ranks(work, len(seconds), folder, seconds, failing, log=folder / "log")
+    for rank in ranks:
+        rank.join(50)
+    return [rank.exitcode for rank in ranks]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seconds", [(0.0, 1.0), (1.0, 0.0), (0.0, 0.5, 1.0)])
+def test_no_rank_ends_before_the_last_is_done(tmp_path: Path, seconds: tuple[float, ...]) -> None:
+    """A launcher ends the others when one has ended, and rank 0 may still be saving."""
+    assert run(tmp_path, *seconds) == [0] * len(seconds), (tmp_path / "log").read_text()
+    everybody = " ".join(f"done.{rank}" for rank in range(len(seconds)))
+    assert {path.read_text() for path in tmp_path.glob("left.*")} == {everybody}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("failing", [0, 1])
+def test_nobody_waits_for_one_that_failed(tmp_path: Path, failing: int) -> None:
+    """The time limit of a minute would end this test."""
+    codes = run(tmp_path, 0.0, 0.0, failing=failing)
+    assert codes == [int(rank == failing) for rank in range(2)], (tmp_path / "log").read_text()
