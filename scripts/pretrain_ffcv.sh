@@ -12,6 +12,7 @@ root=$PWD
 cd "$OLDPWD"
 
 bash "$root/scripts/setup.sh"
+export PYTHONSAFEPATH=1  # a folder named frl or pipelines, where this is called, lends Python no modules
 count_gpus='import torch; print(torch.cuda.device_count())'
 gpus=${GPUS:-$("$root/.venv/bin/python" -c "$count_gpus")}
 threads=$((gpus > 1 ? 1 : $(nproc)))

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from frl.beton.layout import ImageMode
 from frl.config import CropSpec
-from frl.errors import LoaderError
+from frl.errors import FrlError, LoaderError, explained, is_fault_of_machine
 from pipelines.augment.plan import PlanFor
 from pipelines.engines.assemble import Assembler
 from pipelines.engines.broken import OnBroken, Undecodable, check_size
@@ -75,7 +75,7 @@ class TorchImages:
         )
         try:
             for batch in loader:
-                if isinstance(batch, LoaderError):
+                if isinstance(batch, FrlError):
                     raise batch
                 yield batch
         except RuntimeError as error:  # the DataLoader's word for a dead or silent worker
@@ -87,7 +87,7 @@ class TorchImages:
 
 
 class StepDataset(Dataset, Generic[AnyBatch]):
-    """Maps a request to its batch, in a worker; a LoaderError is a value, so that it crosses over whole.
+    """Maps a request to its batch, in a worker; an error is a value, so that it crosses over whole.
 
     Args:
         beton: the data set.
@@ -108,11 +108,11 @@ class StepDataset(Dataset, Generic[AnyBatch]):
         )
         self.make: Callable[[Assembler, Request], AnyBatch] = make
 
-    def __getitem__(self, request: Request) -> AnyBatch | LoaderError:
+    def __getitem__(self, request: Request) -> AnyBatch | FrlError:
         try:
             return self.make(self.assembler, request)
-        except LoaderError as error:
-            return error
+        except Exception as error:
+            return explained(error, "decoding a batch")
 
     def decode_sample(self, sample: int, pixels: NDArray[np.uint8]) -> None:
         """Write the rows of image ``sample``, densely packed RGB, to the beginning of ``pixels``, flat.
@@ -143,6 +143,8 @@ def decode_jpeg(encoded: NDArray[np.uint8], height: int, width: int) -> NDArray[
     except Undecodable:
         raise
     except Exception as error:  # PIL raises many types on damaged files
+        if is_fault_of_machine(error):
+            raise
         raise Undecodable(f"its JPEG data is damaged or cut off ({error})") from error
 
 
