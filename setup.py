@@ -16,6 +16,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
+    # Said outright, so that an editable install is a folder on the path rather than a finder behind it: a package on
+    # the path wins over any mere folder of its name, such as the clone itself in the folder above.
+    package_dir={"": "."},
     packages=find_packages(include=["frl*", "pipelines*", "writers*"]),
     package_data={"frl.report": ["page.css", "page.js"]},
     install_requires=[

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from frl import console
 from frl.config import AugmentConfig, CropSpec, ObjectiveConfig, RunConfig
 from frl.presets import PRESETS, Preset
 
@@ -94,4 +97,4 @@ def _table(recipe: Preset) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(markdown(), end="")
+    sys.exit(console.run("frl.recipes", lambda: print(markdown(), end="")))

@@ -20,6 +20,7 @@
 set -uo pipefail
 
 root=${FRL_ROOT:-${SLURM_SUBMIT_DIR:?start this script with sbatch}}
+export PYTHONSAFEPATH=1  # a folder named frl or pipelines, where this is called, lends Python no modules
 python=$root/.venv/bin/python
 head_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))

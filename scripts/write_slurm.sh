@@ -9,6 +9,7 @@
 # when it is queued again, and so does this same command: shards that are there are kept. The file is the same as that
 # of one machine: its content hash (frl info) says so.
 set -euo pipefail
+export PYTHONSAFEPATH=1  # a folder named frl or pipelines, where this is called, lends Python no modules
 script=$(readlink -f "${BASH_SOURCE[0]}")
 frl() { "$(dirname "$script")/../.venv/bin/python" -m frl.cli "$@"; }
 quoted() { printf '%q ' bash "$script" "$@"; }

@@ -7,23 +7,34 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from frl.beton.layout import ALLOCATION
+from frl.beton.ledger import first_page, place
 from frl.beton.manifest import SampleLine
+from frl.beton.writer import PAGE_SIZE
 
 
 class DryRun:
     """Counts what would be written.
 
+    Args:
+        capacity: as a ``BetonWriter``'s.
+
     Attributes:
         done: tasks done by an earlier run: none.
         counts: what the caller counts.
-        nbytes: of all samples; the file would be a little larger.
     """
 
     done = 0
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int) -> None:
         self.counts: Counter[str] = Counter()
-        self.nbytes = 0
+        self._position = first_page(capacity, PAGE_SIZE)
+        self._samples = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the file: metadata, pages and the allocation table."""
+        return self._position + self._samples * ALLOCATION.itemsize
 
     def __enter__(self) -> Self:
         return self
@@ -35,12 +46,16 @@ class DryRun:
 
     def append(self, encoded: bytes, height: int, width: int, label: int, name: str) -> None:
         """Take in a sample."""
-        self.nbytes += len(encoded)
+        self._position = place(self._position, len(encoded), PAGE_SIZE) + len(encoded)
+        self._samples += 1
 
     def reject(self, name: str, reason: str) -> None:
         """Take in an image that is left out: the caller counts it."""
 
     def commit(self, done: int) -> None:
+        """There is nothing to keep."""
+
+    def keep(self) -> None:
         """There is nothing to keep."""
 
     def stored(self) -> Iterator[tuple[bytes, SampleLine]]:

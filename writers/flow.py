@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +27,17 @@ TASK_BYTES = 1 << 16
 """A task that carries more data than this counts as several."""
 
 
-def start_pool(sources: Mapping[str, Source], config: WriteConfig) -> WorkerPool[Item, Outcome]:
-    """The pool for ``prepare_all``."""
+def start_pool(
+    sources: Mapping[str, Source], config: WriteConfig, check: Callable[[], None] = lambda: None
+) -> WorkerPool[Item, Outcome]:
+    """The pool for ``prepare_all``; ``check`` may stop it."""
     stores = {name: source.store for name, source in sources.items() if not isinstance(source.store, Stream)}
     return WorkerPool(
         Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate),
         count=config.workers,
         name=lambda item: item.name,
         weight=lambda item: max(1, len(item.data or b"") / TASK_BYTES),
+        check=check,
     )
 
 

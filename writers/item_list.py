@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import overload
 
 from frl.errors import SourceError
+from frl.images.formats import DECODED
 from writers.config import WriteConfig
 from writers.items import Item, list_items
 from writers.sources import Candidate, Source
+from writers.sources.skipped import total
 
 BLOCK = 4096
 """Items read at a time."""
@@ -66,16 +68,22 @@ class ItemList(Sequence[Item]):
         return read
 
 
-def choose(sources: dict[str, Source], config: WriteConfig) -> ItemList:
+def choose(sources: dict[str, Source], config: WriteConfig, check: Callable[[], None] = lambda: None) -> ItemList:
     """The items to write, in the order of the file.
 
     They are sorted by a hash of the seed and their name, so their order depends on no generator, nor on other items.
+
+    Args:
+        sources: by name.
+        config: the options.
+        check: called for every item; may raise, to stop.
 
     Raises:
         SourceError: if a source cannot be listed, or there is no image.
     """
 
     def key(item: Item) -> bytes:
+        check()
         return hashlib.blake2b(
             os.fsencode(f"{config.seed}/{item.source}/{item.candidate.name}"), digest_size=8
         ).digest()
@@ -83,7 +91,9 @@ def choose(sources: dict[str, Source], config: WriteConfig) -> ItemList:
     items = sort_items(list_items(sources, merge=config.merge_identities), key)
     if not items:
         where = " ".join(config.sources) or "SOURCE"
-        raise SourceError(where, "no image found", "Give folders of .jpg, .png, .webp, .bmp or .tif.")
+        skipped = total(source.store for source in sources.values())
+        cause = f"no image found, but {skipped}" if skipped else "no image found"
+        raise SourceError(where, cause, f"Give folders or archives of images ({', '.join(DECODED)}).")
     return items[: config.limit]
 
 

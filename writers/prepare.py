@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from frl.images.photo import Photo, UnusableImage
 from writers.curate import CurateConfig, Fingerprints, QualityFilter
 from writers.detect import DetectConfig, Region, start
 from writers.image.crop import CropSpec, Face, FaceCropper
-from writers.image.photo import Photo
 from writers.items import Item
 from writers.reject import Reject
 from writers.sources import Store
@@ -47,8 +47,8 @@ class _Preparer:
         try:
             photo = self._crop.open(self._read(item))
             return [self._sample(photo, region) for region in self._regions(item, photo)]
-        except Reject as reject:
-            return [reject]
+        except (Reject, UnusableImage) as reject:
+            return [_reject(reject)]
 
     def _read(self, item: Item) -> bytes:
         if item.candidate.fault:
@@ -72,5 +72,9 @@ class _Preparer:
             grey = self._crop.grey(face) if needs_pixels else None
             self._refuse_poor(grey, face.width)
             return replace(face, fingerprint=self._fingerprint(face.data, grey))
-        except Reject as reject:
-            return reject
+        except (Reject, UnusableImage) as reject:
+            return _reject(reject)
+
+
+def _reject(reason: Reject | UnusableImage) -> Reject:
+    return reason if isinstance(reason, Reject) else Reject(str(reason))

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from frl.errors import WriteError
+from frl.errors import REMEDIES, WriteError
 
 BUCKETS = 256
 """Temporary files; one of them at a time is held in memory: a 256th of the data set."""
@@ -84,8 +84,10 @@ class Spool:
             yield
         except OSError as error:
             cause = f"samples could not be put aside in its folder ({error.strerror})"
-            remedy = "It needs room for about twice the file; nothing was left behind."
-            raise WriteError(self._target, cause, remedy) from error
+            remedy = REMEDIES.get(error.errno or 0, "Check the disk (dmesg)")
+            raise WriteError(
+                self._target, cause, f"{remedy}: it needs room for about twice the file, and {BUCKETS} open files."
+            ) from error
 
 
 def _load(bucket: Any) -> Iterator[tuple[int, Any]]:

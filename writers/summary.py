@@ -15,6 +15,7 @@ class Summary:
 
     Attributes:
         rejects: images and faces left out, by reason.
+        skipped: files and folders that are no images, or whose names say that they are none to use, in words.
         central: photographs of which the central square was taken, for nobody looked for faces.
         begun: images that an earlier run had done with.
         seconds: that this run took.
@@ -26,6 +27,7 @@ class Summary:
     passed: int
     encoded: int
     central: int
+    skipped: str
     rejects: Mapping[Reason, int]
     begun: int
     nbytes: int
@@ -53,13 +55,14 @@ class Summary:
         central = (
             f"central squares of photographs: {self.central:,}; --detect dlib finds the faces\n" if self.central else ""
         )
+        skipped = f"skipped, and not among these: {self.skipped}\n" if self.skipped else ""
         end = "dry run: nothing was written" if self.dry_run else f"Next: frl verify {self.out} --deep"
         return (
             f"{self.out}: {self.written:,} images of {self.identities:,} identities, {self.nbytes / 1e6:,.1f} MB\n"
             f"read {self.read:,} = written {self.written:,} + rejected {self.rejected:,}{rejects}\n"
             f"rejected: {kinds}\n"
             f"passed through {self.passed:,}, encoded anew {self.encoded:,}; with a face box {self.boxes:,}\n"
-            f"{central}"
+            f"{central}{skipped}"
             f"{self.seconds:.1f} s, {(self.read - self.begun) / self.seconds:,.0f} images/s\n"
             f"{end}"
         )

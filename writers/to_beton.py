@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 import tyro
 from tqdm import tqdm
 
+from frl import console
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
 from frl.beton.shard import Shard
-from frl.errors import FrlError, SourceError, WriteError
+from frl.beton.writer import refuse_existing
+from frl.errors import SourceError, WriteError
 from writers.config import WriteConfig, settings, validate
 from writers.curate import Duplicates
 from writers.dry_run import DryRun
@@ -26,25 +28,35 @@ from writers.item_list import choose
 from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
 from writers.sources import Flickr, Source, help_on_kinds, open_sources
+from writers.sources.skipped import total
+from writers.stop import Stopped, StopRequest, stop_requests
 from writers.summary import Summary
 
 CENTRAL = "central squares of photographs"
 """What is counted where nobody knows or looks for the faces."""
 
 
-def write(config: WriteConfig) -> Summary:
+def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
     """Write the file that ``config`` describes.
 
+    Args:
+        config: the options.
+        stop: whether to end early, looked at several times a second; None: never.
+
     Raises:
+        Stopped: if it was to end early; what is done is kept, and the same call goes on from there.
         ConfigError: if an option makes no sense.
         SourceError: if a source is absent, or no image is found.
         WriteError: if the file exists, a worker fails, or too many images are rejected.
     """
+    stop = stop or StopRequest()
     validate(config)
+    if not config.dry_run:
+        refuse_existing(config.out, overwrite=config.overwrite)
     start = time.monotonic()
     sources = open_sources(config.sources, config.boxes)
-    workers = start_pool(sources, config)  # what they import, they import while the sources are listed
-    chosen = choose(sources, config)
+    workers = start_pool(sources, config, stop.check)  # what they import, they import while the sources are listed
+    chosen = choose(sources, config, stop.check)
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
     photographs = unsearched(sources, config)
@@ -52,30 +64,39 @@ def write(config: WriteConfig) -> Summary:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
+    skipped = total(source.store for source in sources.values())
     file = open_target(config, settings(config, sources), items, labels)
     with file, workers as pool, Duplicates() as duplicates:
         begun = file.done
+        if Shard.parse(config.shard).number == 1:  # each of them lists everything, and the counts of all are added up
+            for reason, count in skipped.counts().items():
+                file.counts[f"skipped: {reason}"] = count
         if begun:
             print(f"{config.out}: going on after the {begun:,} images that are done", file=sys.stderr)
             duplicates.restore(config.curate.dedupe, file.stored())
         rest = items[begun:]
         results = prepare_all(rest, sources, pool, config.out)
         outcomes = tqdm(results, initial=begun, total=len(items), unit="img", disable=None)
-        for done, (item, faces) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
-            file.counts["boxes"] += item.candidate.box is not None
-            for name, face in zip(item.names(len(faces)), faces, strict=True):
-                outcome = duplicates.sift(name, face)
-                if isinstance(outcome, Reject):
-                    file.reject(name, str(outcome))
-                    file.counts[outcome.reason] += 1
-                    refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
-                else:
-                    label = -1 if item.identity is None else labels[item.identity]
-                    file.append(outcome.data, outcome.height, outcome.width, label, name)
-                    file.counts["passed" if outcome.untouched else "encoded"] += 1
-                    if item.source in photographs and item.candidate.box is None:
-                        file.counts[CENTRAL] += 1
-            file.commit(done)
+        try:
+            for done, (item, faces) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
+                stop.check()
+                file.counts["boxes"] += item.candidate.box is not None
+                for name, face in zip(item.names(len(faces)), faces, strict=True):
+                    outcome = duplicates.sift(name, face)
+                    if isinstance(outcome, Reject):
+                        file.reject(name, str(outcome))
+                        file.counts[outcome.reason] += 1
+                        refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
+                    else:
+                        label = -1 if item.identity is None else labels[item.identity]
+                        file.append(outcome.data, outcome.height, outcome.width, label, name)
+                        file.counts["passed" if outcome.untouched else "encoded"] += 1
+                        if item.source in photographs and item.candidate.box is None:
+                            file.counts[CENTRAL] += 1
+                file.commit(done)
+        except Stopped:
+            file.keep()
+            raise
     if not config.dry_run and (complaint := leave_card(config.out)):
         print(complaint, file=sys.stderr)
     return Summary(
@@ -85,6 +106,7 @@ def write(config: WriteConfig) -> Summary:
         passed=file.counts["passed"],
         encoded=file.counts["encoded"],
         central=file.counts[CENTRAL],
+        skipped=str(skipped),
         rejects={reason: file.counts[reason] for reason in Reason},
         begun=begun,
         nbytes=file.nbytes if isinstance(file, DryRun) else config.out.stat().st_size,
@@ -108,12 +130,12 @@ def open_target(
     config: WriteConfig, kept: dict[str, object], items: Sequence[Item], labels: dict[str, int]
 ) -> BetonWriter | DryRun:
     """Where the samples go."""
+    capacity = len(items) * (1 if config.detect.detect == "none" else config.detect.max_faces)
     if config.dry_run:
-        return DryRun()
-    faces = 1 if config.detect.detect == "none" else config.detect.max_faces
+        return DryRun(capacity)
     return BetonWriter(
         config.out,
-        capacity=faces * len(items),
+        capacity=capacity,
         labels=list(labels),
         settings=kept,
         overwrite=config.overwrite,
@@ -136,18 +158,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 0, 1 after an error of ours, 130 after an interrupt.
+        The exit status: 0, 1 after an error, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    return console.run("frl write", lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     description = f"{__doc__}\nKinds of sources:\n\n{help_on_kinds()}"
     config = tyro.cli(WriteConfig, args=arguments, prog="frl write", description=description)
     try:
-        print(write(config))
-    except (FrlError, KeyboardInterrupt) as stop:
-        interrupted = isinstance(stop, KeyboardInterrupt)
-        print("interrupted; the file is not there" if interrupted else f"error: {stop}", file=sys.stderr)
-        for note in getattr(stop, "__notes__", ()):
-            print(note, file=sys.stderr)
-        return 130 if interrupted else 1
+        with stop_requests() as stop:
+            summary = write(config, stop)
+    except Stopped as stopped:
+        print(f"{config.out}: {stopped}; the file is not there", file=sys.stderr)
+        notes = getattr(stopped, "__notes__", ()) or ["No image was done; the same command begins anew."]
+        print("\n".join(notes), file=sys.stderr)
+        return stopped.status
+    print(summary)
     return 0
 
 

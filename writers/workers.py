@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from multiprocessing.context import ForkServerProcess
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from frl.errors import FrlError, WriteError
+from frl.children import sheltered
+from frl.errors import FrlError, InternalError, MachineError, WriteError, explained
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -27,6 +29,8 @@ CHUNK = 16
 """Tasks sent at a time: a message costs as much as a small image."""
 AHEAD = 4
 """Chunks per worker begun before the oldest result is taken: what bounds the memory."""
+POLL_S = 0.2
+"""Seconds between two looks at whether to go on waiting."""
 QUEUED = 2
 """Chunks a worker holds, so that it never waits for the next."""
 
@@ -36,7 +40,7 @@ class _Failure:
     """A task that raised, sent in place of its chunk's results; its index in the chunk, -1 before the first task."""
 
     index: int
-    error: FrlError | str
+    error: FrlError
 
 
 class _Chunk(NamedTuple):
@@ -69,6 +73,7 @@ class WorkerPool(Generic[Task, Result]):
         name: what to call a task in an error.
         weight: how much of a chunk a task fills, 1 by default; for tasks that carry data.
         patience_s: seconds without any result after which the workers are given up.
+        check: called several times a second while results are awaited; may raise, to stop.
     """
 
     def __init__(
@@ -79,23 +84,27 @@ class WorkerPool(Generic[Task, Result]):
         name: Callable[[Task], str] = str,
         weight: Callable[[Task], float] = lambda task: 1,
         patience_s: float = 300,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._start = start
         self._count = count or len(os.sched_getaffinity(0))
         self._name = name
         self._weight = weight
         self._patience_s = patience_s
+        self._check = check
         self._workers: list[_Worker] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([start.__module__])
-        forkserver.ensure_running()
+        with sheltered():
+            forkserver.ensure_running()
 
     def __enter__(self) -> Self:
         for _ in range(self._count):
             ours, theirs = self._context.Pipe()
             current = self._context.RawValue(ctypes.c_longlong, -1)
             process = self._context.Process(target=_serve, args=(self._start, theirs, current), daemon=True)
-            process.start()
+            with sheltered():  # in case the server has ended, and is started anew
+                process.start()
             theirs.close()
             self._workers.append(_Worker(process, ours, current, deque()))
         return self
@@ -115,7 +124,9 @@ class WorkerPool(Generic[Task, Result]):
 
         Raises:
             FrlError: what a task raised, if it was one of these.
-            WriteError: naming the task, if it raised anything else, if a worker died over it, or if it takes for ever.
+            MachineError, InternalError: naming the task, if it raised anything else.
+            WriteError: naming the task, if a worker died over it, or if it takes for ever.
+            Whatever ``check`` raises.
         """
         chunks = self._chunks(tasks)
         done: dict[int, list[Result]] = {}
@@ -153,7 +164,7 @@ class WorkerPool(Generic[Task, Result]):
 
     def _receive(self) -> Iterator[tuple[int, list[Result]]]:
         """Wait for chunks of results, and yield each with its number."""
-        ready = wait([worker.connection for worker in self._workers], self._patience_s)
+        ready = self._wait()
         if not ready:
             names = ", ".join(self._task_at_hand(worker) for worker in self._workers if worker.chunks)
             raise WriteError(
@@ -170,11 +181,21 @@ class WorkerPool(Generic[Task, Result]):
                 raise self._blame(worker, message)
             yield worker.chunks.popleft().number, message
 
+    def _wait(self) -> Sequence[Any]:
+        """The connections from which there is something to receive; none if that takes for ever."""
+        connections = [worker.connection for worker in self._workers]
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            self._check()
+            ready = wait(connections, min(POLL_S, self._patience_s))
+            if ready or time.monotonic() >= deadline:
+                return ready
+
     def _blame(self, worker: _Worker, failure: _Failure) -> FrlError:
-        if isinstance(failure.error, FrlError):
+        if not isinstance(failure.error, MachineError | InternalError):
             return failure.error
-        subject = self._name(worker.chunks[0].tasks[failure.index]) if failure.index >= 0 else "worker process"
-        return WriteError(subject, failure.error, "Mend or remove its cause, then run the command again.")
+        at = self._name(worker.chunks[0].tasks[failure.index]) if failure.index >= 0 else "a worker process"
+        return failure.error.within(at)
 
     def _death(self, worker: _Worker) -> WriteError:
         worker.process.join(timeout=5)
@@ -195,7 +216,6 @@ class WorkerPool(Generic[Task, Result]):
 
 def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, current: Any) -> None:
     """The life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     inbox: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     try:
@@ -207,8 +227,8 @@ def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, cu
             current.value = 0  # valid in the next chunk, too
             connection.send(results)
     except Exception as error:
-        what = error if isinstance(error, FrlError) else f"{type(error).__name__}: {error}"
-        connection.send(_Failure(current.value, what))
+        doing = "preparing it" if current.value >= 0 else "its start"
+        connection.send(_Failure(current.value, explained(error, doing)))
 
 
 def _listen(connection: Connection, inbox: queue.SimpleQueue[Sequence[Any]]) -> None:

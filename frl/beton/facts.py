@@ -12,7 +12,7 @@ import numpy as np
 
 from frl.beton.manifest import Manifest, SampleLines, rejects_path, samples_path
 from frl.beton.reader import Beton
-from frl.errors import BetonError
+from frl.errors import BetonError, blame_machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,7 @@ def _count_sources(path: Path, sources: dict[str, str]) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
+        blame_machine(error, f"reading {samples_path(path)}")
         raise BetonError(samples_path(path), f"is damaged ({error})", "frl verify says more.") from error
     return counts
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from frl.beton.journal import Entry
-from frl.beton.layout import ALLOCATION, Field, FieldType, ImageMode, metadata_start, record_dtype
+from frl.beton.layout import ALLOCATION, Field, FieldType, ImageMode, align_up, metadata_start, record_dtype
 from frl.beton.manifest import ContentHash, SampleLine
 from frl.beton.partial import PartialFile
 
@@ -18,6 +18,17 @@ FIELDS = (Field(name="image", type_id=FieldType.IMAGE), Field(name="label", type
 RECORD = record_dtype(FIELDS)
 RECORDS_START = metadata_start(len(FIELDS))
 BLOCK = 4096
+
+
+def first_page(capacity: int, page_size: int) -> int:
+    """Where the first page begins, in bytes, in a file with room for the metadata of so many samples."""
+    return align_up(RECORDS_START + capacity * RECORD.itemsize, page_size)
+
+
+def place(position: int, nbytes: int, page_size: int) -> int:
+    """Where an image of so many bytes is put that follows ``position``: no image lies on two pages."""
+    fits = position // page_size == (position + nbytes - 1) // page_size
+    return position if fits else align_up(position, page_size)
 
 
 class Files(NamedTuple):

@@ -2,7 +2,7 @@
 
 ``faces.beton.json``         what the file holds and how it was made, with digests of the file and of the next
 ``faces.beton.samples.tsv``  crc32 of the encoded image (hex), label, source name; in sample order
-``faces.beton.rejects.tsv``  source name, reason
+``faces.beton.rejects.tsv``  source name, reason; not there where nothing was rejected
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from frl.errors import BetonError
+from frl.errors import BetonError, blame_machine
 
 FORMAT = "frl-beton"
 FORMAT_VERSION = 1
@@ -97,13 +97,14 @@ class Manifest:
             remedy = f"Name {beside}." if beside.is_file() else f"{beside} would be its manifest, and is not there."
             raise BetonError(path, "is not a readable manifest but a .beton", remedy)
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes().decode())  # whose guess at an encoding would name a wrong cause
             if content.pop("format") != FORMAT or content.pop("version") != FORMAT_VERSION:
                 raise ValueError("another format or version")
             if content["identities"] is not None:
                 content["identities"] = tuple(content["identities"])
             return cls(**content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            blame_machine(error, f"reading {path}")
             raise BetonError(
                 path, f"is not a readable manifest ({error})", "Restore it, or delete it to do without its checks."
             ) from error

@@ -198,6 +198,8 @@ def _trusted_lines(beton: Beton, manifest: Manifest) -> SampleLines:
 
 def _copy_rejects(part: Part, writer: BetonWriter) -> None:
     path, before = rejects_path(part.path), writer.rejected
+    if part.manifest.rejected == 0 and not path.exists():
+        return
     try:
         with open(path, "rb") as file:
             while block := file.read(COPY_BYTES):

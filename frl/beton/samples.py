@@ -13,7 +13,7 @@ from frl.beton.layout import ImageMode
 from frl.beton.manifest import SampleLine, SampleLines, samples_path
 from frl.beton.reader import Beton
 from frl.beton.validation import FETCH_AGAIN
-from frl.errors import BetonError
+from frl.errors import BetonError, blame_machine
 
 
 @dataclass(frozen=True)
@@ -84,5 +84,6 @@ def _lines(beton: Beton) -> Iterator[SampleLine | None]:
                 raise ValueError(f"{index} lines for {len(beton)} samples")
             yield line
     except (OSError, ValueError) as error:
+        blame_machine(error, f"reading {sidecar}")
         remedy = f"Restore it, or delete {beton.path.name}.json to do without names and checksums."
         raise BetonError(sidecar, f"is missing or damaged ({error})", remedy) from error

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
 
-from frl.beton import jpeg
 from frl.beton.layout import ImageMode
 from frl.beton.manifest import ContentHash, Manifest, SampleLine, SampleLines, manifest_path, samples_path
 from frl.beton.reader import Beton
+from frl.images import sample
 
 MAX_FAULTS = 100
 CHUNK = 256
@@ -165,7 +165,7 @@ def _sample_lines(beton: Beton) -> tuple[SampleLines | None, str]:
 def _image_faults(beton: Beton, lines: SampleLines | None, content: ContentHash, workers: int) -> Iterator[list[str]]:
     """The faults of each chunk of samples, in order, which is also fed to ``content``.
 
-    Few chunks are in flight, and OpenCV decodes without the GIL.
+    Few chunks are in flight, and TurboJPEG decodes without the GIL.
     """
     source = iter(lines) if lines is not None else repeat(None)
     chunks = ((first, list(islice(source, min(CHUNK, len(beton) - first)))) for first in range(0, len(beton), CHUNK))
@@ -196,7 +196,7 @@ def _chunk_faults(
         elif line is not None and line.label != beton.labels[i]:
             faults.append(f"{beton.name(i)}: its label is {beton.labels[i]}, in {sidecar} {line.label}")
         elif beton.modes[i] == ImageMode.JPG:
-            fault = jpeg.fault(encoded, int(beton.heights[i]), int(beton.widths[i]))
+            fault = sample.fault(encoded, int(beton.heights[i]), int(beton.widths[i]))
             if fault is not None:
                 faults.append(f"{beton.name(i)}: {fault}")
     return faults, contents

@@ -19,7 +19,7 @@ import numpy as np
 from frl import __version__
 from frl.beton.journal import Journal
 from frl.beton.layout import ALLOCATION, FIELD, HEADER, MAX_PIXELS, MAX_SIDE, VERSION, align_up, is_page_size
-from frl.beton.ledger import BLOCK, FIELDS, RECORD, RECORDS_START, Files, Ledger
+from frl.beton.ledger import BLOCK, FIELDS, RECORD, RECORDS_START, Files, Ledger, first_page, place
 from frl.beton.manifest import (
     Manifest,
     SampleLine,
@@ -31,12 +31,25 @@ from frl.beton.manifest import (
     tsv_line,
 )
 from frl.beton.partial import PartialFile, sync_folder
-from frl.errors import WriteError
+from frl.errors import REMEDIES, WriteError
 
 COPY_BYTES = 1 << 20
 
+PAGE_SIZE = 8 << 20
+"""Bytes per page, where nobody asks for another: some hundreds of faces."""
+
 COMMIT_SECONDS = 10.0
 """Work that a kill may cost; more often, waiting for the disk would slow the writer."""
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """See to it that no file is replaced unasked.
+
+    Raises:
+        WriteError: if there is one, and ``overwrite`` is not set.
+    """
+    if not overwrite and path.exists():
+        raise WriteError(path, "exists already", "Give another name, or --overwrite.")
 
 
 class BetonWriter:
@@ -72,7 +85,7 @@ class BetonWriter:
         path: str | os.PathLike[str],
         *,
         capacity: int,
-        page_size: int = 8 << 20,
+        page_size: int = PAGE_SIZE,
         labels: Sequence[str] | None = None,
         settings: dict[str, Any] | None = None,
         overwrite: bool = False,
@@ -94,7 +107,7 @@ class BetonWriter:
                 self.path, f"{page_size} bytes is no page size", "Use a power of two from 2097152 to 2147483648."
             )
         json.dumps(self._settings)  # Fails now rather than after hours of writing.
-        self._position = align_up(RECORDS_START + capacity * RECORD.itemsize, page_size)
+        self._position = first_page(capacity, page_size)
         self._committed_at = time.monotonic()
         self._files: list[PartialFile] = []
         self._journal: Journal | None = None
@@ -111,7 +124,7 @@ class BetonWriter:
         return self._ledger.sums.rejected
 
     def __enter__(self) -> Self:
-        self._refuse_existing()
+        refuse_existing(self.path, overwrite=self._overwrite)
         try:
             with self._errors():
                 self._open()
@@ -146,9 +159,7 @@ class BetonWriter:
         """
         nbytes = len(encoded)
         self._check_sample(nbytes, height, width, label, name)
-        start, stop = self._position, self._position + nbytes
-        if start // self._page_size != (stop - 1) // self._page_size:
-            start = align_up(start, self._page_size)
+        start = place(self._position, nbytes, self._page_size)
         line = SampleLine(crc32=zlib.crc32(encoded), label=label, name=name)
         with self._errors():
             self._beton.write_at(encoded, start)
@@ -203,13 +214,19 @@ class BetonWriter:
             done: tasks from the first on whose samples and rejects are all in the file.
         """
         self.done = done
-        if self._journal is not None and time.monotonic() - self._committed_at >= COMMIT_SECONDS:
-            with self._errors():
-                self._ledger.flush()
-                for file in (self._beton, self._table, self._lines, self._rejects):
-                    file.sync()
-                self._journal.append(self._ledger.sums.entry(done, dict(self.counts)))
-            self._committed_at = time.monotonic()
+        if time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+            self.keep()
+
+    def keep(self) -> None:
+        """Wait until the disk has what was committed: nothing of it will have to be done again."""
+        if self._journal is None or self.done == (self._journal.entries[-1].done if self._journal.entries else 0):
+            return
+        with self._errors():
+            self._ledger.flush()
+            for file in (self._beton, self._table, self._lines, self._rejects):
+                file.sync()
+            self._journal.append(self._ledger.sums.entry(self.done, dict(self.counts)))
+        self._committed_at = time.monotonic()
 
     def _open(self) -> None:
         """Open the temporary files, and take over what can be resumed."""
@@ -243,10 +260,6 @@ class BetonWriter:
         if not -1 <= label < (len(self._labels) if self._labels is not None else 1 << 63):
             raise WriteError(name, f"has the label {label}, which names no identity", "Use -1 where it is unknown.")
 
-    def _refuse_existing(self) -> None:
-        if not self._overwrite and self.path.exists():
-            raise WriteError(self.path, "exists already", "Give another name, or ask for it to be overwritten.")
-
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         """Tell what an OSError means for the user."""
@@ -255,9 +268,7 @@ class BetonWriter:
         except OSError as error:
             cause = f"could not be written ({error.strerror or error})"
             self._disk_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-            remedy = (
-                "Free space or write to another disk" if self._disk_full else "Check the folder and its permissions"
-            )
+            remedy = REMEDIES.get(error.errno or 0, "Check the folder and its permissions")
             raise WriteError(self.path, cause, f"{remedy}.") from error
 
     def _let_go(self, error: BaseException | None) -> None:
@@ -320,12 +331,15 @@ class BetonWriter:
 
     def _publish(self) -> None:
         """Give every file its name, such that no ``.beton`` ever stands beside another one's manifest."""
-        self._refuse_existing()
+        refuse_existing(self.path, overwrite=self._overwrite)
         folder = self.path.parent
         if self._overwrite:
             self.path.unlink(missing_ok=True)
             sync_folder(folder)
-        for sidecar in (self._lines, self._rejects, self._manifest):
+        if self.rejected == 0:  # a list of rejects is there only where something was rejected
+            self._rejects.discard()
+            self._rejects.final.unlink(missing_ok=True)
+        for sidecar in (self._lines, *([self._rejects] if self.rejected else []), self._manifest):
             sidecar.publish()
         sync_folder(folder)
         self._beton.publish()

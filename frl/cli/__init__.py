@@ -6,8 +6,7 @@ import importlib
 import sys
 from dataclasses import dataclass
 
-from frl import __version__
-from frl.errors import FrlError
+from frl import __version__, console
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,13 @@ def usage() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one sub-command; errors of our own become one line on stderr and exit status 1."""
+    """Run one sub-command; errors become a message on stderr and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else arguments
     name = arguments[0] if arguments else "--help"
+    return console.run(f"frl {name}" if name in COMMANDS else "frl", lambda: _run(name, arguments))
+
+
+def _run(name: str, arguments: list[str]) -> int | None:
     if name in ("-h", "--help"):
         print(usage())
         return 0
@@ -57,11 +60,4 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"frl: no command {name!r}. Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
-    try:
-        return importlib.import_module(COMMANDS[name].module).main(arguments[1:]) or 0
-    except FrlError as error:
-        print(f"frl {name}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"frl {name}: interrupted", file=sys.stderr)
-        return 130
+    return importlib.import_module(COMMANDS[name].module).main(arguments[1:])

@@ -20,5 +20,5 @@ def main(arguments: list[str]) -> None:
         print(f"usage: frl bench {{{','.join(BENCHMARKS)}}} [OPTIONS]")
         raise SystemExit(0)
     if name not in BENCHMARKS:
-        raise ConfigError("BENCHMARK", f"there is no benchmark {name!r}", f"Known are {', '.join(BENCHMARKS)}.")
+        raise ConfigError("the benchmark", f"there is no benchmark {name!r}", f"Known are {', '.join(BENCHMARKS)}.")
     importlib.import_module(BENCHMARKS[name]).main(arguments[1:])

@@ -8,30 +8,37 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from frl.batch import Batch
 from frl.config import AugmentConfig
-from frl.errors import SourceError
+from frl.errors import SourceError, explained
+from frl.images.photo import Photo, UnusableImage
+from frl.images.turbojpeg import JpegDecoder
 
 DECODERS = 4
 
+MAX_PIXELS = 100_000_000
+"""Of an image: more are refused before anything is decoded, as by ``frl write``."""
+
 
 def load_image(path: Path, size: int) -> np.ndarray:
-    """The central square of an image, upright, RGB, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8.
+    """The central square of an image, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8.
+
+    What its pixels are, upright and in RGB, and whether it is damaged, ``Photo`` says, as when a .beton is written.
 
     Raises:
-        SourceError: if the file is missing, broken, or not an 8-bit image; it names the file.
+        SourceError: if the file is missing, damaged, or none that is decoded; it names the file.
+        MachineError: if the disk fails.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise SourceError(path, f"pixels of mode {image.mode}, not 8 bits a channel", "Convert it first.")
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+        upright = Photo(path.read_bytes(), JpegDecoder(), MAX_PIXELS).pixels().image
     except FileNotFoundError as error:
         raise SourceError(path, "no such image", "Check the folder of images.") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnusableImage as error:
         raise SourceError(path, f"cannot be decoded ({error})", "Replace the file.") from error
+    except OSError as error:
+        raise explained(error, "reading an image") from error
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     square = upright.crop((left, top, left + side, top + side))

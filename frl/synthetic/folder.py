@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from frl.children import sheltered
 from frl.errors import WriteError
 from frl.synthetic.drawing import Face, make_model, render
 from frl.synthetic.identity import draw_identity
@@ -78,8 +79,10 @@ def _map(task: Callable[[int], Truths], count: int, workers: int) -> Iterator[Tr
         return
     # Forked children of a process with threads (torch, OpenCV) may deadlock: start them afresh.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with sheltered():
+            results = pool.map(task, range(count))
         try:
-            yield from pool.map(task, range(count))
+            yield from results
         except BrokenProcessPool as error:
             raise WriteError("a worker", "died while drawing faces", "Free memory, or ask for workers=1.") from error
 

@@ -55,7 +55,7 @@ class Process:
         self.peak_mb = 0.0
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by end()
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.benchmark.child", function, task.to_json()],
+            [sys.executable, "-P", "-m", "pipelines.benchmark.child", function, task.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from frl.config import CropSpec
-from frl.errors import LoaderError
+from frl.errors import explained
 from pipelines.augment.cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
 from pipelines.augment.plan import PlanFor
 from pipelines.engines.broken import OnBroken, Undecodable, stand_in
@@ -50,6 +50,7 @@ class Assembler:
 
         Raises:
             LoaderError: naming the first sample that cannot be decoded, if it is not to be replaced.
+            MachineError, InternalError: if memory, a disk or frl itself fails.
         """
         side = self.beton.max_side
         images = self.allocate(self.image_bytes(request)).view(-1, side, side, 3)
@@ -130,10 +131,8 @@ class Assembler:
                 fill(position, sample)
             except Undecodable as error:
                 refused[position] = error
-            except Exception as error:
-                cause = f"reading it failed ({type(error).__name__}: {error})"
-                remedy = f"Check {self.beton.path} with frl verify --deep."
-                raise LoaderError(self.beton.name(sample), cause, remedy) from error
+            except Exception as error:  # not the sample's fault: nothing takes its place
+                raise explained(error, f"decoding {self.beton.name(sample)}") from error
 
         self.for_each(attempt, range(len(samples)))
         for position in sorted(refused):

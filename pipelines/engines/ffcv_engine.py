@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from frl.beton.layout import ImageMode
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import LoaderError
+from frl.images.markers import frame
 from pipelines.augment.plan import PlanFor, draw
 from pipelines.engines.assemble import Assembler
 from pipelines.engines.broken import OnBroken, Undecodable, check_size
 from pipelines.engines.buffers import Buffers
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Request
-from pipelines.engines.jpeg import frame_size
 from pipelines.engines.prefetch import overlapped, prefetch
 from pipelines.engines.threads import Threads
 from pipelines.sampling.beton_set import EncodedImages
@@ -95,11 +95,11 @@ class FFCVImages:
     def decode_jpeg(self, encoded: NDArray[np.uint8], height: int, width: int, out: NDArray[np.uint8]) -> None:
         """Decode to ``height`` rows of ``width`` packed RGB pixels at the beginning of ``out``."""
         try:
-            found = frame_size(encoded.data)
+            found = frame(encoded.data)
         except ValueError as error:
             raise Undecodable(str(error)) from None
         # The decoder would scale a larger image down, or leave a part of the buffer as it was.
-        check_size(found, height, width)
+        check_size(found[:2], height, width)
         source, target = encoded.ctypes.data, out.ctypes.data
         if self.imdecode(source, encoded.size, height, width, target, height, width, 0, 0, 1, 1, False, False) != 0:
             raise Undecodable("its JPEG data is damaged or cut off")

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.errors import LoaderError
+from frl.images.markers import frame
+from frl.images.sample import fault
 from pipelines.engines.broken import OnBroken, Undecodable, check_size, stand_in
 from pipelines.engines.engine import Request
-from pipelines.engines.jpeg import frame
 from pipelines.sampling.beton_set import EncodedImages
 
 T = TypeVar("T")
@@ -56,12 +57,24 @@ class Recovery:
             try:
                 return run(samples), samples, replaced
             except DecoderFailed as error:
-                found = {sample for sample in np.unique(samples).tolist() if not self.decodes(sample)}
+                found = self.at_fault(np.unique(samples).tolist())
                 if not found:
                     raise LoaderError(
                         "the decoder", str(error), "Look above for its own words, then resume."
                     ) from error
                 self.broken |= found
+
+    def at_fault(self, samples: list[int]) -> set[int]:
+        """Those of some samples that do not decode: a decoder that takes none of them may be at fault itself."""
+        refused = {sample for sample in samples if not self.decodes(sample)}
+        return refused if len(refused) < len(samples) else set(filter(self.is_damaged, refused))
+
+    def is_damaged(self, sample: int) -> bool:
+        """Whether libjpeg-turbo refuses a sample as well."""
+        return (
+            fault(self.beton.encoded(sample), int(self.beton.heights[sample]), int(self.beton.widths[sample]))
+            is not None
+        )
 
     def choose(self, request: Request) -> tuple[NDArray[np.int64], int]:
         """The samples of a step, each broken one replaced by the next of the step that is not, and their number."""

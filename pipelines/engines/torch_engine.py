@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from frl.beton.layout import ImageMode
 from frl.config import CropSpec
-from frl.errors import LoaderError
+from frl.errors import FrlError, explained, is_fault_of_machine
 from pipelines.augment.plan import PlanFor
 from pipelines.engines.assemble import Assembler
 from pipelines.engines.broken import OnBroken, Undecodable, check_size
@@ -88,7 +88,7 @@ class TorchImages:
         with errors_only_when_asked():
             batches = iter(loader)
         while (batch := take(batches, workers)) is not None:
-            if isinstance(batch, LoaderError):
+            if isinstance(batch, FrlError):
                 raise batch
             yield batch
 
@@ -120,13 +120,11 @@ class StepDataset(Dataset, Generic[AnyBatch]):
         self.make: Callable[[Assembler, Request], AnyBatch] = make
         self.nbytes: Callable[[Assembler, Request], int] = nbytes
 
-    def __getitem__(self, request: Request) -> AnyBatch | LoaderError:
+    def __getitem__(self, request: Request) -> AnyBatch | FrlError:
         try:
             return self.make(self.assembler, request)
-        except LoaderError as error:
-            return error
         except Exception as error:
-            return LoaderError("a decoding process", f"{type(error).__name__}: {error}", "Please report this.")
+            return explained(error, "decoding a batch")
 
     def decode_sample(self, sample: int, pixels: NDArray[np.uint8]) -> None:
         """Write the rows of image ``sample``, densely packed RGB, to the beginning of ``pixels``, flat.
@@ -157,6 +155,8 @@ def decode_jpeg(encoded: NDArray[np.uint8], height: int, width: int) -> NDArray[
     except Undecodable:
         raise
     except Exception as error:  # PIL raises many types on damaged files
+        if is_fault_of_machine(error):
+            raise
         raise Undecodable(f"its JPEG data is damaged or cut off ({error})") from error
 
 

@@ -7,6 +7,7 @@ counts as found when a box overlaps the box of its points with an intersection o
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from frl import console
 from writers.detect import DetectConfig, Detection, start, validate
 from writers.image.crop import CropSpec, FaceCropper
 from writers.sources import Box
@@ -106,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("bench detection", main))

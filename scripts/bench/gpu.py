@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import tyro
 
+from frl import console
 from frl.beton import BetonWriter
 from frl.config import AugmentConfig, CropSpec, DataConfig
 from frl.errors import FrlError
@@ -410,4 +411,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.run("bench gpu", main))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 from matplotlib.figure import Figure
 
+from frl import console
 from frl.config import upgraded
 from frl.files import atomic_write
 from frl.monitoring.logbook import read_metrics
@@ -67,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("bench health", main))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from frl import console
 from frl.beton import Beton
 from frl.beton.layout import (
     ALLOCATION,
@@ -58,9 +59,14 @@ def measure(path: Path) -> dict[str, float]:
     return {"samples": samples, "seconds": round(seconds, 3), "peak_rss_mb": round(peak_kb / 1024, 1)}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure in a fresh process, and print it."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "sparse.beton"
         write_sparse(target, int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
             print(json.dumps(fresh.submit(measure, target).result(timeout=120)))
+
+
+if __name__ == "__main__":
+    sys.exit(console.run("bench opening", main))

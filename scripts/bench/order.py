@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import numpy as np
 import tyro
 from opening import write_sparse
 
+from frl import console
 from frl.beton import Beton
 from pipelines.sampling.beton_set import BetonSet
 from pipelines.sampling.order import EpochOrder, Order
@@ -159,7 +161,12 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the tables."""
     settings = tyro.cli(BenchConfig, description=__doc__)
     randomness_tables(settings)
     memory_table(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(console.run("bench order", main))

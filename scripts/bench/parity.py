@@ -16,6 +16,7 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
+from frl import console
 from frl.beton import Beton, BetonWriter
 from frl.config import AugmentConfig, DataConfig
 from frl.errors import LoaderError
@@ -198,4 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("bench parity", main))

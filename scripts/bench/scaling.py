@@ -14,10 +14,12 @@ import math
 import multiprocessing as mp
 import os
 import socket
+import sys
 from dataclasses import dataclass, replace
 
 import torch
 
+from frl import console
 from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig
 from frl.monitoring.traffic import Traffic
 from frl.runtime.distributed import world
@@ -167,4 +169,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("bench scaling", main))

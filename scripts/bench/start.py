@@ -12,6 +12,8 @@ from pathlib import Path
 
 import tyro
 
+from frl import console
+
 
 @dataclass(frozen=True)
 class BenchConfig:
@@ -40,7 +42,12 @@ def seconds_to_first_batch(data: Path) -> float:
         return elapsed
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure, and print the seconds."""
     config = tyro.cli(BenchConfig)
     first, *warm = [seconds_to_first_batch(config.data) for _ in range(config.rounds)]
     print(f"to the first batch: {first:.1f} s cold, {statistics.median(warm):.1f} s warm (median of {len(warm)})")
+
+
+if __name__ == "__main__":
+    sys.exit(console.run("bench start", main))

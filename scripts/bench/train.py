@@ -13,6 +13,7 @@ import importlib.util
 import json
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ import torch.distributed as dist
 import tyro
 from reference_step import ReferenceStep
 
+from frl import console
 from frl.batch import Batch
 from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.files import atomic_write
@@ -261,4 +263,4 @@ def _process_group(device: torch.device) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("bench train", main))

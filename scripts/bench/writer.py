@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from frl import console
 from writers.config import WriteConfig
 from writers.curate import CurateConfig
 from writers.to_beton import write
@@ -203,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("bench writer", main))

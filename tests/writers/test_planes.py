@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pictures import encode, picture
 from PIL import Image
 
-from frl.beton import jpeg
+from frl.images import sample
+from frl.images.photo import Photo, Plane
+from frl.images.turbojpeg import JpegDecoder, JpegEncoder
 from writers.image.crop import CropSpec, FaceCropper
-from writers.image.jpeg import JpegDecoder, JpegEncoder
-from writers.image.photo import Photo, Plane
 from writers.image.planes import cut, shrink
 from writers.sources import Box
 
@@ -58,7 +58,7 @@ def test_the_sample_shows_the_square(chroma: str, box: Box) -> None:
     side = min(64, int(box.width))
     whole = Image.open(io.BytesIO(data)).resize((side, side), Image.Resampling.LANCZOS, corners)
     assert (face.width, face.height) == (side, side) and not face.untouched
-    assert jpeg.fault(np.frombuffer(face.data, np.uint8), side, side) is None
+    assert sample.fault(np.frombuffer(face.data, np.uint8), side, side) is None
     expected = show(encode(whole, quality=95, subsampling="4:2:0"))
     assert psnr(show(face.data), expected) > 33
     assert np.abs((show(face.data) - expected).mean(axis=(0, 1))).max() < 1

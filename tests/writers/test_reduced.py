@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from pictures import encode, picture
 from PIL import Image, ImageOps
 
+from frl.images.photo import Photo, Raster, UnusableImage
+from frl.images.turbojpeg import EIGHTHS, JpegDecoder
 from writers.image.crop import CropSpec, FaceCropper, crop_square
-from writers.image.jpeg import EIGHTHS, JpegDecoder
-from writers.image.photo import Photo, Raster
-from writers.reject import Reject
 from writers.sources import Box
 
 CROPPER = FaceCropper(CropSpec(size=64, margin=0.0, quality=100, max_pixels=100_000_000))
@@ -139,7 +138,7 @@ def test_damage_outside_the_crop_is_named_at_every_scale(side: int, progressive:
         whole[:middle] + b"\xff\xd9",
         whole[:middle] + bytes(300) + whole[middle + 300 :],
     ):
-        with pytest.raises(Reject, match="damaged JPEG"):
+        with pytest.raises(UnusableImage, match="damaged JPEG"):
             CROPPER(CROPPER.open(damaged), Box(0, 0, side, side))
 
 

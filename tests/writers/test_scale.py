@@ -104,7 +104,7 @@ def test_a_full_disk_ends_the_command_and_leaves_nothing(people: Path, tmp_path:
     limited = ["bash", "-c", f'ulimit -f {kilobytes} && exec "$@"', "bash", *command]
     done = subprocess.run(limited, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert f"error: {out}: could not be written (File too large). Free space" in done.stderr
+    assert f"frl write: {out}: could not be written (File too large). Free space" in done.stderr
     assert list(out.parent.iterdir()) == []
 
 

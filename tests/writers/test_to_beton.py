@@ -19,7 +19,8 @@ from PIL import Image
 from processes import assert_gone, descendants, kill, left_in_shared_memory
 
 from frl.beton import Beton, verify
-from writers.to_beton import main
+from writers.config import WriteConfig
+from writers.to_beton import main, write
 
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "writers" / "to_beton.py")]
 
@@ -129,7 +130,7 @@ def test_a_disk_that_fails_ends_the_command(tmp_path: Path) -> None:
     finished = run(folder, "--out", out, timeout=10)
     assert time.monotonic() - start < 10
     assert finished.returncode == 1
-    assert "people/n000002/0099_01.jpg: OSError: [Errno 5]" in finished.stderr
+    assert "people/n000002/0099_01.jpg: preparing it: the system refused (OSError: [Errno 5]" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert_nothing_written(out)
     assert not left_in_shared_memory(shared_memory)
@@ -192,7 +193,7 @@ def test_a_command_killed_at_any_moment_leaves_a_whole_file_or_none(tmp_path: Pa
     assert verify(out, deep=True).ok
     assert {path.name for path in out.parent.iterdir()} == {
         out.name,
-        *(f"{out.name}.{kind}" for kind in ("json", "samples.tsv", "rejects.tsv", "md", "png")),
+        *(f"{out.name}.{kind}" for kind in ("json", "samples.tsv", "md", "png")),
     }
 
 
@@ -302,7 +303,8 @@ def test_a_file_that_exists_is_kept_unless_it_may_go(tmp_path: Path, capsys: pyt
     out = tmp_path / "faces.beton"
     out.write_text("precious")
     assert main([str(folder), "--out", str(out), "--workers", "1"]) == 1
-    assert "exists" in capsys.readouterr().err and out.read_text() == "precious"
+    said = capsys.readouterr().err
+    assert "exists" in said and "--overwrite" in said and out.read_text() == "precious"
     assert main([str(folder), "--out", str(out), "--workers", "1", "--overwrite"]) == 0
     assert verify(out, deep=True).ok
 
@@ -326,7 +328,7 @@ def test_options_that_make_no_sense_are_refused(
     folder = crowd(tmp_path / "people", identities=1, images=1)
     assert main([str(folder), "--out", str(tmp_path / "out.beton"), *options]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and complaint in error
+    assert error.startswith("frl write: ") and complaint in error
     assert_nothing_written(tmp_path / "out.beton")
 
 
@@ -399,3 +401,30 @@ def test_a_dry_run_of_a_stream_says_where_it_puts_samples_and_leaves_nothing(
     assert f"put aside in nameless files in {out.parent}" in printed.err
     assert "written 20" in printed.out
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("images", [1, 40])
+def test_a_dry_run_estimates_the_size_of_the_file_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], images: int
+) -> None:
+    """With its pages, of which a small file fills little, and whose ends stay empty."""
+    noise = np.random.default_rng(0).integers(0, 256, (images, 900, 900, 3), np.uint8)
+    faces = {f"{i}.jpg": encode(Image.fromarray(image), quality=95) for i, image in enumerate(noise)}
+    folder = plant(tmp_path / "faces", faces)
+    sizes = []
+    for options in (["--dry-run"], []):
+        out = tmp_path / "faces.beton"
+        config = WriteConfig(sources=(f"folder:{folder}",), out=out, workers=1, size=900, dry_run=bool(options))
+        sizes.append(write(config).nbytes)
+    assert sizes[0] == sizes[1] == (tmp_path / "faces.beton").stat().st_size
+    assert images == 1 or sizes[1] > sum(map(len, faces.values())) + (1 << 20)
+
+
+def test_without_rejects_there_is_no_list_of_them(tmp_path: Path) -> None:
+    folder = crowd(tmp_path / "people", identities=1, images=2)
+    plant(folder, {"n000000/bad.jpg": damaged("half")})
+    out = tmp_path / "faces.beton"
+    rejects = Path(f"{out}.rejects.tsv")
+    assert main([str(folder), "--out", str(out), "--workers", "1"]) == 0 and rejects.exists()
+    (folder / "n000000" / "bad.jpg").unlink()
+    assert main([str(folder), "--out", str(out), "--workers", "1", "--overwrite"]) == 0 and not rejects.exists()

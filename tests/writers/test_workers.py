@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -13,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from processes import assert_gone
+from processes import assert_gone, left_in_shared_memory
 from worker_tasks import start_dying, start_failing, start_never, start_squares
 
-from frl.errors import SourceError, WriteError
+from frl.errors import InternalError, MachineError, SourceError, WriteError
 from writers.workers import AHEAD, CHUNK, WorkerPool
 
 pytestmark = pytest.mark.timeout(30)
@@ -74,11 +75,26 @@ def test_heavy_tasks_travel_in_small_chunks() -> None:
 
 
 def test_an_exception_names_its_task_and_ends_the_workers() -> None:
-    with pytest.raises(WriteError, match=r"image-40: ZeroDivisionError: nothing left"):  # noqa: SIM117
+    """It is none of the image's making."""
+    words = r"(?s)image-40: preparing it: ZeroDivisionError: nothing left. This is a fault of frl.*Traceback.*fail_at"
+    with pytest.raises(InternalError, match=words):  # noqa: SIM117
         with WorkerPool(partial(start_failing, 40, ZeroDivisionError("nothing left")), count=2, name=name) as pool:
             pids = worker_pids()
             list(pool.map(range(200)))
     assert_gone(pids)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "/scratch/x"), "No space left.*/scratch/x.*Free space"),
+        (MemoryError(), "memory"),
+    ],
+)
+def test_an_error_of_the_machine_is_not_the_images(error: Exception, words: str) -> None:
+    with pytest.raises(MachineError, match=f"image-3: preparing it.*{words}"):  # noqa: SIM117
+        with WorkerPool(partial(start_failing, 3, error), count=1, name=name) as pool:
+            list(pool.map(range(20)))
 
 
 def test_an_error_of_ours_arrives_as_it_is() -> None:
@@ -103,7 +119,7 @@ def test_a_dead_worker_is_noticed_and_its_task_named(number: signal.Signals) -> 
             list(pool.map(range(10_000)))
     assert time.monotonic() - start < 10
     assert_gone(pids)
-    assert set(os.listdir("/dev/shm")) <= before
+    assert not left_in_shared_memory(before)
 
 
 def test_an_idle_worker_killed_between_two_maps_is_noticed() -> None:
@@ -156,4 +172,4 @@ def test_workers_of_a_killed_parent_end_by_themselves(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
         assert_gone(pids)
-    assert set(os.listdir("/dev/shm")) <= before
+    assert not left_in_shared_memory(before)

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from frl.beton.manifest import SampleLine
+from frl.images.turbojpeg import JpegDecoder
 from writers.curate.fingerprint import Fingerprint, Fingerprints
-from writers.image.jpeg import JpegDecoder
 from writers.reject import Reason, Reject
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Make a sample of an image: a square, upright RGB face as JPEG bytes, or the reason why not.
 
-- A JPEG that is already what is wanted passes through byte for byte.
+- A JPEG that is already what is wanted passes through byte for byte; where its headers are odd, these are put right.
 - Grey JPEGs are encoded anew, so that every JPEG written has three components and no decoder has to be asked for RGB.
 - Images are only ever shrunk, by Pillow's Hamming filter (anti-aliased: as sharp as bicubic, as quick as bilinear),
   and encoded once, with chroma at half resolution (4:2:0): the smallest and quickest to decode.
@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from frl.images.photo import Photo, Raster
+from frl.images.turbojpeg import JpegDecoder, JpegEncoder
 from writers.curate.fingerprint import Fingerprint
-from writers.image.jpeg import JpegDecoder, JpegEncoder
-from writers.image.photo import Photo, Raster
 from writers.image.planes import cut
 from writers.reject import Reject
 from writers.sources.source import Box
@@ -82,7 +82,7 @@ class FaceCropper:
     """Makes samples of images; one a thread.
 
     Raises:
-        WriteError: if libturbojpeg is not installed.
+        FrlError: if libturbojpeg is not installed.
     """
 
     def __init__(self, spec: CropSpec) -> None:
@@ -94,7 +94,7 @@ class FaceCropper:
         """Read the header of an encoded image.
 
         Raises:
-            Reject: if there is none, or the image is too large.
+            UnusableImage: if there is none, or the image is too large.
         """
         return Photo(data, self._jpegs, self._spec.max_pixels)
 
@@ -108,13 +108,14 @@ class FaceCropper:
                 None to leave it as it is.
 
         Raises:
-            Reject: if the image is damaged, or the box outside.
+            UnusableImage: if the image is damaged.
+            Reject: if the box is outside.
         """
         square = crop_square(photo.width, photo.height, box, self._spec.margin)
         tilt = 0.0 if eyes is None else eye_tilt(eyes)
         if tilt == 0 and self._is_sample(photo, square):
             photo.check()
-            return Face(data=photo.data, height=photo.height, width=photo.width, untouched=True)
+            return Face(data=photo.data, height=photo.height, width=photo.width, untouched=not photo.mended)
         side = min(square.side, self._spec.size)
         scale = SPARE * side / square.side
         data = None if tilt else self._without_conversion(photo, square, side, scale)

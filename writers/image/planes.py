@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from writers.image.photo import Plane
+from frl.images.photo import Plane
 
 
 def cut(plane: Plane, left: int, top: int, extent: float, side: int) -> np.ndarray:

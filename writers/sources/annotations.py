@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from frl.errors import SourceError
+from frl.errors import SourceError, blame_machine
+from writers.sources.skipped import raw_fault
 from writers.sources.source import Box, Candidate, Entry
 
 BOX_COLUMNS = ("NAME_ID", "X", "Y", "W", "H")
@@ -38,7 +39,7 @@ def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None)
     """
     for number, face in enumerate(faces or [Face()], 1):
         name = numbered(entry.path, number)
-        if fault := entry.fault or face.fault:
+        if fault := entry.fault or raw_fault(entry.path) or face.fault:
             yield Candidate(name, entry.place, fault=fault)
         else:
             yield Candidate(name, entry.place, face.identity or identity, face.box, face.points)
@@ -143,4 +144,5 @@ def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[flo
                     where, remedy = f"{table}, line {rows.line_num}", f"Give {', '.join(columns)}."
                     raise SourceError(where, f"{row} is no row of it", remedy) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
+        blame_machine(error, f"reading {table}")
         raise SourceError(table, f"cannot be read ({error})", "Give a CSV as VGGFace2 publishes them.") from error

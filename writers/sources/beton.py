@@ -12,7 +12,7 @@ from PIL import Image
 from frl.beton import Beton
 from frl.beton.layout import ImageMode
 from frl.beton.manifest import SampleLines, samples_path
-from frl.errors import SourceError
+from frl.errors import SourceError, blame_machine
 from writers.sources.source import Candidate
 
 
@@ -66,6 +66,7 @@ class BetonFile:
                 who = identities[label] if identities else f"{label:0{digits}}"
                 yield Candidate(name, index, None if label < 0 else who)
         except (OSError, ValueError, IndexError) as error:
+            blame_machine(error, f"reading {samples_path(beton.path)}")
             cause, remedy = f"does not fit the file ({error})", "Restore it, or delete the manifest to go by numbers."
             raise SourceError(samples_path(beton.path), cause, remedy) from error
 

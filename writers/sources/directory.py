@@ -4,62 +4,54 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from frl.errors import SourceError
-from writers.sources.files import read_file
+from frl.images.formats import HEAD
+from writers.reject import Reject
+from writers.sources.files import read_file, read_head
+from writers.sources.skipped import NO_IMAGE, SPECIAL, UNREADABLE, Skipped, aside, claims_image, claims_note, is_image
 from writers.sources.source import Entry
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
-
-def entries(folder: str | Path) -> list[os.DirEntry[str]]:
-    """What is in ``folder``, by name, without hidden entries.
+def entries(folder: str | Path, skipped: Skipped | None = None) -> list[os.DirEntry[str]]:
+    """What is in ``folder``, by name, without what is hidden or a thumbnail; that is counted by ``skipped``.
 
     Raises:
         SourceError: if the folder cannot be listed.
     """
     try:
         with os.scandir(folder) as listing:
-            return sorted((e for e in listing if not e.name.startswith(".")), key=lambda e: e.name)
+            found = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         raise SourceError(folder, f"cannot be listed ({error.strerror})", "Check path and permissions.") from error
+    kept = []
+    for entry in found:
+        if reason := aside(entry.name):
+            if skipped is not None:
+                skipped.add(reason, entry.name)
+        else:
+            kept.append(entry)
+    return kept
 
 
-def has_image_suffix(path: str) -> bool:
-    """Whether a path claims by its suffix to be an image."""
-    return path.lower().endswith(IMAGE_SUFFIXES)
-
-
-def is_visible_image(path: str) -> bool:
-    """Whether a path in an archive claims to be an image, and no part of it is hidden."""
-    return has_image_suffix(path) and not any(part.startswith(".") for part in path.split("/"))
-
-
-def is_image(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry claims to be an image; a link that leads nowhere counts, to be noticed later."""
-    return has_image_suffix(entry.name) and not entry.is_dir()
-
-
-def image_paths(folder: str | Path) -> Iterator[str]:
-    """Paths of the images below ``folder``, relative to it, at any depth, in sorted order, links followed.
-
-    Raises:
-        SourceError: if a folder cannot be listed, or a link leads back to one that contains it.
-    """
-    yield from _walk(str(folder), prefix="", ancestors=())
-
-
-def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[str]:
-    place = os.path.realpath(folder)
-    if place in ancestors:
-        raise SourceError(folder, "a link leads back to a folder that contains it", "Remove the link.")
-    for entry in entries(folder):
-        if entry.is_dir():
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, place))
-        elif is_image(entry):
-            yield prefix + entry.name
+def shows_image(entry: os.DirEntry[str], skipped: Skipped | None = None) -> bool:
+    """Whether an entry is to be listed, by its suffix or else by its content; if not, ``skipped`` counts it."""
+    if entry.is_dir():
+        return False
+    if claims_image(entry.name):
+        return True
+    try:
+        head = b"" if claims_note(entry.name) else read_head(entry.path, HEAD)
+        reason = None if is_image(entry.name, head) else NO_IMAGE
+    except Reject:
+        reason = SPECIAL
+    except OSError:
+        reason = UNREADABLE
+    if reason and skipped is not None:
+        skipped.add(reason, entry.name)
+    return reason is None
 
 
 @dataclass(frozen=True)
@@ -68,14 +60,36 @@ class Directory:
 
     Attributes:
         location: its absolute path.
+        skipped: what else was found when it was listed last.
     """
 
     location: str
+    skipped: Skipped = field(default_factory=Skipped, compare=False)
 
     def entries(self) -> Iterator[Entry]:
         """The images by path; see ``Tree``."""
-        for path in image_paths(self.location):
-            yield Entry(path, path)
+        self.skipped.clear()
+        yield from self.below("")
+
+    def below(self, folder: str) -> Iterator[Entry]:
+        """The images at any depth of a folder in this one, with their paths in this one; links are followed.
+
+        Raises:
+            SourceError: if a folder cannot be listed, or a link leads back to one that contains it.
+        """
+        yield from self._walk(folder, ancestors=())
+
+    def _walk(self, folder: str, ancestors: tuple[str, ...]) -> Iterator[Entry]:
+        here = os.path.join(self.location, folder)
+        place = os.path.realpath(here)
+        if place in ancestors:
+            raise SourceError(here, "a link leads back to a folder that contains it", "Remove the link.")
+        for entry in entries(here, self.skipped):
+            path = os.path.join(folder, entry.name)
+            if entry.is_dir():
+                yield from self._walk(path, (*ancestors, place))
+            elif shows_image(entry, self.skipped):
+                yield Entry(path, path)
 
     def read(self, place: str) -> bytes:
         """The file's bytes; see ``Store``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from writers.reject import Reject
 
@@ -19,12 +20,33 @@ def read_file(path: str) -> bytes:
     """
     try:
         # Unbuffered: the size is known, so one read takes it all.
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_open_regular) as file:
             if fault := too_large(os.fstat(file.fileno()).st_size):
                 raise Reject(fault)
             return file.readall()
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise Reject(f"cannot be read: {error.strerror}") from error
+
+
+def read_head(path: str, nbytes: int) -> bytes:
+    """The first bytes of a file, fewer where it is shorter.
+
+    Raises:
+        Reject: if it is no regular file.
+        OSError: if it is absent or may not be read, or the disk fails.
+    """
+    with open(path, "rb", buffering=0, opener=_open_regular) as file:
+        return file.read(nbytes)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open what is a file. To open a pipe would wait for somebody to write into it, perhaps for ever."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder, open says so itself
+        os.close(descriptor)
+        raise Reject("no regular file")
+    return descriptor
 
 
 def read_at(path: str, offset: int, nbytes: int) -> bytes:

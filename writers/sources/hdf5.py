@@ -4,6 +4,8 @@ learning", ECCV 2022): ``images`` holds encoded files, one variable-length row o
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +35,9 @@ class HDF5Rows:
         try:
             return self.file["images"][place].tobytes()
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
-            # HDF5 says nothing of the cause that a program could tell apart.
+            # Of a cause that a program could tell apart, HDF5 says no more than the system's error number, in its text.
+            if number := re.search(r"errno = (\d+)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1])), self.location) from error
             raise Reject(f"its row cannot be read: {error}") from error
 
     @cached_property

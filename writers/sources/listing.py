@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from frl.errors import SourceError
+from frl.errors import SourceError, blame_machine
 from writers.sources.annotations import Face, candidates, numbered, parse_face
 from writers.sources.files import read_file
 from writers.sources.source import Candidate, Entry
@@ -57,6 +57,7 @@ class Listing:
                 for candidate in candidates(entry, [face]):
                     yield candidate._replace(name=numbered(candidate.name, times[entry.path]))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
+            blame_machine(error, f"reading {self.store.location}")
             raise SourceError(self.store.location, f"cannot be read ({error})", "Give CSV or JSON lines.") from error
 
     def _csv(self) -> Iterator[tuple[str, Face]]:

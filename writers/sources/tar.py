@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from writers.sources.directory import is_visible_image
 from writers.sources.files import read_at
+from writers.sources.skipped import NO_IMAGE, Skipped, is_image, path_aside
 from writers.sources.source import Entry
 from writers.sources.tar_members import Member, TarFile, members
 
@@ -37,16 +37,18 @@ class _Tars:
     Attributes:
         location: the tar, or what stands for all of them: their folder, a pattern.
         paths: the tars.
+        skipped: what else was found when they were listed last.
     """
 
     location: str
     paths: tuple[str, ...]
+    skipped: Skipped = field(default_factory=Skipped, compare=False)
 
-    def members(self, wanted: Callable[[str], bool]) -> Iterator[tuple[TarPlace, Member]]:
+    def members(self, wanted: Callable[[Member], bool]) -> Iterator[tuple[TarPlace, Member]]:
         """All files of all tars in their order, and each tar's end where it is damaged.
 
         Args:
-            wanted: whether the data of a member are, by its path. Paths in several tars begin with the tar's own.
+            wanted: whether the data of a member are. Paths in several tars begin with the tar's own.
 
         Raises:
             SourceError: if a tar cannot be read or is none.
@@ -61,9 +63,22 @@ class _Tars:
 
     def entries(self) -> Iterator[Entry]:
         """The images, and what is wrong with the archive; see ``Tree``."""
-        for place, member in self.members(wanted=lambda path: False):
-            if member.alarming or is_visible_image(member.path):
+        self.skipped.clear()
+        for place, member in self.members(wanted=lambda member: False):
+            if self.lists(member):
                 yield Entry(member.path, place, member.fault)
+
+    def lists(self, member: Member) -> bool:
+        """Whether a member is listed: it is an image, or its fault is the archive's. If not, it is counted."""
+        if member.alarming or shows_image(member):
+            return True
+        self.skipped.add(path_aside(member.path) or NO_IMAGE, member.path)
+        return False
+
+
+def shows_image(member: Member) -> bool:
+    """Whether a member is an image, and no part of its path is hidden or a thumbnail's."""
+    return path_aside(member.path) is None and is_image(member.path, member.head)
 
 
 class Tars(_Tars):
@@ -79,7 +94,7 @@ class CompressedTars(_Tars):
 
     def contents(self) -> Iterator[tuple[TarPlace, bytes]]:
         """The images' bytes in the archives' order; see ``Stream``."""
-        for place, member in self.members(wanted=is_visible_image):
+        for place, member in self.members(wanted=shows_image):
             if member.data is not None:
                 yield place, member.data
 

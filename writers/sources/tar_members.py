@@ -21,7 +21,9 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
 from frl.errors import SourceError
+from frl.images.formats import HEAD
 from writers.sources.files import too_large
+from writers.sources.skipped import claims_image
 
 BLOCK = 512
 """Headers and data fill whole blocks of so many bytes."""
@@ -62,6 +64,7 @@ class Member(NamedTuple):
         nbytes: its size.
         fault: why it cannot be used, or None.
         alarming: whether the fault is the archive's: it is damaged, or it means harm.
+        head: its first bytes, if its path does not claim that it is an image.
         data: its bytes, if they were asked for and there is no fault.
     """
 
@@ -70,6 +73,7 @@ class Member(NamedTuple):
     nbytes: int
     fault: str | None = None
     alarming: bool = False
+    head: bytes = b""
     data: bytes | None = None
 
 
@@ -142,12 +146,12 @@ class TarFile:
         return b""
 
 
-def members(file: TarFile, wanted: Callable[[str], bool]) -> Iterator[Member]:
+def members(file: TarFile, wanted: Callable[[Member], bool]) -> Iterator[Member]:
     """The files in an open tar, and its end if something is wrong with that. Directories are left out.
 
     Args:
         file: at its beginning.
-        wanted: whether the data of a member are, by its path; the others' are skipped.
+        wanted: whether the data of a member are; the others' are skipped.
 
     Raises:
         SourceError: if it is no tar at all.
@@ -172,10 +176,12 @@ def members(file: TarFile, wanted: Callable[[str], bool]) -> Iterator[Member]:
             member, extension = _describe(header, extension, file.position), {}
             if header.isdir():
                 continue
-        if member.fault or not wanted(member.path):
-            cut = not file.skip(member.nbytes)
+        known = 0 if member.fault or claims_image(member.path) else min(HEAD, member.nbytes)
+        member = member._replace(head=file.read(known))
+        if member.fault or not wanted(member):
+            cut = not file.skip(member.nbytes - len(member.head))
         else:
-            member = member._replace(data=file.read(member.nbytes))
+            member = member._replace(data=member.head + file.read(member.nbytes - len(member.head)))
             cut = len(member.data or b"") < member.nbytes
         if cut:
             member = member._replace(fault="the archive ends within it", alarming=True, data=None)

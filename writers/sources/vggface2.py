@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from writers.sources.annotations import Face, candidates, read_boxes, read_landmarks, with_landmarks
-from writers.sources.directory import Directory, entries, is_image
+from writers.sources.directory import Directory, entries, shows_image
 from writers.sources.source import Candidate, Entry
 from writers.sources.tar import CompressedTars, Tars
 
@@ -58,14 +58,15 @@ class VGGFace2:
 
 def folder_images(folder: Directory) -> Iterator[tuple[Entry, str | None, str]]:
     """The images of identity folders: entry, identity and path below the identity."""
+    folder.skipped.clear()
     for prefix in splits(folder.location) or [""]:
-        for found in entries(os.path.join(folder.location, prefix)):
+        for found in entries(os.path.join(folder.location, prefix), folder.skipped):
+            path = prefix + found.name
             if found.is_dir():
-                for entry in Directory(found.path).entries():
-                    path = f"{prefix}{found.name}/{entry.path}"
-                    yield Entry(path, path), found.name, entry.path
-            elif is_image(found):
-                yield Entry(prefix + found.name, prefix + found.name), None, found.name
+                for entry in folder.below(path):
+                    yield entry, found.name, entry.path.removeprefix(f"{path}/")
+            elif shows_image(found, folder.skipped):
+                yield Entry(path, path), None, found.name
 
 
 def tar_images(tar: Tars | CompressedTars) -> Iterator[tuple[Entry, str | None, str]]:
@@ -91,4 +92,4 @@ def has_identity_folders(location: str) -> bool:
         SourceError: if it cannot be listed.
     """
     listing = entries(location)
-    return bool(splits(location)) or (any(e.is_dir() for e in listing) and not any(is_image(e) for e in listing))
+    return bool(splits(location)) or (any(e.is_dir() for e in listing) and not any(shows_image(e) for e in listing))

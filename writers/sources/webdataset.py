@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from frl.errors import SourceError
 from writers.sources.annotations import Face, candidates, parse_face
-from writers.sources.directory import is_visible_image
 from writers.sources.source import Candidate, Entry
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.tar_members import Member
@@ -38,11 +37,12 @@ class WebDataset:
 
     def candidates(self) -> Iterator[Candidate]:
         """List the samples in the shards' order; see ``Source``."""
+        self.store.skipped.clear()
         for _, files in itertools.groupby(self.store.members(_describes), key=lambda file: _key(file[1].path)):
             sample = list(files)
             face = _face([member for _, member in sample])
             for place, member in sample:
-                if member.alarming or is_visible_image(member.path):
+                if not _describes(member) and self.store.lists(member):
                     yield from candidates(Entry(member.path, place, member.fault), [face])
 
 
@@ -106,8 +106,8 @@ def _key(path: str) -> str:
     return os.path.join(folder, file.split(".")[0])
 
 
-def _describes(path: str) -> bool:
-    return path.lower().endswith((".cls", ".json"))
+def _describes(member: Member) -> bool:
+    return not member.alarming and member.path.lower().endswith((".cls", ".json"))
 
 
 def _face(files: list[Member]) -> Face:

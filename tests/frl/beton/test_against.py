@@ -105,3 +105,14 @@ def test_what_is_no_manifest_is_refused(beton_path: Path, capsys: pytest.Capture
     assert main(["verify", str(beton_path), "--against", f"{beton_path}.json"]) == 0
     assert "content against" in capsys.readouterr().out
     assert main(["verify", str(beton_path), "--against", "nowhere.json"]) == 1
+
+
+def test_a_beton_in_the_place_of_a_manifest_is_recognised(beton_path: Path, tmp_path: Path) -> None:
+    words = r"is not a readable manifest, but a \.beton\. Give the manifest beside it: .*\.beton\.json"
+    with pytest.raises(BetonError, match=words):
+        verify(beton_path, against=beton_path)
+    other = tmp_path / "manifest.json"
+    other.write_bytes(beton_path.read_bytes()[:4096])
+    with pytest.raises(BetonError, match="is not a readable manifest") as caught:
+        verify(beton_path, against=other)
+    assert "utf-16" not in str(caught.value)

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frl.beton import Beton, BetonWriter, jpeg, verify
+from frl.beton import Beton, BetonWriter, verify
 from frl.errors import BetonError
+from frl.images import markers, sample
 
 TURNED = Image.Exif()
 TURNED[0x0112] = 6
@@ -163,7 +164,7 @@ def test_unusual_jpegs_pass(tmp_path: Path, encoded: bytes) -> None:
 def test_the_frame_is_what_pillow_finds(height: int, width: int, quality: int, progressive: bool) -> None:
     encoded = pillow_jpeg(draw_image(0, height, width), quality=quality, progressive=progressive)
     with Image.open(io.BytesIO(encoded)) as image:
-        assert jpeg.frame(np.frombuffer(encoded, np.uint8)) == (image.height, image.width, 3)
+        assert markers.whole_frame(np.frombuffer(encoded, np.uint8)) == (image.height, image.width, 3)
 
 
 @settings(max_examples=300, deadline=None)
@@ -174,7 +175,7 @@ def test_any_bytes_get_an_answer(data: st.DataObject) -> None:
         offset = data.draw(st.integers(0, len(encoded) - 1))
         encoded[offset] = data.draw(st.sampled_from([0, 1, 0xFF, 0xD8, 0xD9, 0xDA, 0xC0, 0xC2]))
     cut = data.draw(st.integers(1, len(encoded)))
-    fault = jpeg.fault(np.frombuffer(encoded[:cut], np.uint8), 24, 32)
+    fault = sample.fault(np.frombuffer(encoded[:cut], np.uint8), 24, 32)
     if fault is None:
         with Image.open(io.BytesIO(encoded[:cut])) as image:
             image.load()  # Pillow raises where the data end too early.

@@ -10,13 +10,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_jpegs import ODD
+from pictures import damaged, encode, picture
 from PIL import Image
 
 from frl.config import AugmentConfig
-from frl.errors import SourceError
+from frl.errors import MachineError, SourceError
 from frl.evaluate import RawPixels, read_pairs, verification
 from frl.evaluate.images import load_image
 from frl.evaluate.verification import Mirrored, Pair, best_threshold, cosine_similarity, cross_validate, roc_auc
+from frl.images.photo import Photo
+from frl.images.turbojpeg import JpegDecoder
 
 PAIRS = """2\t2
 Ann\t1\t2
@@ -229,9 +233,48 @@ def test_images_are_central_squares_upright_and_rgb(tmp_path: Path) -> None:
     assert turned.shape == (8, 8, 3)
     assert turned[:4].max() == 0 and turned[4:].min() == 250
 
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(SourceError, match=r"deep\.png.*16"):
-        load_image(tmp_path / "deep.png", 8)
+    Image.fromarray(np.full((8, 8), 200 << 8, np.uint16)).save(tmp_path / "deep.png")
+    assert (load_image(tmp_path / "deep.png", 8) == 200).all()  # the high byte, as the writer has it
+
+
+KINDS = {
+    "cmyk jpeg": lambda p: encode(p.convert("CMYK"), quality=95),
+    "grey jpeg": lambda p: encode(p.convert("L")),
+    "16-bit grey png": lambda p: encode(
+        Image.fromarray(np.asarray(p.convert("L")).astype(np.uint16) * 256 + 77), "PNG"
+    ),
+    "palette png": lambda p: encode(p.quantize(64), "PNG"),
+    "avif": lambda p: encode(p, "AVIF"),
+    "turned jpeg": lambda p: encode(p, exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"),
+    **{f"jpeg, {kind}": lambda p, odd=odd: odd(encode(p)) for kind, odd in ODD.items()},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_is_what_the_writer_takes_it_for(tmp_path: Path, kind: str) -> None:
+    data = KINDS[kind](picture(80, 64))
+    (tmp_path / "face.jpg").write_bytes(data)
+    upright = Photo(data, JpegDecoder(), 10**8).pixels().image
+    side = min(upright.size)
+    left, top = (upright.width - side) // 2, (upright.height - side) // 2
+    expected = np.asarray(upright.crop((left, top, left + side, top + side)))
+    assert np.array_equal(load_image(tmp_path / "face.jpg", side), expected)
+
+
+@pytest.mark.parametrize(
+    "kind", ["half with an end marker", "a hole", "no end marker", "half a cmyk jpeg", "half a png"]
+)
+def test_damage_that_the_writer_rejects_is_evaluated_by_nobody(tmp_path: Path, kind: str) -> None:
+    """Pillow by itself shows the first two without a word: grey where the face was."""
+    (tmp_path / "face.jpg").write_bytes(damaged(kind))
+    with pytest.raises(SourceError, match=r"face\.jpg: cannot be decoded"):
+        load_image(tmp_path / "face.jpg", 8)
+
+
+def test_a_disk_that_fails_is_not_the_images_fault(tmp_path: Path) -> None:
+    (tmp_path / "face.jpg").symlink_to("/proc/self/mem")  # to read it from its beginning is an input/output error
+    with pytest.raises(MachineError, match="Input/output error"):
+        load_image(tmp_path / "face.jpg", 8)
 
 
 def test_shrinking_averages(tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ from PIL import Image
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
-from frl.errors import LoaderError
+from frl.errors import LoaderError, MachineError
+from frl.images.markers import frame
 from pipelines.augment.plan import PlanFor, draw
 from pipelines.augment.reference import crops_of
 from pipelines.engines import ffcv_engine
 from pipelines.engines.engine import Request
 from pipelines.engines.ffcv_engine import FFCVImages, stock_crops
-from pipelines.engines.jpeg import frame_size
 
 if importlib.util.find_spec("ffcv") is None:
     pytest.skip("ffcv is not installed", allow_module_level=True)
@@ -243,7 +243,7 @@ class TestThreads:
             return encoded(sample)
 
         monkeypatch.setattr(engine.beton, "encoded", failing)
-        with pytest.raises(LoaderError, match=r"sample 9 .*OSError: the disk is on fire"):
+        with pytest.raises(MachineError, match=r"sample 9 .*the disk is on fire"):
             list(run(engine, way, requests(23, 4)))
 
     @pytest.mark.timeout(10)
@@ -309,12 +309,12 @@ class TestFrameSize:
     def test_reads_what_pil_reads(self, as_jpeg):
         for height, width in [(1, 1), (37, 511), (300, 16)]:
             encoded = as_jpeg(np.zeros((height, width, 3), np.uint8))
-            assert frame_size(memoryview(encoded)) == (height, width)
+            assert frame(memoryview(encoded))[:2] == (height, width)
 
     @pytest.mark.parametrize("option", [{"progressive": True}, {"icc_profile": bytes(70000)}, {"comment": b"\xff\xc0"}])
     def test_skips_other_segments(self, option, tmp_path):
         Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", **option)
-        assert frame_size(memoryview((tmp_path / "a.jpg").read_bytes())) == (20, 30)
+        assert frame(memoryview((tmp_path / "a.jpg").read_bytes()))[:2] == (20, 30)
 
     @pytest.mark.parametrize(
         "damaged",
@@ -322,7 +322,7 @@ class TestFrameSize:
     )
     def test_refuses_what_is_no_jpeg(self, damaged):
         with pytest.raises(ValueError, match="JPEG"):
-            frame_size(memoryview(damaged))
+            frame(memoryview(damaged))
 
     def test_ends_on_every_mutation(self, as_jpeg):
         good = as_jpeg(np.zeros((20, 30, 3), np.uint8))
@@ -331,7 +331,7 @@ class TestFrameSize:
             mutated = bytearray(good)
             mutated[rng.integers(len(good))] = rng.integers(256)
             try:
-                height, width = frame_size(memoryview(bytes(mutated)))
+                height, width, _ = frame(memoryview(bytes(mutated)))
             except ValueError:
                 continue
             assert 0 <= height < 65536 and 0 <= width < 65536

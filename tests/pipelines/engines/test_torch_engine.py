@@ -1,5 +1,6 @@
 """The PyTorch engine: the FFCV engine's batches within a stated tolerance, and workers that may die."""
 
+import errno
 import importlib.util
 import os
 import signal
@@ -14,8 +15,9 @@ from PIL import Image
 
 from frl.beton import Beton, BetonWriter
 from frl.config import AugmentConfig, CropSpec
-from frl.errors import LoaderError
+from frl.errors import InternalError, LoaderError, MachineError
 from pipelines.augment.plan import draw
+from pipelines.engines import torch_engine
 from pipelines.engines.engine import Request
 from pipelines.engines.torch_engine import TorchImages
 
@@ -100,8 +102,44 @@ def test_an_exception_in_a_worker_reaches_the_caller(tiny_beton, monkeypatch, wa
     batches = (
         engine.images(steps) if way == "images" else engine.crops(steps, recipe.crops, partial(draw, recipe, 0, 0))
     )
-    with pytest.raises(LoaderError, match=r"sample \d+ .*ZeroDivisionError"):
+    with pytest.raises(InternalError, match=r"(?s)decoding .*sample \d+ .*ZeroDivisionError.*a fault of frl"):
         list(batches)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("on_broken", ["raise", "replace"])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.EIO, "Input/output error"), MachineError),
+        (OSError(errno.ENOSPC, "No space left on device"), MachineError),
+        (OSError(errno.EMFILE, "Too many open files"), MachineError),
+        (MemoryError(), MachineError),
+        (KeyError("width"), InternalError),
+        (AttributeError("no attribute"), InternalError),
+    ],
+)
+def test_no_sample_is_blamed_for_the_machine_or_for_us(tiny_beton, monkeypatch, error, kind, on_broken):
+    """Nor replaced by another, which would hide it."""
+    beton = Beton(tiny_beton)
+
+    def fail(sample):
+        raise error
+
+    monkeypatch.setattr(beton, "encoded", fail)
+    with pytest.raises(kind) as caught:
+        list(TorchImages(beton, workers=1, on_broken=on_broken).images(requests(23, 4)))
+    assert "verify" not in str(caught.value).partition("Traceback")[0]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOMEM, "Cannot allocate memory"), MemoryError()])
+def test_a_decoder_without_memory_says_nothing_of_the_data(tiny_beton, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch_engine.Image, "open", fail)
+    with pytest.raises(type(error)):
+        torch_engine.decode_jpeg(Beton(tiny_beton).encoded(0), 8, 8)
 
 
 @pytest.mark.timeout(20)

@@ -4,23 +4,25 @@
   profiles are ignored. The exception is 16-bit grey, which PIL clips to white: its high byte is taken. Pixels of
   32 bits have no fixed range and are rejected.
 - Of several frames or pictures in a file, the first is taken.
+- A JPEG of which libjpeg-turbo complains is damaged, unless all that is odd about it is known to harm no pixel.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from writers.image.jpeg import EIGHTHS, DamagedJpegError, JpegDecoder
-from writers.reject import Reject
+from frl.errors import is_fault_of_machine
+from frl.images.formats import DECODED, HEAD, why_not_decoded
+from frl.images.mend import mendings
+from frl.images.turbojpeg import EIGHTHS, DamagedJpegError, JpegDecoder
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
-"""What is decoded, whatever the file's suffix says; Pillow would also run programs for some others."""
+Decoded = TypeVar("Decoded")
 
 TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,6 +40,10 @@ FROM_THE_RIGHT = (2, 3, 6, 7)
 
 FROM_THE_BOTTOM = (3, 4, 7, 8)
 """Orientations whose upright image has the first stored pixel at its bottom."""
+
+
+class UnusableImage(Exception):
+    """An encoded image of which no pixels can be had; the message says what is wrong with it."""
 
 
 class Raster(NamedTuple):
@@ -80,26 +86,28 @@ class Photo:
     Pillow's own limit of pixels is lifted in this process: ``max_pixels`` takes its place.
 
     Attributes:
-        data: the file.
+        data: the file; once it has been decoded, without what was odd about it, though no pixel changed.
+        mended: whether there was such.
         width, height: of the upright image, in pixels.
 
     Raises:
-        Reject: if it is none, damaged, or larger than ``max_pixels``.
+        UnusableImage: if it is none, damaged, or larger than ``max_pixels``.
     """
 
     def __init__(self, data: bytes, jpegs: JpegDecoder, max_pixels: int) -> None:
         if not data:
-            raise Reject("empty file")
+            raise UnusableImage("empty file")
         Image.MAX_IMAGE_PIXELS = None
         with _refusing_damage():
             try:
-                self._image = Image.open(io.BytesIO(data), formats=FORMATS)
+                self._image = Image.open(io.BytesIO(data), formats=DECODED)
             except UnidentifiedImageError:
-                raise Reject(f"not an image: it begins with {data[:12]!r}") from None
+                raise UnusableImage(why_not_decoded(data[:HEAD])) from None
         width, height = self._image.size
         if width * height > max_pixels:
-            raise Reject(f"{width} x {height} pixels, more than {max_pixels / 1e6:g} megapixels")
+            raise UnusableImage(f"{width} x {height} pixels, more than {max_pixels / 1e6:g} megapixels")
         self.data = data
+        self.mended = False
         self._jpegs = jpegs
         self._whole: Raster | None = None
         if not self._is_jpeg:  # on loading, Pillow finds the orientation of a PNG, and turns a TIFF upright
@@ -132,10 +140,9 @@ class Photo:
         """Decode as little of a plain JPEG as shows whether it is whole.
 
         Raises:
-            Reject: if it is not.
+            UnusableImage: if it is not.
         """
-        with _refusing_damage():
-            self._jpegs.check(self.data, *self._image.size)
+        self._decoded(lambda data: self._jpegs.check(data, *self._image.size))
 
     def pixels(self, scale: float = 1.0) -> Raster:
         """The upright image in RGB. It is kept once it has been asked for whole, and then serves every scale.
@@ -145,13 +152,12 @@ class Photo:
                 while it is decoded, to no less.
 
         Raises:
-            Reject: if it is damaged, or its colours have no range.
+            UnusableImage: if it is damaged, or its colours have no range.
         """
         if self._whole is not None:
             return self._whole
         eighths = self._eighths(scale) if self._is_rgb_or_grey_jpeg else 8
-        with _refusing_damage():
-            rgb = self._decode(eighths)
+        rgb = self._rgb(eighths)
         if self._orientation in TO_UPRIGHT:
             rgb = rgb.transpose(TO_UPRIGHT[self._orientation])
         scale = eighths / 8
@@ -170,13 +176,12 @@ class Photo:
             None if it does not store these, or if its pixels are there in RGB already.
 
         Raises:
-            Reject: if it is damaged.
+            UnusableImage: if it is damaged.
         """
         if self._whole is not None or not (self._is_jpeg and self._image.mode == "RGB"):
             return None
         eighths = self._eighths(scale)
-        with _refusing_damage():
-            stored = self._jpegs.decode_planes(self.data, *self._image.size, eighths)
+        stored = self._decoded(lambda data: self._jpegs.decode_planes(data, *self._image.size, eighths))
         if stored is None:
             return None
         luma, blue, red = stored.planes
@@ -206,18 +211,31 @@ class Photo:
         """The scale to decode at."""
         return next((n for n in EIGHTHS if n >= 8 * scale), 8) if max(self._image.size) >= 8 else 8
 
-    def _decode(self, eighths: int) -> Image.Image:
+    def _rgb(self, eighths: int) -> Image.Image:
         image = self._image
         if self._is_rgb_or_grey_jpeg:
-            return Image.fromarray(self._jpegs.decode(self.data, *image.size, eighths))
+            return Image.fromarray(self._decoded(lambda data: self._jpegs.decode(data, *image.size, eighths)))
         if self._is_jpeg:
-            self._jpegs.check(self.data, *image.size, cmyk=True)
-        image.load()
+            self._decoded(lambda data: self._jpegs.check(data, *image.size, cmyk=True))
+        with _refusing_damage():
+            image.load()
         if image.mode.startswith("I;16"):
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         if image.mode in ("I", "F"):
-            raise Reject("pixels of 32 bits, whose range is not known")
+            raise UnusableImage("pixels of 32 bits, whose range is not known")
         return image.convert("RGB")
+
+    def _decoded(self, decode: Callable[[bytes], Decoded]) -> Decoded:
+        """What a decoder of JPEGs makes of the data, which are mended if it complains of them and that helps."""
+        try:
+            return decode(self.data)
+        except DamagedJpegError as complaint:
+            for data in mendings(self.data):
+                with suppress(DamagedJpegError):
+                    decoded = decode(data)
+                    self.data, self.mended = data, True
+                    return decoded
+            raise UnusableImage(f"damaged JPEG: {complaint}") from complaint
 
 
 def _orientation(image: Image.Image) -> int:
@@ -230,12 +248,12 @@ def _orientation(image: Image.Image) -> int:
 
 @contextmanager
 def _refusing_damage() -> Iterator[None]:
-    """Turn what Pillow raises on damaged files, which may be of any type, into rejects."""
+    """Blame the file for what Pillow, and nothing else, raises within: of damaged ones that may be of any type."""
     try:
         yield
-    except (MemoryError, Reject):
+    except UnusableImage:
         raise
-    except DamagedJpegError as error:
-        raise Reject(f"damaged JPEG: {error}") from error
     except Exception as error:
-        raise Reject(f"cannot be decoded: {error or type(error).__name__}") from error
+        if is_fault_of_machine(error):
+            raise
+        raise UnusableImage(f"cannot be decoded: {error or type(error).__name__}") from error

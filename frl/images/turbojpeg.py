@@ -1,4 +1,4 @@
-"""Decode JPEGs so that no damage goes unnoticed, by libjpeg-turbo's own warnings.
+"""Decode and encode JPEGs with TurboJPEG; no damage goes unnoticed, by libjpeg-turbo's own warnings.
 
 Pillow and OpenCV stay silent about most of them: a missing end marker, corrupt data, missing restart markers. The grey
 of the missing part would go into the data set as if it were a face. TurboJPEG (https://libjpeg-turbo.org) reports them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frl.beton.jpeg import frame
-from frl.errors import WriteError
+from frl.errors import FrlError, InternalError
+from frl.images.markers import frame
 
 TJPF_RGB, TJPF_GRAY, TJPF_CMYK = 0, 6, 11
 """TurboJPEG's pixel formats."""
+
+TJERR_WARNING = 0
+"""TurboJPEG's number of an error after which there are pixels."""
 
 TJCS_YCBCR = 1
 """TurboJPEG's number of the colour space of photographs."""
@@ -34,7 +38,7 @@ EIGHTHS = (1, 2, 3, 4, 8)
 
 
 class DamagedJpegError(Exception):
-    """A JPEG that does not decode without a complaint, and the complaint."""
+    """A JPEG that does not decode without a complaint, and the first complaint."""
 
 
 class Planes(NamedTuple):
@@ -53,7 +57,7 @@ class JpegDecoder:
     """Decodes JPEGs one after the other; one a thread, for TurboJPEG's handles are not shared.
 
     Raises:
-        WriteError: if libturbojpeg is not installed.
+        FrlError: if libturbojpeg is not installed.
     """
 
     def __init__(self) -> None:
@@ -102,6 +106,8 @@ class JpegDecoder:
         own_width, own_height = ctypes.c_int(), ctypes.c_int()
         pointers = map(ctypes.byref, (own_width, own_height, subsampling, colours))
         unknown = self._library.tjDecompressHeader3(self._handle, data, len(data), *pointers)
+        if unknown and self._library.tjGetErrorCode(self._handle) == TJERR_WARNING:
+            raise self._damage()
         number = subsampling.value
         if not unknown and (own_width.value, own_height.value) != (width, height):
             raise DamagedJpegError("it states two sizes")  # and the planes would be of the other
@@ -126,7 +132,7 @@ class JpegDecoder:
         Raises:
             DamagedJpegError: if it is not whole.
         """
-        height, width, _ = frame(np.frombuffer(data, np.uint8))
+        height, width, _ = frame(data)
         return self._decompress(data, width, height, TJPF_GRAY, 1)[..., 0]
 
     def _decompress(self, data: bytes, width: int, height: int, pixel_format: int, channels: int) -> np.ndarray:
@@ -150,7 +156,7 @@ class JpegEncoder:
     """Encodes JPEGs from their own colours; one a thread.
 
     Raises:
-        WriteError: if libturbojpeg is not installed.
+        FrlError: if libturbojpeg is not installed.
     """
 
     def __init__(self) -> None:
@@ -179,7 +185,7 @@ class JpegEncoder:
             self._handle, _addresses(whole), side, rows_without_padding, side, TJSAMP_420,
             ctypes.byref(target), ctypes.byref(nbytes), quality, flags,
         ):  # fmt: skip
-            raise WriteError("libturbojpeg", self._library.tjGetErrorStr2(self._handle).decode(), "Report this.")
+            raise InternalError("encoding a sample", self._library.tjGetErrorStr2(self._handle).decode())
         return ctypes.string_at(self._buffer, nbytes.value)
 
     def __del__(self) -> None:
@@ -195,13 +201,14 @@ def _reduced(side: int, eighths: int) -> int:
     return (side * eighths + 7) // 8
 
 
+@functools.cache
 def _load() -> ctypes.CDLL:
     for name in _names():
         try:
             return _declare(ctypes.CDLL(name))
         except OSError:
             continue
-    raise WriteError("libturbojpeg", "is not installed", "Install it: apt-get install libturbojpeg0.")
+    raise FrlError("libturbojpeg", "is not installed", "Install it: apt-get install libturbojpeg0.")
 
 
 def _names() -> Iterator[str]:
@@ -219,6 +226,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     library.tjDestroy.argtypes = [handle]
     library.tjGetErrorStr2.restype = ctypes.c_char_p
     library.tjGetErrorStr2.argtypes = [handle]
+    library.tjGetErrorCode.argtypes = [handle]
     library.tjDecompress2.argtypes = [
         handle, ctypes.c_char_p, size, ctypes.c_void_p, integer, integer, integer, integer, integer
     ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""What an encoded image is: the one reading of image files for whatever writes, verifies and evaluates."""

@@ -1,0 +1,135 @@
+"""Every file is an image that is read, or is counted with the reason why it is none: in folders and in archives."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pictures import encode, picture
+from source_layouts import pack, plant
+
+from frl.beton import Beton, verify
+from frl.beton.manifest import Manifest
+from writers.sources import open_source
+from writers.to_beton import main
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
+
+
+def jpeg(seed: int) -> bytes:
+    return encode(picture(40 + seed, 40 + seed))
+
+
+IMAGES = {
+    "Ann/1.jpg": jpeg(0),
+    "Ann/2.jfif": jpeg(1),
+    "Ann/3.jpe": jpeg(2),
+    "Ann/4": jpeg(3),
+    "Ann/5.GIF": encode(picture(50, 50), "GIF"),
+    "Bob/6.avif": encode(picture(51, 51), "AVIF"),
+    "Bob/7.photo": encode(picture(52, 52), "PNG"),
+}
+BAD = {
+    "Bob/8.heic": HEIC,
+    "Bob/9": HEIC[:200],
+    "Bob/10.jfif": b"<html>404</html>",
+    "Bob/11.avif": b"",
+    "Bob/12.nef": encode(picture(60, 60), "TIFF"),
+}
+SKIPPED = {
+    "Ann/notes.txt": b"to be sorted",
+    "Ann/scores.csv": b"a,b",
+    "Ann/README": b"",
+    "Ann/._1.jpg": jpeg(0),
+    "__MACOSX/Ann/1.jpg": jpeg(0),
+    "Ann/@eaDir/1.jpg/SYNOPHOTO_THUMB_XL.jpg": jpeg(0),
+    "Bob/.thumbnails/6.jpg": jpeg(0),
+    "Bob/Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(100),
+    "Bob/.hidden.jpg": jpeg(0),
+}
+
+
+def write(source: str, out: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    assert main([source, "--out", str(out), "--workers", "1", "--dedupe", "none", *options]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.fixture(params=["folder", "tar", "tar.gz"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    files = IMAGES | BAD | SKIPPED
+    if request.param == "folder":
+        return plant(tmp_path / "photos", files)
+    return pack(tmp_path / f"photos.{request.param}", files)
+
+
+@pytest.mark.parametrize("kind", ["folder", "vggface2", "lfw", "flickr"])
+def test_content_decides_and_all_is_accounted_for(
+    kind: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "faces.beton"
+    said = write(f"{kind}:{tree}", out, capsys)
+    assert f"read 12 = written {len(IMAGES)} + rejected {len(BAD)}" in said
+    assert verify(out, deep=True).ok
+    with Beton(out) as beton:
+        names = {beton.name(i) for i in range(len(beton))}
+    assert all(any(path in name for name in names) for path in IMAGES)
+    rejects = dict(line.split("\t") for line in Path(f"{out}.rejects.tsv").read_text().splitlines())
+    reasons = {name.rpartition("/")[2]: reason for name, reason in rejects.items()}
+    assert "pillow-heif" in reasons["8.heic"] and "pillow-heif" in reasons["9"]
+    assert "not an image" in reasons["10.jfif"] and reasons["11.avif"] == "empty file"
+    assert "camera raw" in reasons["12.nef"]
+    assert re.search(r"skipped, and not among these: .*3 no images \(.*\.txt 1", said)
+    for reason in ("twins", "thumbnails", "hidden"):
+        assert re.search(rf"\d {reason}", said), reason
+    manifest = Manifest.load(out)
+    assert manifest is not None
+    skipped = {key: count for key, count in manifest.counts.items() if key.startswith("skipped: ")}
+    # In a folder, one that is not looked into counts once; in an archive, each of its files does.
+    assert sum(skipped.values()) == len(SKIPPED)
+
+
+def test_shards_of_a_webdataset_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    members = {"1.jfif": jpeg(1), "1.cls": b"Ann", "2.heic": HEIC, "2.cls": b"Bob", "3.txt": b"words", "4": jpeg(4)}
+    pack(tmp_path / "s-0.tar", members)
+    said = write(f"webdataset:{tmp_path}", tmp_path / "out.beton", capsys)
+    assert "read 3 = written 2 + rejected 1" in said and "1 no images (.txt 1)" in said
+    assert "Ann" in (tmp_path / "out.beton.json").read_text()
+
+
+def test_only_the_first_shard_counts_what_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that the sum over all shards, which frl merge keeps, is right."""
+    folder = plant(tmp_path / "photos", {f"{i}.jpg": jpeg(i) for i in range(4)} | {"a.txt": b"", "b.txt": b""})
+    counts = []
+    for number in (1, 2):
+        write(f"folder:{folder}", tmp_path / f"{number}.beton", capsys, "--shard", f"{number}/2")
+        manifest = Manifest.load(tmp_path / f"{number}.beton")
+        assert manifest is not None
+        counts.append(sum(count for key, count in manifest.counts.items() if key.startswith("skipped")))
+    assert counts == [2, 0]
+
+
+def test_nothing_but_other_files_says_what_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = plant(tmp_path / "papers", {"a.pdf": b"%PDF-1.7", "b.pdf": b"%PDF-1.7", ".c.jpg": b""})
+    assert main([f"folder:{folder}", "--out", str(tmp_path / "x.beton")]) == 1
+    said = capsys.readouterr().err
+    assert "no image found" in said and "2 no images (.pdf 2)" in said and "1 hidden" in said
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["pipe", "pipe.jpg"])
+def test_a_pipe_among_the_files_keeps_nobody_waiting(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plant(tmp_path / "photos", {"1.jpg": jpeg(1)})
+    os.mkfifo(folder / name)
+    said = write(f"folder:{folder}", tmp_path / "x.beton", capsys)
+    expected = "rejected 1" if name.endswith(".jpg") else "1 no regular files"
+    assert expected in said
+
+
+def test_a_camera_raw_in_a_list_is_not_its_preview(tmp_path: Path) -> None:
+    plant(tmp_path, {"1.CR2": encode(picture(60, 60), "TIFF"), "list.csv": b"path\n1.CR2\n"})
+    (candidate,) = open_source(str(tmp_path / "list.csv")).candidates()
+    assert "camera raw" in (candidate.fault or "")
