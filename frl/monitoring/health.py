@@ -9,6 +9,7 @@ from torch import Tensor
 
 from frl.config import RunConfig
 from frl.objectives import Diagnosis, Objective, Vitals
+from frl.objectives.diagnosis import LOOK_AT_THE_DATA
 
 
 def effective_rank(second_moment: Tensor) -> Tensor:
@@ -40,9 +41,8 @@ def diagnose(vitals: Vitals, objective: Objective, run: RunConfig) -> Diagnosis 
         ways = ("lower --optim.lr", "lengthen --optim.warmup-epochs", "use --precision fp32")
         return Diagnosis(f"the loss is {vitals.loss}", ways)
     if vitals.feature_std < limits.min_feature_std:
-        look = "look at the data (frl preview): duplicates, or crops that show nothing of a face, cannot be told apart"
         sign = f"the features of different images are alike (standard deviation {vitals.feature_std:.3f} of 1)"
-        return Diagnosis(sign, (look, lower_rate, *objective.remedies(run)))
+        return Diagnosis(sign, (LOOK_AT_THE_DATA, lower_rate, *objective.remedies(run)))
     if vitals.effective_rank < limits.min_rank:
         sign = f"the features fill {vitals.effective_rank:.1f} of {vitals.width} directions (RankMe)"
         return Diagnosis(sign, (*objective.remedies(run), lower_rate))

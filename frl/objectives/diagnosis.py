@@ -57,6 +57,11 @@ class Vitals:
     histograms: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+LOOK_AT_THE_DATA = (
+    "look at the data (frl preview): duplicates, or crops that show nothing of a face, cannot be told apart"
+)
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """A collapse.

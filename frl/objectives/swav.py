@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frl.config import RunConfig, SwAVConfig
-from frl.objectives.diagnosis import Diagnosis, Metric, Vitals, relative_entropy
+from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals, relative_entropy
 from frl.objectives.heads import projector
 from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
 from frl.objectives.sinkhorn import sinkhorn
@@ -218,7 +218,7 @@ class SwAV(Objective):
             return Diagnosis(sign, (remedy.balance, remedy.more_features, "lower --objective.prototypes"))
         if vitals.loss > limits.max_loss * ceiling:
             sign = f"the loss {vitals.loss:.3f} stays at ln K = {ceiling:.3f}, the value of guessing"
-            return Diagnosis(sign, (remedy.sharpen, remedy.freeze, remedy.more_features))
+            return Diagnosis(sign, (remedy.sharpen, remedy.freeze, remedy.more_features, LOOK_AT_THE_DATA))
         return None
 
     def remedies(self, run: RunConfig) -> tuple[str, ...]:
