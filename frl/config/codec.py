@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from frl.errors import ConfigError
 
@@ -30,6 +31,9 @@ def from_dict(kind: Any, saved: Any) -> Any:
     """
     if get_origin(kind) is Annotated:
         return from_dict(get_args(kind)[0], saved)
+    if get_origin(kind) in (Union, UnionType) and saved is not None:
+        structured = (part for part in get_args(kind) if part is Path or dataclasses.is_dataclass(part))
+        return from_dict(next(structured, None), saved)
     if dataclasses.is_dataclass(kind):
         types = get_type_hints(kind, include_extras=True)
         for name in saved.keys() - types.keys():
@@ -39,6 +43,4 @@ def from_dict(kind: Any, saved: Any) -> Any:
         parts = get_args(kind)
         parts = parts[:1] * len(saved) if Ellipsis in parts else parts
         return tuple(from_dict(part, value) for part, value in zip(parts, saved, strict=True))
-    if saved is not None and Path in (kind, *get_args(kind)):
-        return Path(saved)
-    return saved
+    return Path(saved) if kind is Path and saved is not None else saved

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from frl.batch import Loader
-from frl.config import RunConfig, as_dict
+from frl.config import RunConfig, as_dict, from_dict
 from frl.errors import CheckpointError
 from frl.files import atomic_write
 from frl.runtime import checkpoint
@@ -74,7 +74,8 @@ class Progress:
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         ours = {**_flat(self._defining(as_dict(self.config))), **_flat({"data": self.data})}
-        theirs = {**_flat(self._defining(state["config"])), **_flat({"data": state["data"]})}
+        saved = as_dict(from_dict(RunConfig, state["config"]))  # what an older version did not know was the default
+        theirs = {**_flat(self._defining(saved)), **_flat({"data": state["data"]})}
         differences = [
             f"{key}: {theirs.get(key)} -> {ours.get(key)}"
             for key in sorted(ours.keys() | theirs.keys())

@@ -1,4 +1,4 @@
-"""Jitter and grey on the planes of one crop, as ``torchvision.transforms.functional`` defines them.
+"""Jitter, grey and solarisation on the planes of one crop, as ``torchvision.transforms.functional`` defines them.
 
 A vector of pixels goes through all its operations in registers, in fixed point: grey level times 256, for the hue times
 16. Only the contrast has to see the whole crop first, so a crop is passed over at most twice.
@@ -38,6 +38,7 @@ from pipelines.augment.cpu.vectors import (
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 WHITE = np.uint16(255 * 256)
+WHOLE = np.uint16(0xFF00)  # the bits of a value that hold its grey level
 RED_SHARE, GREEN_SHARE, BLUE_SHARE = 19595, 38470, 7471  # of ITU-R 601's luma, in 65536ths
 Factors = NDArray[np.float32]
 Vector = Any
@@ -189,3 +190,13 @@ def jitter_and_grey(
         pass_over(crop, pixels, order[:before], steps, False)
     prepare(order[before:], factors, mean_grey(crop, size, row), steps)
     pass_over(crop, pixels, order[before:], steps, grey)
+
+
+@kernel
+def solarise(crop: Plane, values: int, threshold: int) -> None:
+    """Round ``values`` of the planes to whole levels and invert those from ``threshold`` (0 to 255) on, in place."""
+    half, whole, limit = splat(np.uint16(128)), splat(WHOLE), splat(np.uint16(threshold * 256))
+    for i in range(0, values, LANES):
+        level = both(add(load(crop, i), half), whole)
+        bright = equal(unsigned_least(level, limit), limit)
+        store(choose(bright, subtract(splat(WHITE), level), level), crop, i)
