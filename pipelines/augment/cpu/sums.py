@@ -54,5 +54,7 @@ def padded(size: int) -> int:
 
 
 def plane(values: int) -> Plane:
-    """Room for so many values, and for a vector that begins at the last of them."""
-    return np.zeros(values + LANES, dtype=np.uint16)
+    """Room for so many values, and for a vector that begins at the last of them; a vector at 0 is aligned in memory."""
+    room = np.zeros(values + 2 * LANES, dtype=np.uint16)
+    ahead = -room.ctypes.data % (LANES * room.itemsize) // room.itemsize
+    return room[ahead : ahead + values + LANES]

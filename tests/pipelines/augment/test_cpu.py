@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frl.config import AugmentConfig, CropSpec
+from pipelines.augment.cpu.compiler import kernel
 from pipelines.augment.cpu.crops import ThreadScratch, make_crops, sides_of
+from pipelines.augment.cpu.sums import plane
+from pipelines.augment.cpu.vectors import LANES, load, scale, splat, store
 from pipelines.augment.plan import JITTER_ORDERS, Plan, draw, plan_whole
 from pipelines.augment.reference import crops_of, resized_crop, solarised
 from tests.pipelines.conftest import TWO_VIEWS, picture
@@ -58,6 +61,27 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 def in_levels(adjust, image: np.ndarray, factor: float) -> np.ndarray:
     """One of torchvision's functions on a float64 tensor, in grey levels, not rounded."""
     return adjust(TF.to_tensor(image).double(), factor).permute(1, 2, 0).numpy() * 255
+
+
+@kernel
+def scaled(values, factor, out):
+    for i in range(0, len(values), LANES):
+        store(scale(load(values, i), splat(factor)), out, i)
+
+
+class TestVectors:
+    def test_scale_is_the_upper_half_of_the_product(self):
+        """Of every value with every seventeenth factor; 0 and 65535 are among them."""
+        values, out = np.arange(65536, dtype=np.uint16), np.empty(65536, np.uint16)
+        for factor in range(0, 65536, 17):
+            scaled(values, np.uint16(factor), out)
+            np.testing.assert_array_equal(out, (values.astype(np.uint32) * np.uint32(factor) >> 16).astype(np.uint16))
+
+    def test_planes_begin_at_whole_vectors(self):
+        for values in (1, 31, 100, 5000):
+            room = plane(values)
+            assert room.ctypes.data % (2 * LANES) == 0 and len(room) == values + LANES
+            assert room.flags.c_contiguous and not room.any()
 
 
 class TestResize:
