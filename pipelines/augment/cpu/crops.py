@@ -51,7 +51,7 @@ def scratch_for(side: int, size: int) -> Scratch:
         tall=plane((side + BLOCK) * (row + BLOCK)),
         crop=plane(3 * size * row),
         steps=np.zeros((4, 4), dtype=np.uint16),
-        mirrored=plane(padded(size) + 2 * RADIUS + LANES),
+        mirrored=plane(2 * (padded(size) + 2 * LANES)),
         smooth=plane((size + 2 * RADIUS) * row),
         tail=np.zeros(LANES * 3, dtype=np.uint8),
     )

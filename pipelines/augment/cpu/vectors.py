@@ -212,6 +212,16 @@ def both(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 
 
 @intrinsic
+def reverse(typing: Any, value: types.Type) -> tuple[Any, Callable]:
+    """The lanes in the opposite order."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        return shuffle(builder, arguments[0], arguments[0], list(range(LANES - 1, -1, -1)))
+
+    return vector(vector), emit
+
+
+@intrinsic
 def choose(typing: Any, mask: types.Type, a: types.Type, b: types.Type) -> tuple[Any, Callable]:
     """``a`` where the mask's bits are set, else ``b``."""
 
