@@ -181,6 +181,11 @@ class TestBlur:
             off = np.abs(one_crop(image, len(image), blur_sigma=sigma) - expected)
             assert off.max() < 0.95 and off.mean() < 0.35
 
+    @pytest.mark.parametrize("size", [12, 17, 31, 32, 33, 63, 65, 97])
+    def test_both_ends_of_every_line_are_mirrored(self, size):
+        expected = cv2.GaussianBlur(noise(size, size).astype(np.float32), (23, 23), 2.0)
+        assert np.abs(one_crop(noise(size, size), size, blur_sigma=2) - expected).max() < 0.95
+
     def test_sigma_zero_changes_nothing(self):
         np.testing.assert_array_equal(one_crop(noise(48, 48), 48, blur_sigma=0), noise(48, 48))
 
