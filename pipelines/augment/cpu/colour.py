@@ -57,13 +57,10 @@ def luma(red: Vector, green: Vector, blue: Vector) -> Vector:
 
 
 @inlined
-def blend(value: Vector, gain: Vector, other: Vector, lighter: bool, doublings: int) -> Vector:
-    """``(value * gain +- other) * 2 ** doublings``, clamped to [0, WHITE]: a factor above 1 is halved beforehand."""
+def blend(value: Vector, gain: Vector, other: Vector, lighter: bool) -> Vector:
+    """``value * gain +- other``, clamped to 16 bits."""
     scaled = scale(value, gain)
-    scaled = add_clamped(scaled, other) if lighter else subtract_clamped(scaled, other)
-    for _ in range(doublings):
-        scaled = add_clamped(scaled, scaled)
-    return unsigned_least(scaled, splat(WHITE))
+    return add_clamped(scaled, other) if lighter else subtract_clamped(scaled, other)
 
 
 @inlined
@@ -148,9 +145,11 @@ def pass_over(crop: Plane, pixels: int, order: NDArray[np.uint8], steps: Plane, 
     A grey crop is left in the first plane only.
 
     Args:
-        steps: ``(4, 4)``; for each place of ``order`` the gain, what is blended in, the doublings, and whether to add
-            it rather than to subtract; for the hue its shift and whether it goes forward.
+        steps: ``(4, 4)``; for each place of ``order`` the gain, what is blended in, the doublings (a factor above 1 is
+            halved as often beforehand), and whether to add rather than to subtract; for the hue its shift and whether
+            it goes forward.
     """
+    white = splat(WHITE)
     for i in range(0, pixels, LANES):
         red, green, blue = load(crop, i), load(crop, pixels + i), load(crop, 2 * pixels + i)
         for place, operation in enumerate(order):
@@ -158,12 +157,18 @@ def pass_over(crop: Plane, pixels: int, order: NDArray[np.uint8], steps: Plane, 
             doublings, forward = steps[place, 2], steps[place, 3] != 0
             if operation == HUE:
                 red, green, blue = turn(red, green, blue, gain, forward)
+                continue
+            if operation == BRIGHTNESS:  # nothing is blended in
+                red, green, blue = scale(red, gain), scale(green, gain), scale(blue, gain)
             else:
                 if operation == SATURATION:
                     other = scale(luma(red, green, blue), other)
-                red = blend(red, gain, other, forward, doublings)
-                green = blend(green, gain, other, forward, doublings)
-                blue = blend(blue, gain, other, forward, doublings)
+                red = blend(red, gain, other, forward)
+                green = blend(green, gain, other, forward)
+                blue = blend(blue, gain, other, forward)
+            for _ in range(doublings):
+                red, green, blue = add_clamped(red, red), add_clamped(green, green), add_clamped(blue, blue)
+            red, green, blue = unsigned_least(red, white), unsigned_least(green, white), unsigned_least(blue, white)
         if grey:
             store(luma(red, green, blue), crop, i)
         else:
