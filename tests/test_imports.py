@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("frl", "pipelines", "writers")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MAY_IMPORT = {
-    "pipelines": ("frl.config", "frl.batch", "frl.beton", "frl.errors", "frl.runtime.distributed"),
-    "writers": ("frl.config", "frl.beton", "frl.errors"),
+    "pipelines": ("frl.config", "frl.batch", "frl.beton", "frl.errors", "frl.printable", "frl.runtime.distributed"),
+    "writers": ("frl.config", "frl.beton", "frl.errors", "frl.printable"),
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from frl.errors import SourceError
+from frl.printable import printable
 from writers.config import WriteConfig, crop_spec
 from writers.image.crop import Face
 from writers.items import Item
@@ -54,7 +55,7 @@ def prepare_all(
         yield from pool.map(items)
         return
     where = f"in nameless files in {target.absolute().parent}, which vanish with this command"
-    print(f"{', '.join(streams)}: read once; the samples are put aside {where}", file=sys.stderr)
+    print(printable(f"{', '.join(streams)}: read once; the samples are put aside {where}"), file=sys.stderr)
     with Spool(len(items), target) as spool:
         for name, stream in streams.items():
             _put_aside(items, name, stream, pool, spool)
@@ -81,7 +82,9 @@ def _put_aside(items: Sequence[Item], name: str, stream: Stream, pool: WorkerPoo
             underway.append(rank)
             yield item
 
-    for outcome in tqdm(pool.map(arriving()), total=len(ranks), unit="img", desc=f"reading {name}", disable=None):
+    for outcome in tqdm(
+        pool.map(arriving()), total=len(ranks), unit="img", desc=f"reading {printable(name)}", disable=None
+    ):
         spool.put(underway.popleft(), outcome)
 
 

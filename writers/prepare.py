@@ -10,11 +10,14 @@ import numpy as np
 
 from writers.curate import CurateConfig, Fingerprints, QualityFilter
 from writers.detect import DetectConfig, Region, start
-from writers.image.crop import CropSpec, Face, FaceCropper
+from writers.image.crop import CropSpec, Face, FaceCropper, refuse_misplaced, share_inside
 from writers.image.photo import Photo
 from writers.items import Item
 from writers.reject import Reject
 from writers.sources import Store
+
+WHOLE = 0.98
+"""From this share of a box on, what is outside of the image is rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +60,11 @@ class _Preparer:
 
     def _regions(self, item: Item, photo: Photo) -> Sequence[Region | Reject]:
         """Where the faces are. What the source knows always wins over the detector."""
-        if item.candidate.box is not None or self._find is None:
-            return [Region(item.candidate.box, item.candidate.points)]
+        box = item.candidate.box
+        if box is not None:
+            refuse_misplaced(photo.width, photo.height, box)
+        if box is not None or self._find is None:
+            return [Region(box, item.candidate.points)]
         return self._find(np.asarray(photo.pixels().image))
 
     def _sample(self, photo: Photo, region: Region | Reject) -> Face | Reject:
@@ -71,6 +77,11 @@ class _Preparer:
             needs_pixels = self._refuse_poor.needs_pixels or self._fingerprint.needs_pixels
             grey = self._crop.grey(face) if needs_pixels else None
             self._refuse_poor(grey, face.width)
-            return replace(face, fingerprint=self._fingerprint(face.data, grey))
+            return replace(
+                face,
+                fingerprint=self._fingerprint(face.data, grey),
+                over_border=region.box is not None and share_inside(photo.width, photo.height, region.box) < WHOLE,
+                central=region.box is None and photo.width != photo.height,
+            )
         except Reject as reject:
             return reject

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 import tyro
 from tqdm import tqdm
@@ -18,18 +19,29 @@ from frl.beton import BetonWriter
 from frl.beton.card import leave_card
 from frl.beton.shard import Shard
 from frl.errors import FrlError, SourceError, WriteError
+from frl.printable import printable, printable_lines
 from writers.config import WriteConfig, settings, validate
 from writers.curate import Duplicates
 from writers.dry_run import DryRun
-from writers.flow import prepare_all, start_pool
+from writers.flow import Outcome, prepare_all, start_pool
+from writers.image.crop import Face
 from writers.item_list import choose
 from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
-from writers.sources import Flickr, Source, help_on_kinds, open_sources
+from writers.sources import Account, Flickr, Source, accounts, help_on_kinds, open_sources
 from writers.summary import Summary
 
 CENTRAL = "central squares of photographs"
 """What is counted where nobody knows or looks for the faces."""
+
+FOUND = "faces found"
+"""What is counted where a detector finds a face."""
+
+UNKNOWN = "of nobody known"
+"""What is counted where an image has no identity."""
+
+OVER_BORDER = "boxes over the border"
+"""What is counted where a box reaches over its image's border, so that its square was moved or shrunk."""
 
 
 def write(config: WriteConfig) -> Summary:
@@ -45,24 +57,28 @@ def write(config: WriteConfig) -> Summary:
     sources = open_sources(config.sources, config.boxes)
     workers = start_pool(sources, config)  # what they import, they import while the sources are listed
     chosen = choose(sources, config)
+    joins = accounts(sources.values())
+    report(joins)
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
-    photographs = unsearched(sources, config)
+    warn_of_unsearched(sources, config)
     if not items:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
-    file = open_target(config, settings(config, sources), items, labels)
+    file = open_target(config, settings(config, sources), items, labels, joins)
     with file, workers as pool, Duplicates() as duplicates:
         begun = file.done
         if begun:
-            print(f"{config.out}: going on after the {begun:,} images that are done", file=sys.stderr)
+            print(f"{printable(config.out)}: going on after the {begun:,} images that are done", file=sys.stderr)
             duplicates.restore(config.curate.dedupe, file.stored())
         rest = items[begun:]
         results = prepare_all(rest, sources, pool, config.out)
         outcomes = tqdm(results, initial=begun, total=len(items), unit="img", disable=None)
         for done, (item, faces) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
             file.counts["boxes"] += item.candidate.box is not None
+            if item.candidate.box is None and config.detect.detect != "none":
+                file.counts[FOUND] += count_found(faces)
             for name, face in zip(item.names(len(faces)), faces, strict=True):
                 outcome = duplicates.sift(name, face)
                 if isinstance(outcome, Reject):
@@ -72,16 +88,18 @@ def write(config: WriteConfig) -> Summary:
                 else:
                     label = -1 if item.identity is None else labels[item.identity]
                     file.append(outcome.data, outcome.height, outcome.width, label, name)
-                    file.counts["passed" if outcome.untouched else "encoded"] += 1
-                    if item.source in photographs and item.candidate.box is None:
-                        file.counts[CENTRAL] += 1
+                    file.counts.update(noted(outcome, label))
             file.commit(done)
     if not config.dry_run and (complaint := leave_card(config.out)):
-        print(complaint, file=sys.stderr)
+        print(printable(complaint), file=sys.stderr)
     return Summary(
         out=config.out,
         identities=len(labels),
+        unknown=file.counts[UNKNOWN],
         boxes=file.counts["boxes"],
+        found=file.counts[FOUND] if config.detect.detect != "none" else None,
+        over_border=file.counts[OVER_BORDER],
+        joins=joins,
         passed=file.counts["passed"],
         encoded=file.counts["encoded"],
         central=file.counts[CENTRAL],
@@ -93,19 +111,40 @@ def write(config: WriteConfig) -> Summary:
     )
 
 
-def unsearched(sources: Mapping[str, Source], config: WriteConfig) -> set[str]:
-    """The sources of whole photographs in which no detector looks for faces; the user is told."""
-    if config.detect.detect != "none":
-        return set()
-    names = {name for name, source in sources.items() if isinstance(source, Flickr)}
-    if names:
+def report(joins: Sequence[Account]) -> None:
+    """Tell the user, before anything is written, of tables that fit the images only in part."""
+    for account in joins:
+        if not account.complete:
+            print(printable(account), file=sys.stderr)
+
+
+def warn_of_unsearched(sources: Mapping[str, Source], config: WriteConfig) -> None:
+    """Tell the user of sources that may be whole photographs in which no detector looks for faces."""
+    names = [name for name, source in sources.items() if isinstance(source, Flickr)]
+    if names and config.detect.detect == "none":
         cause = "without --detect, a photograph without annotated faces becomes its central square"
-        print(f"{', '.join(sorted(names))}: {cause}", file=sys.stderr)
-    return names
+        print(f"{printable(', '.join(sorted(names)))}: {cause}", file=sys.stderr)
+
+
+def noted(face: Face, label: int) -> Iterator[str]:
+    """What is counted of a sample."""
+    yield "passed" if face.untouched else "encoded"
+    if face.central:
+        yield CENTRAL
+    if face.over_border:
+        yield OVER_BORDER
+    if label < 0:
+        yield UNKNOWN
+
+
+def count_found(faces: Outcome) -> int:
+    """How many faces a detector found on an item, whether or not they were kept."""
+    none = (Reason.UNUSABLE, Reason.NO_FACE)
+    return sum(not (isinstance(face, Reject) and face.reason in none) for face in faces)
 
 
 def open_target(
-    config: WriteConfig, kept: dict[str, object], items: Sequence[Item], labels: dict[str, int]
+    config: WriteConfig, kept: dict[str, object], items: Sequence[Item], labels: dict[str, int], joins: list[Account]
 ) -> BetonWriter | DryRun:
     """Where the samples go."""
     if config.dry_run:
@@ -118,6 +157,7 @@ def open_target(
         settings=kept,
         overwrite=config.overwrite,
         work=name_work(items, labels, kept),
+        joins=[asdict(account) for account in joins],
     )
 
 
@@ -141,12 +181,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     description = f"{__doc__}\nKinds of sources:\n\n{help_on_kinds()}"
     config = tyro.cli(WriteConfig, args=arguments, prog="frl write", description=description)
     try:
-        print(write(config))
+        print(printable_lines(write(config)))
     except (FrlError, KeyboardInterrupt) as stop:
         interrupted = isinstance(stop, KeyboardInterrupt)
         print("interrupted; the file is not there" if interrupted else f"error: {stop}", file=sys.stderr)
         for note in getattr(stop, "__notes__", ()):
-            print(note, file=sys.stderr)
+            print(printable(note), file=sys.stderr)
         return 130 if interrupted else 1
     return 0
 

@@ -12,6 +12,7 @@ from frl.beton.facts import Facts, gather
 from frl.beton.histogram import Histogram, draw
 from frl.beton.reader import Beton
 from frl.errors import FrlError
+from frl.printable import printable
 
 SHOWN_KINDS = 20
 """Kinds of reject in the table."""
@@ -143,7 +144,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _cell(text: str) -> str:
     """Text as one cell of a table, whatever is in it."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return printable(" ".join(text.split())).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _draw(facts: Facts) -> bytes:

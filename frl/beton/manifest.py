@@ -25,8 +25,12 @@ FORMAT = "frl-beton"
 FORMAT_VERSION = 1
 HASH_BLOCK = 1 << 20
 
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_CONTROLS = (*range(0x20), 0x7F, *range(0x80, 0xA0))
+"""Characters that would steer the terminal in which a sidecar is looked at."""
+_ESCAPES = {chr(code): f"\\x{code:02x}" for code in _CONTROLS} | {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
+_ESCAPED = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2})")
+_TO_ESCAPE = re.compile(f"[{re.escape(''.join(_ESCAPES))}]")
 
 
 def manifest_path(beton: Path) -> Path:
@@ -60,6 +64,8 @@ class Manifest:
         content_sha256: digest of names, labels and images, whatever their layout (see ``ContentHash``); None in files
             of older versions.
         counts: what else the writer counted, such as the images that passed through untouched.
+        joins: how each table of boxes, landmarks or labels met the images: ``table``, ``rows``, ``used``, ``images``,
+            ``without`` (a row), and some names of either side.
     """
 
     samples: int
@@ -72,6 +78,7 @@ class Manifest:
     writer: str
     content_sha256: str | None = None
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    joins: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> str:
         """The text of the manifest file."""
@@ -97,6 +104,7 @@ class Manifest:
                 raise ValueError("another format or version")
             if content["identities"] is not None:
                 content["identities"] = tuple(content["identities"])
+            content["joins"] = tuple(content.get("joins", ()))
             return cls(**content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BetonError(
@@ -170,13 +178,13 @@ class SampleLine:
             ValueError: the line is not of this form.
         """
         crc32, label, name = line.rstrip(b"\n").split(b"\t")
-        plain = re.sub(r"\\[\\tnr]", lambda m: _UNESCAPES[m[0]], name.decode("utf-8", "surrogateescape"))
+        plain = _ESCAPED.sub(lambda m: _UNESCAPES.get(m[0], m[0]), name.decode("utf-8", "surrogateescape"))
         return cls(crc32=int(crc32, 16), label=int(label), name=plain)
 
 
 def tsv_line(*cells: str) -> bytes:
     """One line of tab-separated cells, whatever characters (or undecodable bytes of file names) they hold."""
-    escaped = (re.sub(r"[\\\t\n\r]", lambda m: _ESCAPES[m[0]], cell) for cell in cells)
+    escaped = (_TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], cell) for cell in cells)
     return "\t".join(escaped).encode("utf-8", "surrogateescape") + b"\n"
 
 

@@ -67,6 +67,7 @@ def merge(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Manif
         labels=parts[0].manifest.identities,
         settings={**parts[0].manifest.settings, "shard": None},
         overwrite=overwrite,
+        joins=parts[0].manifest.joins,  # each shard's command lists all images
     )
     with writer, _Originals(parts[0].manifest.settings) as originals:
         for part in parts:

@@ -57,6 +57,7 @@ class BetonWriter:
         settings: how the data set was made, for the manifest; JSON-ready.
         overwrite: whether an existing target is replaced.
         work: names what is written, so that only the same work is resumed; None: nothing is.
+        joins: how tables met the images, for the manifest; JSON-ready.
 
     Attributes:
         samples, rejected: how many there are up to now.
@@ -77,6 +78,7 @@ class BetonWriter:
         settings: dict[str, Any] | None = None,
         overwrite: bool = False,
         work: str | None = None,
+        joins: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.path = Path(path)
         self.done = 0
@@ -87,6 +89,7 @@ class BetonWriter:
         self._settings = settings or {}
         self._overwrite = overwrite
         self._work = work
+        self._joins = tuple(joins)
         if capacity < 1:
             raise WriteError(self.path, f"a capacity of {capacity} has no room for samples", "Give some images.")
         if not is_page_size(page_size):
@@ -316,6 +319,7 @@ class BetonWriter:
             writer=f"frl {__version__}",
             content_sha256=self._ledger.sums.content.hexdigest(),
             counts=dict(self.counts),
+            joins=self._joins,
         )
 
     def _publish(self) -> None:

@@ -9,6 +9,7 @@ import tyro
 
 from frl.errors import CheckpointError
 from frl.export import Format, export
+from frl.printable import printable
 from frl.runtime import checkpoint
 
 
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> None:
     config = tyro.cli(ExportConfig, args=arguments, prog="frl export")
     source = newest_in(config.checkpoint) if config.checkpoint.is_dir() else config.checkpoint
     export(source, config.out, config.format)
-    print(f"{source} -> {config.out} ({config.format})")
+    print(f"{printable(source)} -> {printable(config.out)} ({config.format})")
 
 
 def newest_in(run: Path) -> Path:

@@ -9,6 +9,7 @@ import tyro
 
 from frl.beton import Beton
 from frl.beton.extract import extract
+from frl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -25,4 +26,4 @@ def main(arguments: list[str]) -> None:
     """Write them, and say how many."""
     config = tyro.cli(ExtractConfig, args=arguments, prog="frl extract")
     with Beton(config.data) as beton:
-        print(f"{config.out}: {extract(beton, config.out):,} images")
+        print(f"{printable(config.out)}: {extract(beton, config.out):,} images")

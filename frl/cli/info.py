@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -11,6 +12,7 @@ import tyro
 from frl.beton import Beton
 from frl.beton.card import write_card
 from frl.beton.facts import Facts, gather
+from frl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def main(arguments: list[str]) -> None:
             facts = gather(beton)
         print(describe(facts))
         if config.card:
-            print(f"  card        {write_card(facts)}")
+            print(f"  card        {printable(write_card(facts))}")
 
 
 def describe(facts: Facts) -> str:
@@ -47,6 +49,8 @@ def describe(facts: Facts) -> str:
         rows.append(("source", f"{name or given}: {facts.per_source.get(name, 0):,} images from {given}"))
     for kind, count in facts.rejects.items():
         rows.append(("rejected", f"{count:,}: {kind}"))
+    for join in facts.manifest.joins if facts.manifest is not None else ():
+        rows.append(("joined", _joined(join)))
     if facts.manifest is None:
         rows.append(("manifest", "none: written by another program, or its .json was not copied along"))
     else:
@@ -58,7 +62,13 @@ def describe(facts: Facts) -> str:
         rows.append(("writer", facts.manifest.writer))
         rows.append(("content", facts.manifest.content_sha256 or "no hash: written by an older version"))
     head = f"{facts.path}: {facts.samples:,} images, {facts.nbytes / 1e6:,.1f} MB"
-    return "\n".join([head, *(f"  {key:<11} {text}" for key, text in rows)])
+    return "\n".join([printable(head), *(f"  {key:<11} {printable(text)}" for key, text in rows)])
+
+
+def _joined(join: dict[str, Any]) -> str:
+    """How a table met the images."""
+    used = f"{join['used']:,} of {join['rows']:,} rows used"
+    return f"{join['table']}: {used}; {join['without']:,} of {join['images']:,} images without a row"
 
 
 def _identities(facts: Facts) -> str:

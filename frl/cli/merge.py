@@ -10,6 +10,7 @@ import tyro
 
 from frl.beton.card import leave_card
 from frl.beton.merge import merge
+from frl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ def main(arguments: list[str]) -> None:
     config = tyro.cli(MergeConfig, args=arguments, prog="frl merge")
     manifest = merge(config.shards, config.out, overwrite=config.overwrite)
     if complaint := leave_card(config.out):
-        print(complaint, file=sys.stderr)
+        print(printable(complaint), file=sys.stderr)
     print(
-        f"{config.out}: {manifest.samples:,} images of {len(config.shards)} shards, {manifest.bytes / 1e6:,.1f} MB; "
-        f"{manifest.rejected:,} were rejected\ncontent {manifest.content_sha256}"
+        f"{printable(config.out)}: {manifest.samples:,} images of {len(config.shards)} shards, "
+        f"{manifest.bytes / 1e6:,.1f} MB; {manifest.rejected:,} were rejected\ncontent {manifest.content_sha256}"
     )

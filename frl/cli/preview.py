@@ -12,6 +12,7 @@ import tyro
 from frl.config import EngineName
 from frl.errors import ConfigError
 from frl.presets import preset
+from frl.printable import printable
 from pipelines.preview import contact_sheet
 
 
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> None:
         raise ConfigError("--engines", "none of them is installed", "The torch engine always works.")
     sheet = contact_sheet(config.data, augment, config.seed, config.count, engines)
     save_picture(config.out, sheet)
-    print(config.out)
+    print(printable(config.out))
 
 
 def _is_here(engine: EngineName) -> bool:

@@ -10,6 +10,7 @@ import tyro
 
 from frl.beton import Beton
 from frl.beton.split import split_identities
+from frl.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,4 +46,4 @@ def main(arguments: list[str]) -> None:
             overwrite=config.overwrite,
         )
     for half in halves:
-        print(f"{half.path}: {half.samples:,} images, {len(half.labels):,} identities")
+        print(f"{printable(half.path)}: {half.samples:,} images, {len(half.labels):,} identities")

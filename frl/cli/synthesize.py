@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from frl.printable import printable
 from frl.synthetic import STYLES, write_folder
 
 
@@ -37,4 +38,7 @@ def main(arguments: list[str]) -> None:
     write_folder(
         config.out, config.identities, config.images, config.size, config.seed, config.workers, STYLES[config.style]
     )
-    print(f"{config.identities * config.images:,} images of {config.identities:,} identities in {config.out}/train")
+    print(
+        f"{config.identities * config.images:,} images of {config.identities:,} identities "
+        f"in {printable(config.out)}/train"
+    )

@@ -34,6 +34,10 @@ SPARE = 1.25
 spare, the two filters one after the other would blur (docs/writer_benchmark.md)."""
 
 
+LEAST_INSIDE = 0.5
+"""A source's box of which less lies in the image is no face: boxes of truncated faces reach over the border by less."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropSpec:
     """What a sample looks like.
@@ -61,6 +65,8 @@ class Face:
         width: in pixels.
         untouched: whether ``data`` are the source's own bytes.
         fingerprint: by which copies of it are known, if they are to be.
+        over_border: whether its box reached over the image's border.
+        central: whether it is the central square of an image that is none, as nobody knows or looked where the face is.
     """
 
     data: bytes
@@ -68,6 +74,8 @@ class Face:
     width: int
     untouched: bool
     fingerprint: Fingerprint | None = None
+    over_border: bool = False
+    central: bool = False
 
 
 class Square(NamedTuple):
@@ -167,6 +175,27 @@ def crop_square(width: int, height: int, box: Box | None, margin: float) -> Squa
     left = round(box.left + (box.width - side) / 2)
     top = round(box.top + (box.height - side) / 2)
     return Square(min(max(left, 0), width - side), min(max(top, 0), height - side), side)
+
+
+def share_inside(width: int, height: int, box: Box) -> float:
+    """How much of a box's area lies inside an image of ``width`` x ``height`` pixels, 0 to 1."""
+    across = min(box.left + box.width, width) - max(box.left, 0)
+    down = min(box.top + box.height, height) - max(box.top, 0)
+    return max(0.0, across / box.width) * max(0.0, down / box.height)
+
+
+def refuse_misplaced(width: int, height: int, box: Box) -> None:
+    """Refuse a box that cannot be meant for this image: no square of it would be what the box says.
+
+    Raises:
+        Reject: if it lies outside, or more of it than ``LEAST_INSIDE`` allows.
+    """
+    inside = share_inside(width, height, box)
+    if 0 < inside < LEAST_INSIDE:
+        raise Reject(
+            f"its box {tuple(box)} lies to {1 - inside:.0%} outside its {width} x {height} pixels: "
+            "is it left, top, width, height, in pixels of this size of the image?"
+        )
 
 
 def eye_tilt(eyes: Sequence[float]) -> float:

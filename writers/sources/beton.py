@@ -13,6 +13,7 @@ from frl.beton import Beton
 from frl.beton.layout import ImageMode
 from frl.beton.manifest import SampleLines, samples_path
 from frl.errors import SourceError
+from writers.sources.labels import person
 from writers.sources.source import Candidate
 
 
@@ -64,7 +65,7 @@ class BetonFile:
             for index, (name, label) in enumerate(zip(self._names(), beton.labels.tolist(), strict=True)):
                 # As text, numbers of one length sort like numbers: labels keep their order.
                 who = identities[label] if identities else f"{label:0{digits}}"
-                yield Candidate(name, index, None if label < 0 else who)
+                yield Candidate(name, index, None if label < 0 else person(who))
         except (OSError, ValueError, IndexError) as error:
             cause, remedy = f"does not fit the file ({error})", "Restore it, or delete the manifest to go by numbers."
             raise SourceError(samples_path(beton.path), cause, remedy) from error

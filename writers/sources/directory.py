@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,17 +48,24 @@ def image_paths(folder: str | Path) -> Iterator[str]:
     Raises:
         SourceError: if a folder cannot be listed, or a link leads back to one that contains it.
     """
-    yield from _walk(str(folder), prefix="", ancestors=())
+    yield from file_paths(folder, is_image)
 
 
-def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[str]:
+def file_paths(folder: str | Path, wanted: Callable[[os.DirEntry[str]], bool]) -> Iterator[str]:
+    """Paths of other files, found as ``image_paths`` finds the images."""
+    yield from _walk(str(folder), wanted, prefix="", ancestors=())
+
+
+def _walk(
+    folder: str, wanted: Callable[[os.DirEntry[str]], bool], prefix: str, ancestors: tuple[str, ...]
+) -> Iterator[str]:
     place = os.path.realpath(folder)
     if place in ancestors:
         raise SourceError(folder, "a link leads back to a folder that contains it", "Remove the link.")
     for entry in entries(folder):
         if entry.is_dir():
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, place))
-        elif is_image(entry):
+            yield from _walk(entry.path, wanted, f"{prefix}{entry.name}/", (*ancestors, place))
+        elif wanted(entry):
             yield prefix + entry.name
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from frl.errors import SourceError
 from writers.reject import Reject
+from writers.sources.labels import person
 from writers.sources.source import Candidate
 
 ROWS = 1 << 14
@@ -71,11 +72,14 @@ class HDF5:
 
     def candidates(self) -> Iterator[Candidate]:
         """List the rows; see ``Source``."""
-        for row, identity in enumerate(self._identities()):
-            yield Candidate(f"{row:08}", row, identity)
+        for row, folder in enumerate(self._folders()):
+            try:
+                yield Candidate(f"{row:08}", row, person(folder))
+            except ValueError as error:
+                yield Candidate(f"{row:08}", row, fault=str(error))
 
-    def _identities(self) -> Iterator[str | None]:
-        """Who is on each row."""
+    def _folders(self) -> Iterator[Any]:
+        """What the file says of who is on each row."""
         count = len(self.store.file["images"])
         folders = self.store.file.get("foldernames")
         if folders is None:
@@ -84,11 +88,6 @@ class HDF5:
         if folders.shape != (count,):
             cause = f"has {count} images, but foldernames of shape {folders.shape}"
             raise SourceError(self.store.location, cause, "Give a name for each image, or remove foldernames.")
-        names: dict[Any, str] = {}  # one string for all images of a person
         for first in range(0, count, ROWS):
             for folder in folders[first : first + ROWS].tolist():
-                yield names.setdefault(folder, _text(folder))
-
-
-def _text(name: Any) -> str:
-    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+                yield folder.decode("utf-8", "surrogateescape") if isinstance(folder, bytes) else folder

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import JSONDecodeError
 
 from frl.errors import SourceError
-from writers.sources.annotations import Face, candidates, numbered, parse_face
+from writers.sources.annotations import Face, candidate, load_json, parse_face, refuse_shares
 from writers.sources.files import read_file
 from writers.sources.source import Candidate, Entry
 
@@ -50,21 +50,26 @@ class Listing:
         """List the faces by line; see ``Source``."""
         lines = self._csv() if self.store.location.lower().endswith(".csv") else self._json()
         times: Counter[str] = Counter()  # a photograph may be listed once for each of its faces
+        known: dict[int, str | None] = {}  # who is on a face of a photograph, by a hash of both
         try:
-            for number, (path, face) in enumerate(lines, 1):
-                entry = Entry(path or f"(line {number})", path, None if path else "it names no file")
+            for number, (line, path, face) in enumerate(lines, 1):
+                refuse_shares(f"{self.store.location}, line {line}", face.fault)
+                if path and not face.fault:
+                    face = _unless_known(path, face, known)
+                entry = Entry(path or f"(line {number})", path, None if path else face.fault or "it names no file")
                 times[entry.path] += 1
-                for candidate in candidates(entry, [face]):
-                    yield candidate._replace(name=numbered(candidate.name, times[entry.path]))
+                yield candidate(entry, face, times[entry.path])
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise SourceError(self.store.location, f"cannot be read ({error})", "Give CSV or JSON lines.") from error
 
-    def _csv(self) -> Iterator[tuple[str, Face]]:
+    def _csv(self) -> Iterator[tuple[int, str, Face]]:
+        """Line, path and face."""
         with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
             rows = csv.reader(stream, skipinitialspace=True)
             header = next(rows, [])
             boxed = [column in header for column in "xywh"]
-            if "path" not in header or set(header) - set(COLUMNS) or any(boxed) != all(boxed):
+            unknown = set(header) - set(COLUMNS) or len(set(header)) < len(header)
+            if "path" not in header or unknown or any(boxed) != all(boxed):
                 remedy = "Give path, and any of identity and x,y,w,h."
                 raise SourceError(self.store.location, f"its columns are {','.join(header)}", remedy)
             for row in filter(None, rows):
@@ -74,17 +79,33 @@ class Listing:
                     face = parse_face({"identity": cells.get("identity") or None, "box": box})
                 else:
                     face = Face(fault=f"{len(row)} cells instead of {len(header)}")
-                yield cells.get("path", ""), face
+                yield rows.line_num, cells.get("path", ""), face
 
-    def _json(self) -> Iterator[tuple[str, Face]]:
+    def _json(self) -> Iterator[tuple[int, str, Face]]:
+        """Line, path and face."""
         with open(self.store.location, encoding="utf-8-sig") as stream:
-            for line in filter(str.strip, stream):
+            for number, line in enumerate(stream, 1):
+                if not line.strip():
+                    continue
+                record, path, fault = None, None, None
                 try:
-                    record = json.loads(line)
+                    record = load_json(line)
                     path = record["path"]
-                except (ValueError, KeyError, TypeError, RecursionError):
-                    record, path = None, None
+                except (JSONDecodeError, KeyError, TypeError, RecursionError):
+                    pass  # it names no file
+                except ValueError as error:
+                    fault = str(error)
                 if isinstance(path, str):
-                    yield path, parse_face(record)
+                    yield number, path, parse_face(record)
                 else:
-                    yield "", Face()
+                    yield number, "", Face(fault=fault)
+
+
+def _unless_known(path: str, face: Face, known: dict[int, str | None]) -> Face:
+    """The face, or its fault if a line before says otherwise of who it is."""
+    key = hash((path, face.box))
+    if key in known and known[key] != face.identity:
+        who = "nobody" if known[key] is None else known[key]
+        return Face(fault=f"a line before says otherwise of the same face: {who}, this one {face.identity or 'nobody'}")
+    known.setdefault(key, face.identity)
+    return face

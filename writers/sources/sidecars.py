@@ -1,0 +1,95 @@
+"""Annotations in files beside the photographs: the faces of ``ID.jpg`` in ``ID.faces.json``, in folders and in tars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from os.path import splitext
+
+from writers.reject import Reject
+from writers.sources.annotations import Face, load_json, parse_face
+from writers.sources.directory import Directory, file_paths
+from writers.sources.files import read_file
+from writers.sources.join import Join, Table
+from writers.sources.source import Entry
+from writers.sources.tar import CompressedTars, Tars
+
+SUFFIX = ".faces.json"
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+HINT = "Put the faces of ID.jpg into ID.faces.json beside it, or those of one of its namesakes into ID.png.faces.json."
+
+
+class Sidecars:
+    """The annotations among the images of a store.
+
+    ``ID.faces.json`` is of the photograph ``ID.jpg``; of another ``ID.*`` only where there is no such JPEG. Where that
+    leaves several, it is of none, and these are rejected. ``ID.png.faces.json`` is of ``ID.png`` alone.
+
+    Args:
+        store: the folder or the tar.
+    """
+
+    def __init__(self, store: Directory | Tars | CompressedTars) -> None:
+        self._store = store
+        self._texts: dict[str, bytes] = {}  # of those in a tar
+        self._shared: set[str] = set()  # photographs whose annotations may be a namesake's
+
+    def table(self) -> Table[str]:
+        """Which annotations are there: their paths, by the path of their photograph; those of none by their own ID.
+
+        Goes through the store twice if there are any; once if not.
+
+        Raises:
+            SourceError: if it cannot be listed.
+        """
+        beside = {path.removesuffix(SUFFIX): path for path in self._paths()}
+        namesakes: dict[str, list[str]] = {}
+        for entry in self._store.entries() if beside else ():
+            for name in (entry.path, splitext(entry.path)[0]):
+                if name in beside:
+                    namesakes.setdefault(name, []).append(entry.path)
+        rows: dict[str, tuple[str, ...]] = {}
+        for name, path in beside.items():
+            owners = [owner for owner in _owners(name, namesakes.get(name, [])) if owner not in beside or owner == name]
+            rows |= dict.fromkeys(owners or [name], (path,))
+            if len(owners) > 1:
+                self._shared.update(owners)
+        return Table(os.path.join(self._store.location, f"*{SUFFIX}"), rows, HINT)
+
+    def faces(self, entry: Entry, join: Join[str]) -> Sequence[Face]:
+        """The faces that the annotations of a photograph list; none if it has none."""
+        rows = join.rows(entry.path, entry.path)
+        if not rows:
+            return ()
+        (path,) = rows
+        name = os.path.basename(path)
+        if entry.path in self._shared:
+            own = f"{os.path.basename(entry.path)}{SUFFIX}"
+            return [Face(fault=f"its annotations may be a namesake's: {name}; call its own {own}")]
+        try:
+            text = self._texts[path] if path in self._texts else read_file(os.path.join(self._store.location, path))
+            faces = [parse_face(record) for record in load_json(text)]
+        except (Reject, ValueError, TypeError, RecursionError) as error:
+            return [Face(fault=f"its annotations {name} cannot be read ({error})")]
+        return faces or [Face(fault=f"{name} says that no face is on it")]
+
+    def _paths(self) -> Iterator[str]:
+        if isinstance(self._store, Directory):
+            yield from file_paths(self._store.location, lambda entry: _is_sidecar(entry.name) and not entry.is_dir())
+            return
+        for _, member in self._store.members(_is_sidecar):
+            if _is_sidecar(member.path) and member.data is not None:
+                self._texts[member.path] = member.data
+                yield member.path
+
+
+def _is_sidecar(path: str) -> bool:
+    return path.endswith(SUFFIX) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def _owners(name: str, namesakes: list[str]) -> list[str]:
+    if name in namesakes:
+        return [name]
+    jpegs = [path for path in namesakes if splitext(path)[1].lower() in JPEG_SUFFIXES]
+    return jpegs or namesakes
