@@ -125,6 +125,8 @@ def licences(config: WriteConfig) -> dict[str, str]:
     for text in config.licence:
         source, equals, licence = text.partition("=")
         named = [source] if equals else list(config.sources)
+        if not (licence if equals else text).strip():
+            raise ConfigError("--licence", f"{text!r} states none", "Give TEXT, or SOURCE=TEXT.")
         if equals and source not in config.sources:
             raise ConfigError("--licence", f"{source!r} is none of the sources", "Give TEXT, or SOURCE=TEXT.")
         for name in named:

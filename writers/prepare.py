@@ -61,8 +61,7 @@ class _Preparer:
     def _regions(self, item: Item, photo: Photo) -> Sequence[Region | Reject]:
         """Where the faces are. What the source knows always wins over the detector."""
         box = item.candidate.box
-        if box is not None:
-            refuse_misplaced(photo.width, photo.height, box)
+        refuse_misplaced(photo.width, photo.height, box, item.candidate.points)
         if box is not None or self._find is None:
             return [Region(box, item.candidate.points)]
         return self._find(np.asarray(photo.pixels().image))

@@ -28,7 +28,7 @@ from writers.image.crop import Face
 from writers.item_list import choose
 from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
-from writers.sources import Account, Flickr, Source, accounts, help_on_kinds, open_sources
+from writers.sources import Account, Flickr, Remarking, Source, VGGFace2, accounts, help_on_kinds, open_sources
 from writers.summary import Summary
 
 CENTRAL = "central squares of photographs"
@@ -58,7 +58,7 @@ def write(config: WriteConfig) -> Summary:
     workers = start_pool(sources, config)  # what they import, they import while the sources are listed
     chosen = choose(sources, config)
     joins = accounts(sources.values())
-    report(joins)
+    report(joins, sources, config)
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
     warn_of_unsearched(sources, config)
@@ -111,11 +111,16 @@ def write(config: WriteConfig) -> Summary:
     )
 
 
-def report(joins: Sequence[Account]) -> None:
-    """Tell the user, before anything is written, of tables that fit the images only in part."""
-    for account in joins:
-        if not account.complete:
-            print(printable(account), file=sys.stderr)
+def report(joins: Sequence[Account], sources: Mapping[str, Source], config: WriteConfig) -> None:
+    """Tell the user, before anything is written, what of the data given is not used, or only in part."""
+    lines = [str(account) for account in joins if not account.complete]
+    for name, source in sources.items():
+        if config.boxes and not isinstance(source, Flickr | VGGFace2):
+            lines.append(f"{name}: {config.boxes} is not used for it")
+        if isinstance(source, Remarking):
+            lines += source.remarks()
+    for line in lines:
+        print(printable(line), file=sys.stderr)
 
 
 def warn_of_unsearched(sources: Mapping[str, Source], config: WriteConfig) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from frl.beton.facts import Facts, gather
+from frl.beton.facts import Facts, gather, joined
 from frl.beton.histogram import Histogram, draw
 from frl.beton.reader import Beton
 from frl.errors import FrlError
@@ -133,6 +133,7 @@ def _made(facts: Facts) -> str:
     settings = {key: value for key, value in facts.settings.items() if key not in ("sources", "licences")}
     rows = [(key, f"{value}") for key, value in settings.items()]
     rows += [(f"counted: {key}", f"{count:,}") for key, count in facts.manifest.counts.items()]
+    rows += [("joined", joined(join)) for join in facts.manifest.joins]
     rows += [("writer", facts.manifest.writer), ("content hash", f"{facts.manifest.content_sha256}")]
     return _table(("setting", "value"), rows)
 

@@ -61,6 +61,12 @@ class Facts:
         return sum(self.rejects.values())
 
 
+def joined(join: dict[str, Any]) -> str:
+    """How a table met the images, of the manifest's account of it."""
+    used = f"{join['used']:,} of {join['rows']:,} rows used"
+    return f"{join['table']}: {used}; {join['without']:,} of {join['images']:,} images without a row"
+
+
 def gather(beton: Beton) -> Facts:
     """The facts about an open file. Reads its sidecars, and no image.
 

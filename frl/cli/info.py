@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
 
 from frl.beton import Beton
 from frl.beton.card import write_card
-from frl.beton.facts import Facts, gather
+from frl.beton.facts import Facts, gather, joined
 from frl.printable import printable
 
 
@@ -50,7 +49,7 @@ def describe(facts: Facts) -> str:
     for kind, count in facts.rejects.items():
         rows.append(("rejected", f"{count:,}: {kind}"))
     for join in facts.manifest.joins if facts.manifest is not None else ():
-        rows.append(("joined", _joined(join)))
+        rows.append(("joined", joined(join)))
     if facts.manifest is None:
         rows.append(("manifest", "none: written by another program, or its .json was not copied along"))
     else:
@@ -63,12 +62,6 @@ def describe(facts: Facts) -> str:
         rows.append(("content", facts.manifest.content_sha256 or "no hash: written by an older version"))
     head = f"{facts.path}: {facts.samples:,} images, {facts.nbytes / 1e6:,.1f} MB"
     return "\n".join([printable(head), *(f"  {key:<11} {printable(text)}" for key, text in rows)])
-
-
-def _joined(join: dict[str, Any]) -> str:
-    """How a table met the images."""
-    used = f"{join['used']:,} of {join['rows']:,} rows used"
-    return f"{join['table']}: {used}; {join['without']:,} of {join['images']:,} images without a row"
 
 
 def _identities(facts: Facts) -> str:

@@ -184,14 +184,17 @@ def share_inside(width: int, height: int, box: Box) -> float:
     return max(0.0, across / box.width) * max(0.0, down / box.height)
 
 
-def refuse_misplaced(width: int, height: int, box: Box) -> None:
-    """Refuse a box that cannot be meant for this image: no square of it would be what the box says.
+def refuse_misplaced(width: int, height: int, box: Box | None, points: Sequence[float] | None) -> None:
+    """Refuse a box or landmarks that cannot be meant for this image: no square of it would be what they say.
 
     Raises:
-        Reject: if it lies outside, or more of it than ``LEAST_INSIDE`` allows.
+        Reject: if more of the box or of the landmarks lies outside than ``LEAST_INSIDE`` allows.
     """
-    inside = share_inside(width, height, box)
-    if 0 < inside < LEAST_INSIDE:
+    pairs = list(zip(points[::2], points[1::2], strict=True)) if points is not None else []
+    seen = sum(0 <= x <= width and 0 <= y <= height for x, y in pairs)
+    if pairs and seen < LEAST_INSIDE * len(pairs):
+        raise Reject(f"only {seen} of its {len(pairs)} points lie inside its {width} x {height} pixels")
+    if box is not None and 0 < (inside := share_inside(width, height, box)) < LEAST_INSIDE:
         raise Reject(
             f"its box {tuple(box)} lies to {1 - inside:.0%} outside its {width} x {height} pixels: "
             "is it left, top, width, height, in pixels of this size of the image?"

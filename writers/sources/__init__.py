@@ -18,6 +18,7 @@ from writers.sources.listing import ListedFiles, Listing
 from writers.sources.source import Box, Candidate, Source, Store, Stream
 from writers.sources.tables import Tables
 from writers.sources.tar import CompressedTars, Tars, open_tars
+from writers.sources.unread import Remarking
 from writers.sources.vggface2 import VGGFace2, has_identity_folders
 from writers.sources.webdataset import is_pattern, open_shards
 
@@ -27,9 +28,11 @@ __all__ = [
     "Box",
     "Candidate",
     "Flickr",
+    "Remarking",
     "Source",
     "Store",
     "Stream",
+    "VGGFace2",
     "accounts",
     "help_on_kinds",
     "open_source",

@@ -22,6 +22,9 @@ from writers.sources.source import Box, Candidate, Entry
 BOX_COLUMNS = ("NAME_ID", "X", "Y", "W", "H")
 LANDMARK_COLUMNS = ("NAME_ID", *(f"P{i}{axis}" for i in range(1, 6) for axis in "XY"))
 
+KEYS = ("identity", "box", "points")
+"""What is read of a face in JSON."""
+
 BOX_HINT = "Give left, top, width and height in pixels."
 NAME_HINT = "NAME_ID is the image's path below its source without the suffix, for VGGFace2 identity/image."
 

@@ -34,9 +34,9 @@ class Flickr:
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by photograph; see ``Source``."""
         if self.boxes is None:
-            beside = self._annotated.join(self.store.location)
+            beside = self._sidecars.table.join(self.store.location)
             for entry in self.store.entries():
-                yield from candidates(entry, () if entry.fault else self._sidecars.faces(entry, beside))
+                yield from candidates(entry, self._sidecars.faces(entry, beside))
             return
         table = self.boxes.join(self.store.location)
         for entry in self.store.entries():
@@ -45,14 +45,15 @@ class Flickr:
 
     def tables(self) -> Iterator[Table]:
         """The table, or the annotations beside the photographs if there are any; see ``Tabled``."""
-        table = self._annotated if self.boxes is None else self.boxes
-        if self.boxes is not None or table.rows:
-            yield table
+        if self.boxes is not None:
+            yield self.boxes
+        elif self._sidecars.table.rows:
+            yield self._sidecars.table
+
+    def remarks(self) -> Iterator[str]:
+        """What the annotations beside the photographs say that is not read; see ``Remarking``."""
+        yield from self._sidecars.unread.remarks()
 
     @cached_property
     def _sidecars(self) -> Sidecars:
         return Sidecars(self.store)
-
-    @cached_property
-    def _annotated(self) -> Table[str]:
-        return self._sidecars.table()

@@ -78,6 +78,13 @@ class HDF5:
             except ValueError as error:
                 yield Candidate(f"{row:08}", row, fault=str(error))
 
+    def remarks(self) -> Iterator[str]:
+        """Which data sets are not read though they have a value for each image; see ``Remarking``."""
+        file = self.store.file
+        others = sorted(name for name in file.keys() - {"images", "foldernames"} if _per_image(file, name))
+        if others:
+            yield f"{self.store.location}: {', '.join(others)} not read; who is on an image is read from foldernames"
+
     def _folders(self) -> Iterator[Any]:
         """What the file says of who is on each row."""
         count = len(self.store.file["images"])
@@ -91,3 +98,8 @@ class HDF5:
         for first in range(0, count, ROWS):
             for folder in folders[first : first + ROWS].tolist():
                 yield folder.decode("utf-8", "surrogateescape") if isinstance(folder, bytes) else folder
+
+
+def _per_image(file: Any, name: str) -> bool:
+    """Whether a data set has a value for each image."""
+    return getattr(file[name], "shape", None) is not None and file[name].shape[:1] == file["images"].shape

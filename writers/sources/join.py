@@ -222,7 +222,6 @@ def _without_suffix(name: str) -> str:
 DIFFERENCES = (
     _Difference("backslashes", lambda name: name.replace("\\", "/")),
     _Difference("spaces or quotes around it", lambda name: name.strip(" \t'\"")),
-    _Difference("a slash or ./ in front", lambda name: name.removeprefix("./").lstrip("/")),
     _Difference("its suffix", _without_suffix),
     _Difference("another way to write accents", lambda name: unicodedata.normalize("NFC", name)),
     _Difference("capitals", str.casefold),

@@ -6,13 +6,14 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import JSONDecodeError
 
 from frl.errors import SourceError
-from writers.sources.annotations import Face, candidate, load_json, parse_face, refuse_shares
+from writers.sources.annotations import KEYS, Face, candidate, load_json, parse_face, refuse_shares
 from writers.sources.files import read_file
 from writers.sources.source import Candidate, Entry
+from writers.sources.unread import Unread
 
 COLUMNS = ("path", "identity", "x", "y", "w", "h")
 
@@ -45,6 +46,7 @@ class Listing:
     """
 
     store: ListedFiles
+    _unread: list[Unread] = field(default_factory=list, compare=False, repr=False)
 
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by line; see ``Source``."""
@@ -61,6 +63,11 @@ class Listing:
                 yield candidate(entry, face, times[entry.path])
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise SourceError(self.store.location, f"cannot be read ({error})", "Give CSV or JSON lines.") from error
+
+    def remarks(self) -> Iterator[str]:
+        """What the lines of JSON say that is not read; see ``Remarking``."""
+        for unread in self._unread:
+            yield from unread.remarks()
 
     def _csv(self) -> Iterator[tuple[int, str, Face]]:
         """Line, path and face."""
@@ -83,6 +90,8 @@ class Listing:
 
     def _json(self) -> Iterator[tuple[int, str, Face]]:
         """Line, path and face."""
+        unread = Unread(self.store.location, ("path", *KEYS))
+        self._unread[:] = [unread]
         with open(self.store.location, encoding="utf-8-sig") as stream:
             for number, line in enumerate(stream, 1):
                 if not line.strip():
@@ -96,6 +105,7 @@ class Listing:
                 except ValueError as error:
                     fault = str(error)
                 if isinstance(path, str):
+                    unread.note(record)
                     yield number, path, parse_face(record)
                 else:
                     yield number, "", Face(fault=fault)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from os.path import splitext
 
 from writers.reject import Reject
-from writers.sources.annotations import Face, load_json, parse_face
+from writers.sources.annotations import KEYS, Face, load_json, parse_face
 from writers.sources.directory import Directory, file_paths
 from writers.sources.files import read_file
 from writers.sources.join import Join, Table
 from writers.sources.source import Entry
 from writers.sources.tar import CompressedTars, Tars
+from writers.sources.unread import Unread
 
 SUFFIX = ".faces.json"
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -28,13 +30,18 @@ class Sidecars:
 
     Args:
         store: the folder or the tar.
+
+    Attributes:
+        unread: what they say beside that.
     """
 
     def __init__(self, store: Directory | Tars | CompressedTars) -> None:
         self._store = store
         self._texts: dict[str, bytes] = {}  # of those in a tar
+        self.unread = Unread(os.path.join(store.location, f"*{SUFFIX}"), KEYS)
         self._shared: set[str] = set()  # photographs whose annotations may be a namesake's
 
+    @cached_property
     def table(self) -> Table[str]:
         """Which annotations are there: their paths, by the path of their photograph; those of none by their own ID.
 
@@ -57,11 +64,12 @@ class Sidecars:
                 self._shared.update(owners)
         return Table(os.path.join(self._store.location, f"*{SUFFIX}"), rows, HINT)
 
-    def faces(self, entry: Entry, join: Join[str]) -> Sequence[Face]:
+    def faces(self, entry: Entry, join: Join[str]) -> tuple[Face, ...]:
         """The faces that the annotations of a photograph list; none if it has none."""
-        rows = join.rows(entry.path, entry.path)
-        if not rows:
-            return ()
+        rows = () if entry.fault else join.rows(entry.path, entry.path)
+        return tuple(self._parse(entry, rows)) if rows else ()
+
+    def _parse(self, entry: Entry, rows: tuple[str, ...]) -> Sequence[Face]:
         (path,) = rows
         name = os.path.basename(path)
         if entry.path in self._shared:
@@ -69,9 +77,12 @@ class Sidecars:
             return [Face(fault=f"its annotations may be a namesake's: {name}; call its own {own}")]
         try:
             text = self._texts[path] if path in self._texts else read_file(os.path.join(self._store.location, path))
-            faces = [parse_face(record) for record in load_json(text)]
+            records = load_json(text)
+            faces = [parse_face(record) for record in records]
         except (Reject, ValueError, TypeError, RecursionError) as error:
             return [Face(fault=f"its annotations {name} cannot be read ({error})")]
+        for record in records:
+            self.unread.note(record)
         return faces or [Face(fault=f"{name} says that no face is on it")]
 
     def _paths(self) -> Iterator[str]:

@@ -6,11 +6,13 @@ import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from writers.sources.annotations import Face, candidates
 from writers.sources.directory import Directory, entries, is_image
 from writers.sources.join import Table
 from writers.sources.labels import person
+from writers.sources.sidecars import Sidecars
 from writers.sources.source import Candidate, Entry
 from writers.sources.tables import SPLITS
 from writers.sources.tar import CompressedTars, Tars
@@ -26,6 +28,8 @@ class VGGFace2:
         store: the folder or the tar, which may be compressed.
         boxes: a table of boxes whose NAME_ID is identity/image without suffix, or None.
         landmarks: a table of landmarks, likewise.
+
+    In a folder without tables, faces are looked for in ``ID.faces.json`` beside the images (see ``Sidecars``).
     """
 
     store: Directory | Tars | CompressedTars
@@ -36,6 +40,7 @@ class VGGFace2:
         """List the images by split, identity and path, or in the tar's order; see ``Source``."""
         boxes = self.boxes and self.boxes.join(self.store.location)
         landmarks = self.landmarks and self.landmarks.join(self.store.location)
+        beside = self._sidecars and self._sidecars.table.join(self.store.location)
         images = folder_images(self.store) if isinstance(self.store, Directory) else tar_images(self.store)
         for entry, identity, path in images:
             key = f"{identity}/{os.path.splitext(path)[0]}"
@@ -43,11 +48,20 @@ class VGGFace2:
             if landmarks and not entry.fault and len(faces) < 2:  # the table knows one face a photograph
                 for points in landmarks.rows(key, entry.path):
                     faces = ((faces[0] if faces else Face())._replace(points=points),)
+            if self._sidecars and beside:
+                faces = self._sidecars.faces(entry, beside)
             yield from candidates(entry, faces, person(identity))
 
     def tables(self) -> Iterator[Table]:
         """The tables of boxes and landmarks; see ``Tabled``."""
         yield from filter(None, (self.boxes, self.landmarks))
+        if self._sidecars and self._sidecars.table.rows:
+            yield self._sidecars.table
+
+    @cached_property
+    def _sidecars(self) -> Sidecars | None:
+        known = self.boxes or self.landmarks
+        return Sidecars(self.store) if isinstance(self.store, Directory) and not known else None
 
 
 def folder_images(folder: Directory) -> Iterator[tuple[Entry, str | None, str]]:

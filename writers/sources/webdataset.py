@@ -5,9 +5,9 @@
 
 The key is the name up to its first dot, so ``photo.001.jpg`` and ``photo.002.jpg`` are one sample. What
 ``photo.001.json`` says is nevertheless of ``photo.001.jpg`` alone: the name up to the last dot decides. A file that
-shares it with no image is of those images whose names go on from its own or end before it does: ``1.cls`` is of
-``1.left.jpg`` and ``1.right.jpg``, ``1.meta.json`` of ``1.jpg``. Where two files say different things of an image, it
-is rejected.
+shares it with no image is of those images whose names go on from its own: ``1.cls`` is of ``1.left.jpg`` and
+``1.right.jpg``; or of the only image of the sample: ``1.meta.json`` of ``1.jpg``. Where two files say different things
+of an image, it is rejected.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from frl.errors import SourceError
-from writers.sources.annotations import Face, candidate, load_json, parse_face
+from writers.sources.annotations import KEYS, Face, candidate, load_json, parse_face
 from writers.sources.directory import is_visible_image
 from writers.sources.join import EXAMPLES, Account
 from writers.sources.labels import person
 from writers.sources.source import Candidate, Entry
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.tar_members import Member
+from writers.sources.unread import Unread
 
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -87,10 +88,6 @@ class Label:
     stem: str
     face: Face
 
-    def may_be_of(self, stem: str) -> bool:
-        """Whether it can be of an image, by the image's path without its last suffix."""
-        return self.stem == stem or stem.startswith(f"{self.stem}.") or self.stem.startswith(f"{stem}.")
-
 
 @dataclass(frozen=True)
 class WebDataset:
@@ -101,15 +98,15 @@ class WebDataset:
     """
 
     store: Tars | CompressedTars
-    _labels: list[Labels] = field(default_factory=list, compare=False, repr=False)
+    _listed: list[tuple[Labels, Unread]] = field(default_factory=list, compare=False, repr=False)
 
     def candidates(self) -> Iterator[Candidate]:
         """List the samples in the shards' order; see ``Source``."""
-        counted = Labels(location=self.store.location)
-        self._labels[:] = [counted]
+        counted, unread = Labels(location=self.store.location), Unread(f"{self.store.location}: *.json", KEYS)
+        self._listed[:] = [(counted, unread)]
         for _, files in itertools.groupby(self.store.members(_describes), key=lambda file: _key(file[1].path)):
             sample = list(files)
-            labels = [label for _, member in sample if (label := _label(member)) is not None]
+            labels = [label for _, member in sample if (label := _label(member, unread)) is not None]
             images = [(place, file) for place, file in sample if file.alarming or is_visible_image(file.path)]
             stems = {os.path.splitext(file.path)[0] for _, file in images}
             used: set[int] = set()
@@ -125,7 +122,12 @@ class WebDataset:
 
     def tables(self) -> Iterator[Labels]:
         """The labels, if there are any; see ``Tabled``."""
-        yield from (labels for labels in self._labels if labels.rows)
+        yield from (labels for labels, _ in self._listed if labels.rows)
+
+    def remarks(self) -> Iterator[str]:
+        """What the files of JSON say that is not read; see ``Remarking``."""
+        for _, unread in self._listed:
+            yield from unread.remarks()
 
 
 def open_shards(pattern: str) -> WebDataset:
@@ -192,13 +194,17 @@ def _describes(path: str) -> bool:
     return path.lower().endswith((".cls", ".json"))
 
 
-def _label(file: Member) -> Label | None:
+def _label(file: Member, unread: Unread) -> Label | None:
     """What a file of a sample says of a face; None if it says nothing."""
     if file.data is None:
         return None
     stem, suffix = os.path.splitext(file.path)
     try:
-        face = Face(person(file.data)) if suffix.lower() == ".cls" else parse_face(load_json(file.data))
+        if suffix.lower() == ".cls":
+            face = Face(person(file.data))
+        else:
+            unread.note(record := load_json(file.data))
+            face = parse_face(record)
     except (ValueError, RecursionError) as error:
         face = Face(fault=str(error) if suffix.lower() == ".cls" else f"its {suffix} cannot be read")
     return None if face == Face() else Label(file.path, stem, face)
@@ -212,7 +218,14 @@ def _labels_of(stem: str, stems: set[str], labels: Sequence[Label]) -> list[Labe
         stems: those of all images of the sample; a label that shares one is of no other image.
         labels: those of the sample.
     """
-    return [label for label in labels if label.stem == stem or (label.stem not in stems and label.may_be_of(stem))]
+    return [
+        label for label in labels if label.stem == stem or (label.stem not in stems and _covers(label, stem, stems))
+    ]
+
+
+def _covers(label: Label, stem: str, stems: set[str]) -> bool:
+    """Whether a label that shares its name with no image is of this one."""
+    return stem.startswith(f"{label.stem}.") or (len(stems) == 1 and label.stem.startswith(f"{stem}."))
 
 
 def _agreed(labels: Sequence[Label]) -> Face:
