@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def card_text(facts: Facts) -> str:
     """The card in Markdown."""
     licences = facts.settings.get("licences") or {}
     lines = [
-        f"# {facts.path.name}",
+        f"# {printable(facts.path.name)}",
         "",
         f"{facts.samples:,} face images, {facts.nbytes / 1e6:,.1f} MB. {_people(facts)}",
         "",
@@ -94,7 +95,7 @@ def card_text(facts: Facts) -> str:
         "",
         f"The longer side has {facts.sides.min()} to {facts.sides.max()} pixels, median {np.median(facts.sides):g}.",
         "",
-        f"![Sizes, and images per identity]({picture_path(facts.path).name})",
+        f"![Sizes, and images per identity]({quote(os.fsencode(picture_path(facts.path).name))})",
         "",
         "## Left out",
         "",
@@ -123,7 +124,7 @@ def _rejects(facts: Facts) -> str:
     rows = [(kind, f"{count:,}") for kind, count in shown]
     if rest := facts.rejected - sum(count for _, count in shown):
         rows.append(("other reasons", f"{rest:,}"))
-    where = f"{facts.rejected:,} images or faces; `{facts.path.name}.rejects.tsv` names each."
+    where = f"{facts.rejected:,} images or faces; `{printable(facts.path.name)}.rejects.tsv` names each."
     return f"{where}\n\n{_table(('reason', 'count'), rows)}"
 
 

@@ -79,7 +79,8 @@ def test_annotations_that_may_be_of_two_photographs_are_of_none_unless_they_say_
 
 def test_no_name_reaches_the_terminal_raw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the source, its images, its people, its tables and its rejects: by every command that prints names."""
-    root = plant(tmp_path / f"in{ESCAPE}", {f"{ESCAPE}who/{i}{ESCAPE}.jpg": encode(picture(50 + i, 40)) for i in "12"})
+    images = {f"{ESCAPE}who/{i}{ESCAPE}.jpg": encode(picture(50 + i, 40)) for i in (1, 2)}
+    root = plant(tmp_path / f"in{ESCAPE}", images)
     plant(root, {f"{ESCAPE}who/bad{ESCAPE}.jpg": b"<html>"})
     (root / "loose_bb_train.csv").write_text(f"NAME_ID,X,Y,W,H\n{ESCAPE}who/1{ESCAPE},1,2,30,30\n{ESCAPE},1,2,30,30\n")
     out = tmp_path / f"{ESCAPE}.beton"

@@ -19,6 +19,9 @@ EXAMPLES = 3
 REMEMBERED = 1000
 """Images without a row that are remembered, to find out why there is none."""
 
+COMPARED = 100_000
+"""Rows that are compared with them for that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
@@ -99,35 +102,33 @@ class Table(Generic[Row]):
         self._joins[location] = join = Join(self, location)
         return join
 
-    def claim(self, key: str, image: str) -> None:
-        """Note whose a row is.
+    def refuse_others(self, key: str, location: str, path: str) -> None:
+        """Look whether a row is another image's already: nobody could tell whose it is in truth.
 
         Raises:
-            SourceError: if it is another image's: nobody could tell whose it is in truth.
+            SourceError: if it is.
         """
-        others = (join.owners.get(key) for join in self._joins.values())
-        other = next((owner for owner in others if owner not in (None, image)), None)
-        if other is not None:
-            cause = f"its row {key} fits two images, {other} and {image}"
-            raise SourceError(self.name, cause, "Rename one of them, or write them by commands of their own.")
+        for place, join in self._joins.items():
+            owner = join.owners.get(key)
+            if owner is not None and (place, owner) != (location, path):
+                cause = f"its row {key} fits two images, {place}/{owner} and {location}/{path}"
+                raise SourceError(self.name, cause, "Rename one of them, or write them by commands of their own.")
 
     def account(self) -> Account:
         """How it met the images of all sources."""
         joins = list(self._joins.values())
-        used = {key for join in joins for key in join.owners} if len(joins) > 1 else joins[0].owners if joins else ()
-        names = list(islice((name for join in joins for name in join.lone), REMEMBERED))
-        count = sum(len(self.rows[key]) for key in used)
+        unused = [key for key in self.rows if not any(key in join.owners for join in joins)]
+        lone = list(islice((name for join in joins for name in join.lone), REMEMBERED))
         total = sum(map(len, self.rows.values()))
-        unused = (key for key in self.rows if key not in used)
         return Account(
             table=self.name,
             rows=total,
-            used=count,
+            used=total - sum(len(self.rows[key]) for key in unused),
             images=sum(join.images for join in joins),
             without=sum(join.without for join in joins),
-            unused_names=tuple(islice(unused, EXAMPLES)),
-            lone_images=tuple(names[:EXAMPLES]),
-            reason=likely_reason((key for key in self.rows if key not in used), names) if count < total else None,
+            unused_names=tuple(unused[:EXAMPLES]),
+            lone_images=tuple(lone[:EXAMPLES]),
+            reason=likely_reason(unused, lone),
         )
 
 
@@ -135,7 +136,7 @@ class Join(Generic[Row]):
     """A table and the images of one source.
 
     Attributes:
-        owners: the image of each row that fits one.
+        owners: the path of the image of each row that fits one.
         images: how many were looked up.
         without: how many of them have no row.
         lone: the names of some of these.
@@ -162,9 +163,8 @@ class Join(Generic[Row]):
         self.images += 1
         rows = self._table.rows.get(key, ())
         if rows:
-            image = f"{self._location}/{path}"
-            self._table.claim(key, image)
-            self.owners[key] = image
+            self._table.refuse_others(key, self._location, path)
+            self.owners[key] = path
         else:
             self.without += 1
             if len(self.lone) < REMEMBERED:
@@ -246,7 +246,7 @@ def likely_reason(rows: Iterable[str], images: Iterable[str]) -> str | None:
     for plain, image in wanted.items():
         for end in _ends(plain):
             ends.setdefault(end, image)
-    for row in rows:
+    for row in islice(rows, COMPARED if wanted else 0):
         plain = _plain(row)
         partner = next((wanted[end] for end in (plain, *_ends(plain)) if end in wanted), None) or ends.get(plain)
         if partner is not None and partner != row:

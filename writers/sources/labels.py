@@ -29,8 +29,8 @@ def person(said: object) -> str | None:
         return None
     if isinstance(said, bool) or not isinstance(said, str | int):
         raise ValueError(_refusal(said))
-    name = str(said).strip()
-    return None if name.casefold() in NOBODY else name
+    name = str(said)
+    return None if name.strip().casefold() in NOBODY else name
 
 
 def _refusal(said: Any) -> str:

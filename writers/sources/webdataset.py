@@ -201,7 +201,7 @@ def _label(file: Member, unread: Unread) -> Label | None:
     stem, suffix = os.path.splitext(file.path)
     try:
         if suffix.lower() == ".cls":
-            face = Face(person(file.data))
+            face = Face(person(file.data.strip()))
         else:
             unread.note(record := load_json(file.data))
             face = parse_face(record)
