@@ -79,6 +79,7 @@ def write(config: WriteConfig) -> Summary:
             file.counts["boxes"] += item.candidate.box is not None
             if item.candidate.box is None and config.detect.detect != "none":
                 file.counts[FOUND] += count_found(faces)
+            identity = item.identity if sum(isinstance(face, Face) for face in faces) < 2 else None  # whose face is it?
             for name, face in zip(item.names(len(faces)), faces, strict=True):
                 outcome = duplicates.sift(name, face)
                 if isinstance(outcome, Reject):
@@ -86,7 +87,7 @@ def write(config: WriteConfig) -> Summary:
                     file.counts[outcome.reason] += 1
                     refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
                 else:
-                    label = -1 if item.identity is None else labels[item.identity]
+                    label = -1 if identity is None else labels[identity]
                     file.append(outcome.data, outcome.height, outcome.width, label, name)
                     file.counts.update(noted(outcome, label))
             file.commit(done)

@@ -300,7 +300,7 @@ def test_a_list_that_says_two_things_of_one_face_keeps_the_first_alone(tmp_path:
         tmp_path / "faces.csv",
         ["path", "identity", "x", "y", "w", "h"],
         ["1.jpg", "Ann", "", "", "", ""],
-        ["1.jpg", "Bob", "", "", "", ""],
+        ["./1.jpg", "Bob", "", "", "", ""],
         ["1.jpg", "Bob", 1, 2, 3, 4],
         ["1.jpg", "Cleo", 1, 2, 3, 4],
         ["1.jpg", "Cleo", 5, 2, 3, 4],
@@ -311,6 +311,20 @@ def test_a_list_that_says_two_things_of_one_face_keeps_the_first_alone(tmp_path:
         "a line before says otherwise of the same face: Ann, this one Bob",
         "a line before says otherwise of the same face: Bob, this one Cleo",
     ]
+
+
+def test_the_label_of_a_photograph_is_no_label_of_several_faces_on_it(tmp_path: Path) -> None:
+    plant(tmp_path, {"Ann/1.jpg": b"", "Ann/2.jpg": b"", "Ann/3.jpg": b""})
+    table = boxes(tmp_path / "own.csv", ["Ann/1", "Ann/2", "Ann/2"])
+    who = {c.name: c.identity for c in open_source(f"vggface2:{tmp_path}", table).candidates()}
+    assert who == {"Ann/1.jpg": "Ann", "Ann/2.jpg": None, "Ann/2#2.jpg": None, "Ann/3.jpg": "Ann"}
+
+
+def test_an_annotation_that_contradicts_the_folder_rejects_the_face(tmp_path: Path) -> None:
+    said = json.dumps([{"identity": "Bob"}]).encode()
+    plant(tmp_path, {"Ann/1.jpg": b"", "Ann/1.faces.json": said, "Bob/1.jpg": b"", "Bob/1.faces.json": said})
+    ann, bob = open_source(f"vggface2:{tmp_path}").candidates()
+    assert ann.fault == "its labels contradict each other: Ann and Bob" and bob.identity == "Bob"
 
 
 # WebDataset

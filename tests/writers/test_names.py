@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import encode, picture
+from PIL import Image
 from source_layouts import pack, plant
 
 from frl.beton.manifest import SampleLine
@@ -131,3 +133,19 @@ def test_the_summary_of_a_search_says_how_many_faces_were_found(
     printed = capsys.readouterr()
     assert "; faces found " in printed.out and "faces found 0" not in printed.out
     assert "with a face box" not in printed.out and "without --detect" not in printed.err
+
+
+def test_bystanders_that_a_detector_finds_are_not_the_person_of_the_folder(tmp_path: Path, real_faces: Path) -> None:
+    pytest.importorskip("dlib")
+    photos = sorted((real_faces / "flickr_uncropped800").glob("*.jpg"))[:2]
+    both = np.vstack([np.asarray(Image.open(path).convert("RGB").resize((360, 360))) for path in photos])
+    people = {"Ann/1.jpg": photos[0].read_bytes(), "Bob/2.png": encode(Image.fromarray(both), "PNG")}
+    out = tmp_path / "f.beton"
+    options = ["--out", str(out), "--workers", "1", "--detect", "dlib", "--min-face", "100"]
+    assert main([f"vggface2:{plant(tmp_path / 'people', people)}", *options]) == 0
+    lines = [line.split("\t") for line in Path(f"{out}.samples.tsv").read_text().splitlines()]
+    assert {name: label for _, label, name in lines} == {
+        "people/Ann/1.jpg": "0",
+        "people/Bob/2#1.png": "-1",
+        "people/Bob/2#2.png": "-1",
+    }

@@ -47,16 +47,19 @@ def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None)
     Args:
         entry: the photograph.
         faces: what is known. The first has the photograph's name, the others ``photo#2.jpg``, ``photo#3.jpg``, ...
-        identity: who is on it, where the faces do not say so themselves.
+        identity: who is on it, where the faces do not say so themselves. Of several faces nobody knows whose it is.
     """
     for number, face in enumerate(faces or [Face()], 1):
-        yield candidate(entry, face, number, identity)
+        yield candidate(entry, face, number, identity if len(faces) < 2 else None)
 
 
 def candidate(entry: Entry, face: Face, number: int = 1, identity: str | None = None) -> Candidate:
     """The candidate of one face of a photograph, which are counted from 1."""
     name = numbered(entry.path, number)
-    if fault := entry.fault or face.fault:
+    fault = entry.fault or face.fault
+    if not fault and identity and face.identity and identity != face.identity:
+        fault = f"its labels contradict each other: {identity} and {face.identity}"
+    if fault:
         return Candidate(name, entry.place, fault=fault)
     return Candidate(name, entry.place, face.identity or identity, face.box, face.points)
 

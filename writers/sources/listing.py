@@ -113,7 +113,7 @@ class Listing:
 
 def _unless_known(path: str, face: Face, known: dict[int, str | None]) -> Face:
     """The face, or its fault if a line before says otherwise of who it is."""
-    key = hash((path, face.box))
+    key = hash((os.path.normpath(path), face.box))
     if key in known and known[key] != face.identity:
         who = "nobody" if known[key] is None else known[key]
         return Face(fault=f"a line before says otherwise of the same face: {who}, this one {face.identity or 'nobody'}")
