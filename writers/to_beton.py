@@ -17,6 +17,7 @@ from tqdm import tqdm
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
 from frl.beton.shard import Shard
+from frl.beton.targets import TargetSpec
 from frl.errors import FrlError, SourceError, WriteError
 from writers.config import WriteConfig, settings, validate
 from writers.curate import Duplicates
@@ -27,6 +28,7 @@ from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
 from writers.sources import Flickr, Source, help_on_kinds, open_sources
 from writers.summary import Summary
+from writers.targets import ask, find_targets
 
 CENTRAL = "central squares of photographs"
 """What is counted where nobody knows or looks for the faces."""
@@ -42,8 +44,9 @@ def write(config: WriteConfig) -> Summary:
     """
     validate(config)
     start = time.monotonic()
-    sources = open_sources(config.sources, config.boxes)
-    workers = start_pool(sources, config)  # what they import, they import while the sources are listed
+    sources = ask(open_sources(config.sources, config.boxes), config.targets)
+    targets = find_targets(sources)
+    workers = start_pool(sources, config, targets)  # what they import, they import while the sources are listed
     chosen = choose(sources, config)
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
@@ -52,7 +55,7 @@ def write(config: WriteConfig) -> Summary:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
-    file = open_target(config, settings(config, sources), items, labels)
+    file = open_target(config, settings(config, sources), items, labels, targets)
     with file, workers as pool, Duplicates() as duplicates:
         begun = file.done
         if begun:
@@ -71,7 +74,7 @@ def write(config: WriteConfig) -> Summary:
                     refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
                 else:
                     label = -1 if item.identity is None else labels[item.identity]
-                    file.append(outcome.data, outcome.height, outcome.width, label, name)
+                    file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets)
                     file.counts["passed" if outcome.untouched else "encoded"] += 1
                     if item.source in photographs and item.candidate.box is None:
                         file.counts[CENTRAL] += 1
@@ -105,7 +108,11 @@ def unsearched(sources: Mapping[str, Source], config: WriteConfig) -> set[str]:
 
 
 def open_target(
-    config: WriteConfig, kept: dict[str, object], items: Sequence[Item], labels: dict[str, int]
+    config: WriteConfig,
+    kept: dict[str, object],
+    items: Sequence[Item],
+    labels: dict[str, int],
+    targets: tuple[TargetSpec, ...],
 ) -> BetonWriter | DryRun:
     """Where the samples go."""
     if config.dry_run:
@@ -118,6 +125,7 @@ def open_target(
         settings=kept,
         overwrite=config.overwrite,
         work=name_work(items, labels, kept),
+        targets=targets,
     )
 
 

@@ -96,6 +96,8 @@ class TargetSpec:
                 raise ValueError(f"target {self.name}: {self.mirror} is no mirror of its shape {self.shape}")
         if not all(isinstance(name, str) for name in self.names) or len(set(self.names)) < len(self.names):
             raise ValueError(f"target {self.name}: its names are not different texts")
+        if self.names and self._has_points:
+            raise ValueError(f"target {self.name}: points have no names")
         if self.names and not (self._names_classes or self.shape == (len(self.names),)):
             raise ValueError(f"target {self.name}: {len(self.names)} names for the shape {self.shape}")
 

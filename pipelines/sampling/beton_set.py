@@ -185,7 +185,7 @@ def _starts(lengths: Iterable[int]) -> NDArray[np.int64]:
 
 
 def _identity(beton: Beton) -> str:
-    """What tells a data set apart: its fingerprint, which sees no values of arrays; so with targets, its content too."""
+    """What tells a data set apart: its fingerprint, and as that sees no arrays, with targets its content as well."""
     content = beton.manifest.content_sha256 if beton.manifest is not None and beton.targets else None
     return f"{beton.fingerprint}/{content}" if content else beton.fingerprint
 

@@ -16,6 +16,7 @@ from writers.sources.hdf5 import HDF5, HDF5Rows
 from writers.sources.lfw import LFW
 from writers.sources.listing import ListedFiles, Listing
 from writers.sources.source import Box, Candidate, Source, Store, Stream
+from writers.sources.synthetic import TRUTH, Synthetic
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.vggface2 import VGGFace2, has_identity_folders
 from writers.sources.webdataset import is_pattern, open_shards
@@ -74,9 +75,14 @@ KINDS = {
         lambda path, table: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
     ),
     "hdf5": Kind(lambda path, table: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "synthetic": Kind(
+        lambda path, table: Synthetic(Directory(path), VGGFace2(Directory(path), table)),
+        "what frl synthesize drew: as vggface2, with the landmarks, visibility, pose and expression of truth.jsonl",
+        boxed=True,
+    ),
     "list": Kind(
         lambda path, table: Listing(ListedFiles(path)),
-        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box)",
+        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
     ),
     "beton": Kind(lambda path, table: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
 }
@@ -128,6 +134,8 @@ def guess_kind(location: str) -> str:
     Raises:
         SourceError: if it cannot be listed.
     """
+    if os.path.isfile(os.path.join(location, TRUTH)):
+        return "synthetic"
     if os.path.isdir(location):
         return "vggface2" if has_identity_folders(location) else "folder"
     if kind := SUFFIXES.get(Path(location).suffix.lower()):

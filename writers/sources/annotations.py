@@ -26,6 +26,7 @@ class Face(NamedTuple):
     box: Box | None = None
     points: array[float] | None = None
     fault: str | None = None
+    targets: Mapping[str, array[float] | array[int]] | None = None
 
 
 def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None) -> Iterator[Candidate]:
@@ -41,7 +42,7 @@ def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None)
         if fault := entry.fault or face.fault:
             yield Candidate(name, entry.place, fault=fault)
         else:
-            yield Candidate(name, entry.place, face.identity or identity, face.box, face.points)
+            yield Candidate(name, entry.place, face.identity or identity, face.box, face.points, None, face.targets)
 
 
 def numbered(path: str, number: int) -> str:
