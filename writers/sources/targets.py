@@ -193,7 +193,11 @@ def _names_and_shape(kind: Kind, keys: Sequence[str], value: Any) -> tuple[tuple
     """What the entries are called and how they are arranged, by the keys or, of one key, by the value."""
     if len(keys) > 1:
         axes = _axes(keys) or 2
-        return ((), (len(keys) // axes, axes)) if kind == Kind.POINTS else (tuple(keys), (len(keys),))
+        if kind != Kind.POINTS:
+            return () if kind == Kind.VISIBILITY else tuple(keys), (len(keys),)
+        if len(keys) % axes:
+            raise ValueError(f"{len(keys)} columns are no x and y of each")
+        return (), (len(keys) // axes, axes)
     if isinstance(value, Mapping):
         return tuple(sorted(value)), (len(value),)
     shape: tuple[int, ...] = np.asarray(value, object).shape if isinstance(value, (list, tuple)) else ()
