@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import find_marks, marked
 from PIL import Image
 
 from frl.beton import Beton, BetonWriter, verify
@@ -32,33 +33,6 @@ from writers.targets import Targets
 from writers.to_beton import write
 
 pytestmark = pytest.mark.timeout(100)
-
-COLOURS = np.array([[230, 30, 30], [30, 200, 30], [40, 60, 240], [230, 220, 30], [220, 40, 220]], np.uint8)
-"""Of the marks: far from each other and from grey."""
-
-RADIUS = 9
-
-
-def marked(width: int, height: int, points: np.ndarray) -> np.ndarray:
-    """A grey picture with a disc of a colour of its own at each point."""
-    image = np.full((height, width, 3), 128, np.uint8)
-    y, x = np.mgrid[:height, :width]
-    for (px, py), colour in zip(points, COLOURS, strict=False):
-        image[(x - px) ** 2 + (y - py) ** 2 <= RADIUS**2] = colour
-    return image
-
-
-def find_marks(image: np.ndarray) -> np.ndarray:
-    """Centre (n, 2) of each disc: the mean of its pixels, weighted by how much they have of the colour."""
-    found = []
-    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
-    for colour in COLOURS.astype(float) - 128:
-        share = (image.astype(float) - 128) @ colour / (colour @ colour)
-        # The colours are not perpendicular: only what is more of this one than of any other counts.
-        distance = np.linalg.norm(image.astype(float) - 128 - colour, axis=2)
-        weight = np.where(distance < 0.55 * np.linalg.norm(colour), share.clip(0, 1), 0)
-        found.append((np.sum(weight * x) / weight.sum(), np.sum(weight * y) / weight.sum()))
-    return np.array(found)
 
 
 def encode(image: np.ndarray, kind: str = "PNG", orientation: int = 1) -> bytes:
