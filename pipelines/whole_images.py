@@ -14,7 +14,7 @@ from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
 from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import plan_whole
 from pipelines.engines.engine import Request
-from pipelines.loader import open_engine, to_device
+from pipelines.loader import open_engine, targets_of, to_device
 
 
 class WholeImages:
@@ -61,7 +61,7 @@ class WholeImages:
             yield Batch(
                 views=self.normalise([crops.to(self.device, non_blocking=True) for crops in batch.crops]),
                 samples=to_device(batch.samples, self.device),
-                labels=to_device(batch.labels, self.device),
+                targets=targets_of(self.beton, batch.samples, batch.labels, self.device),
             )
 
     def requests(self) -> Iterator[Request]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
+
+from numpy.typing import ArrayLike
 
 from frl.beton.manifest import SampleLine
 
@@ -33,7 +35,15 @@ class DryRun:
     ) -> None:
         pass
 
-    def append(self, encoded: bytes, height: int, width: int, label: int, name: str) -> None:
+    def append(
+        self,
+        encoded: bytes,
+        height: int,
+        width: int,
+        label: int,
+        name: str,
+        targets: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
         """Take in a sample."""
         self.nbytes += len(encoded)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from frl.beton.targets import TargetSpec
 from frl.errors import SourceError
 from frl.printable import printable
 from writers.config import WriteConfig, crop_spec
@@ -28,11 +29,13 @@ TASK_BYTES = 1 << 16
 """A task that carries more data than this counts as several."""
 
 
-def start_pool(sources: Mapping[str, Source], config: WriteConfig) -> WorkerPool[Item, Outcome]:
-    """The pool for ``prepare_all``."""
+def start_pool(
+    sources: Mapping[str, Source], config: WriteConfig, targets: tuple[TargetSpec, ...] = ()
+) -> WorkerPool[Item, Outcome]:
+    """The pool for ``prepare_all``, of samples with these targets."""
     stores = {name: source.store for name, source in sources.items() if not isinstance(source.store, Stream)}
     return WorkerPool(
-        Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate),
+        Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate, targets=targets),
         count=config.workers,
         name=lambda item: item.name,
         weight=lambda item: max(1, len(item.data or b"") / TASK_BYTES),

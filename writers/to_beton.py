@@ -18,6 +18,7 @@ from tqdm import tqdm
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
 from frl.beton.shard import Shard
+from frl.beton.targets import TargetSpec
 from frl.errors import FrlError, SourceError, WriteError
 from frl.printable import printable, printable_lines
 from writers.config import WriteConfig, settings, validate
@@ -28,8 +29,19 @@ from writers.image.crop import Face
 from writers.item_list import choose
 from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
-from writers.sources import Account, Flickr, Remarking, Source, VGGFace2, accounts, help_on_kinds, open_sources
+from writers.sources import (
+    Account,
+    Flickr,
+    Remarking,
+    Source,
+    Synthetic,
+    VGGFace2,
+    accounts,
+    help_on_kinds,
+    open_sources,
+)
 from writers.summary import Summary
+from writers.targets import ask, find_targets
 
 CENTRAL = "central squares of photographs"
 """What is counted where nobody knows or looks for the faces."""
@@ -54,8 +66,9 @@ def write(config: WriteConfig) -> Summary:
     """
     validate(config)
     start = time.monotonic()
-    sources = open_sources(config.sources, config.boxes)
-    workers = start_pool(sources, config)  # what they import, they import while the sources are listed
+    sources = ask(open_sources(config.sources, config.boxes), config.targets)
+    targets = find_targets(sources)
+    workers = start_pool(sources, config, targets)  # what they import, they import while the sources are listed
     chosen = choose(sources, config)
     joins = accounts(sources.values())
     report(joins, sources, config)
@@ -66,7 +79,7 @@ def write(config: WriteConfig) -> Summary:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
-    file = open_target(config, settings(config, sources), items, labels, joins)
+    file = open_target(config, settings(config, sources), items, labels, joins, targets)
     with file, workers as pool, Duplicates() as duplicates:
         begun = file.done
         if begun:
@@ -88,7 +101,7 @@ def write(config: WriteConfig) -> Summary:
                     refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
                 else:
                     label = -1 if identity is None else labels[identity]
-                    file.append(outcome.data, outcome.height, outcome.width, label, name)
+                    file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets)
                     file.counts.update(noted(outcome, label))
             file.commit(done)
     if not config.dry_run and (complaint := leave_card(config.out)):
@@ -116,7 +129,7 @@ def report(joins: Sequence[Account], sources: Mapping[str, Source], config: Writ
     """Tell the user, before anything is written, what of the data given is not used, or only in part."""
     lines = [str(account) for account in joins if not account.complete]
     for name, source in sources.items():
-        if config.boxes and not isinstance(source, Flickr | VGGFace2):
+        if config.boxes and not isinstance(source, Flickr | Synthetic | VGGFace2):
             lines.append(f"{name}: {config.boxes} is not used for it")
         if isinstance(source, Remarking):
             lines += source.remarks()
@@ -150,7 +163,12 @@ def count_found(faces: Outcome) -> int:
 
 
 def open_target(
-    config: WriteConfig, kept: dict[str, object], items: Sequence[Item], labels: dict[str, int], joins: list[Account]
+    config: WriteConfig,
+    kept: dict[str, object],
+    items: Sequence[Item],
+    labels: dict[str, int],
+    joins: Sequence[Account],
+    targets: tuple[TargetSpec, ...],
 ) -> BetonWriter | DryRun:
     """Where the samples go."""
     if config.dry_run:
@@ -164,6 +182,7 @@ def open_target(
         overwrite=config.overwrite,
         work=name_work(items, labels, kept),
         joins=[asdict(account) for account in joins],
+        targets=targets,
     )
 
 

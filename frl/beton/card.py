@@ -12,6 +12,7 @@ import numpy as np
 from frl.beton.facts import Facts, gather, joined
 from frl.beton.histogram import Histogram, draw
 from frl.beton.reader import Beton
+from frl.beton.targets import describe
 from frl.errors import FrlError
 from frl.printable import printable
 
@@ -97,6 +98,7 @@ def card_text(facts: Facts) -> str:
         "",
         f"![Sizes, and images per identity]({quote(os.fsencode(picture_path(facts.path).name))})",
         "",
+        *_targets(facts),
         "## Left out",
         "",
         _rejects(facts),
@@ -115,6 +117,14 @@ def _people(facts: Facts) -> str:
         return "No image has an identity."
     spread = f"{counts.min():,} to {counts.max():,} images each, median {np.median(counts):g}"
     return f"{len(counts):,} identities with {spread}. {unknown}".rstrip()
+
+
+def _targets(facts: Facts) -> list[str]:
+    """What else is stored of the images; nothing where there is nothing."""
+    if not facts.targets:
+        return []
+    rows = [(spec.name, describe(spec), facts.known[spec.name]) for spec in facts.targets]
+    return ["## Targets", "", _table(("name", "what it is", "images"), rows), ""]
 
 
 def _rejects(facts: Facts) -> str:

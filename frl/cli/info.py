@@ -11,6 +11,7 @@ import tyro
 from frl.beton import Beton
 from frl.beton.card import write_card
 from frl.beton.facts import Facts, gather, joined
+from frl.beton.targets import describe as describe_target
 from frl.printable import printable
 
 
@@ -44,6 +45,8 @@ def describe(facts: Facts) -> str:
                   f"{1 - facts.image_bytes / facts.nbytes:.1%} of the file is not images; "
                   f"pages of {facts.page_size >> 20} MiB"),
     ]  # fmt: skip
+    for spec in facts.targets:
+        rows.append(("target", f"{spec.name}: {describe_target(spec)}; {facts.known[spec.name]}"))
     for name, given in facts.sources.items():
         rows.append(("source", f"{name or given}: {facts.per_source.get(name, 0):,} images from {given}"))
     for kind, count in facts.rejects.items():

@@ -77,6 +77,13 @@ def shards(root: Path, names: list[str]) -> list[str]:
     return [f"webdataset:{pack(root / 'faces.tar', dict(sorted(members.items())))}"]
 
 
+def truth(root: Path, names: list[str]) -> list[str]:
+    plant(root, FACES)
+    lines = ({"path": f"{name}.jpg", "landmarks": [[10, 10], [30, 12], [20, 20]]} for name in names)
+    (root / "truth.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return [f"synthetic:{root}"]
+
+
 TABLES = {
     "loose_bb": beside,
     "loose_landmark": landmarks,
@@ -88,6 +95,7 @@ TABLES = {
     "*.faces.json in a tar": sidecars_in_a_tar,
     "*.faces.json of people": sidecars_among_people,
     "*.cls": shards,
+    "truth.jsonl": truth,
 }
 
 

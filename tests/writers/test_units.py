@@ -57,6 +57,19 @@ def json_list(root: Path) -> list[str]:
     return [f"list:{root}/faces.jsonl"]
 
 
+def landmarks_of_a_csv(root: Path) -> list[str]:
+    plant(root, PHOTOS)
+    rows = [["0.jpg", 20, 20, 60, 60], ["1.jpg", "", "", "", ""], ["2.jpg", *SHARES]]
+    return [f"list:{write_csv(root / 'faces.csv', ['path', 'x0', 'y0', 'x1', 'y1'], *rows)}"]
+
+
+def landmarks_of_json(root: Path) -> list[str]:
+    plant(root, PHOTOS)
+    lines = [{"path": f"{i}.jpg", "landmarks": [[x, x], [2 * x, x]]} for i, x in enumerate([20, 30, 0.3])]
+    (root / "faces.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return [f"list:{root}/faces.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("build", "where"),
     [
@@ -66,6 +79,8 @@ def json_list(root: Path) -> list[str]:
         (landmarks, "loose_landmark_train.csv, line 3"),
         (csv_list, "faces.csv, line 4"),
         (json_list, "faces.jsonl, line 5"),
+        (landmarks_of_a_csv, "faces.csv, line 4"),
+        (landmarks_of_json, "faces.jsonl, line 3"),
     ],
 )
 def test_shares_are_refused_with_the_first_line_that_has_them(

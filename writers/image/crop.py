@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,6 +55,46 @@ class CropSpec:
     max_pixels: int
 
 
+class Square(NamedTuple):
+    """A square inside an image, in whole pixels."""
+
+    left: int
+    top: int
+    side: int
+
+
+class Placement(NamedTuple):
+    """Where a sample lies in its upright photograph.
+
+    Attributes:
+        square: what was cut, before it was turned.
+        side: of the sample, in pixels.
+        tilt: how far the square is turned about its centre, in radians, as ``eye_tilt``.
+    """
+
+    square: Square
+    side: int
+    tilt: float = 0.0
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Points of the photograph in the pixels of the sample.
+
+        Args:
+            points: (n, 2) or (n, 3) float64: x, y and depth; in either image the centre of the first pixel is (0, 0).
+
+        Returns:
+            the same shape; depth is scaled like the others.
+        """
+        left, top, side = self.square
+        if self.tilt == 0 and self.side == side:  # only shifted: exactly
+            return points - [left, top, 0][: points.shape[1]]
+        scale, cosine, sine = self.side / side, math.cos(self.tilt), math.sin(self.tilt)
+        x, y = points[:, 0] + 0.5 - left - side / 2, points[:, 1] + 0.5 - top - side / 2
+        middle = (self.side - 1) / 2
+        flat = [scale * (cosine * x + sine * y) + middle, scale * (cosine * y - sine * x) + middle]
+        return np.column_stack([*flat, scale * points[:, 2:]])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Face:
     """A sample ready to be stored.
@@ -64,26 +104,22 @@ class Face:
         height: in pixels.
         width: in pixels.
         untouched: whether ``data`` are the source's own bytes.
+        placement: where it lies in its photograph.
         fingerprint: by which copies of it are known, if they are to be.
         over_border: whether its box reached over the image's border.
         central: whether it is the central square of an image that is none, as nobody knows or looked where the face is.
+        targets: what is known of it, by name; points in its own pixels.
     """
 
     data: bytes
     height: int
     width: int
     untouched: bool
+    placement: Placement
     fingerprint: Fingerprint | None = None
     over_border: bool = False
     central: bool = False
-
-
-class Square(NamedTuple):
-    """A square inside an image, in whole pixels."""
-
-    left: int
-    top: int
-    side: int
+    targets: Mapping[str, np.ndarray] | None = None
 
 
 class FaceCropper:
@@ -122,7 +158,8 @@ class FaceCropper:
         tilt = 0.0 if eyes is None else eye_tilt(eyes)
         if tilt == 0 and self._is_sample(photo, square):
             photo.check()
-            return Face(data=photo.data, height=photo.height, width=photo.width, untouched=True)
+            whole = Placement(square, square.side)
+            return Face(data=photo.data, height=photo.height, width=photo.width, untouched=True, placement=whole)
         side = min(square.side, self._spec.size)
         scale = SPARE * side / square.side
         data = None if tilt else self._without_conversion(photo, square, side, scale)
@@ -132,7 +169,7 @@ class FaceCropper:
             encoded = io.BytesIO()
             face.save(encoded, "JPEG", quality=self._spec.quality, subsampling="4:2:0")
             data = encoded.getvalue()
-        return Face(data=data, height=side, width=side, untouched=False)
+        return Face(data=data, height=side, width=side, untouched=False, placement=Placement(square, side, tilt))
 
     def _without_conversion(self, photo: Photo, square: Square, side: int, scale: float) -> bytes | None:
         """The sample of a JPEG that stores luma and chroma, made of these; None of other images."""

@@ -16,6 +16,7 @@ from writers.sources.join import Account, accounts
 from writers.sources.lfw import LFW
 from writers.sources.listing import ListedFiles, Listing
 from writers.sources.source import Box, Candidate, Source, Store, Stream
+from writers.sources.synthetic import TRUTH, Synthetic
 from writers.sources.tables import Tables
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.unread import Remarking
@@ -32,6 +33,7 @@ __all__ = [
     "Source",
     "Store",
     "Stream",
+    "Synthetic",
     "VGGFace2",
     "accounts",
     "help_on_kinds",
@@ -80,9 +82,16 @@ KINDS = {
         lambda path, _: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
     ),
     "hdf5": Kind(lambda path, _: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "synthetic": Kind(
+        lambda path, tables: Synthetic(
+            Directory(path), VGGFace2(Directory(path), tables.boxes_at(path), tables.landmarks_at(path))
+        ),
+        "what frl synthesize drew: as vggface2, with the landmarks, visibility, pose and expression of truth.jsonl",
+        boxed=True,
+    ),
     "list": Kind(
         lambda path, _: Listing(ListedFiles(path)),
-        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box)",
+        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
     ),
     "beton": Kind(lambda path, _: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
 }
@@ -134,6 +143,8 @@ def guess_kind(location: str) -> str:
     Raises:
         SourceError: if it cannot be listed.
     """
+    if os.path.isfile(os.path.join(location, TRUTH)):
+        return "synthetic"
     if os.path.isdir(location):
         return "vggface2" if has_identity_folders(location) else "folder"
     if kind := SUFFIXES.get(Path(location).suffix.lower()):

@@ -39,6 +39,7 @@ class Face(NamedTuple):
     box: Box | None = None
     points: array[float] | None = None
     fault: str | None = None
+    targets: Mapping[str, array[float] | array[int]] | None = None
 
 
 def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None) -> Iterator[Candidate]:
@@ -61,7 +62,7 @@ def candidate(entry: Entry, face: Face, number: int = 1, identity: str | None = 
         fault = f"its labels contradict each other: {identity} and {face.identity}"
     if fault:
         return Candidate(name, entry.place, fault=fault)
-    return Candidate(name, entry.place, face.identity or identity, face.box, face.points)
+    return Candidate(name, entry.place, face.identity or identity, face.box, face.points, None, face.targets)
 
 
 def numbered(path: str, number: int) -> str:
@@ -133,7 +134,7 @@ def points_fault(points: Sequence[tuple[float, float]]) -> str | None:
     numbers = list(chain.from_iterable(points))
     if not all(map(math.isfinite, numbers)):
         return "its points are not finite"
-    return f"its points are {IN_SHARES}" if len(points) > 1 and _are_shares(numbers) else None
+    return f"its points are {IN_SHARES}" if len(points) > 1 and are_shares(numbers) else None
 
 
 def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
@@ -147,7 +148,7 @@ def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
 IN_SHARES = "shares of the image, within 0 to 1, not pixels"
 
 
-def _are_shares(numbers: Sequence[float]) -> bool:
+def are_shares(numbers: Sequence[float]) -> bool:
     """Whether numbers are shares of an image's sides: no face is a pixel wide, nor so near to the image's corner."""
     return all(0 <= number <= 1 for number in numbers) and any(not number.is_integer() for number in numbers)
 
@@ -164,7 +165,7 @@ def make_box(numbers: Sequence[Any]) -> tuple[Box | None, str | None]:
         return None, f"its box {tuple(box)} is not finite"
     if box.width <= 0 or box.height <= 0:
         return None, f"its box {tuple(box)} has no area"
-    if _are_shares(box):
+    if are_shares(box):
         return None, f"its box {tuple(box)} is in {IN_SHARES}"
     if box.width <= 1 or box.height <= 1:
         return None, f"its box {tuple(box)} is no more than a pixel wide or high"
