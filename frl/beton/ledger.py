@@ -123,8 +123,9 @@ class Ledger:
     ) -> None:
         """Note a sample whose image lies at ``start``, and the arrays among its targets right behind it."""
         schema = self._schema
-        self._records[self._rows] = schema.row(start, len(encoded), height, width, line.label, values)
-        for entry, (place, nbytes) in enumerate(schema.pieces(start, len(encoded))):
+        pieces = schema.pieces(start, len(encoded))
+        self._records[self._rows] = schema.row(pieces, height, width, line.label, values)
+        for entry, (place, nbytes) in enumerate(pieces):
             self._allocations[self._rows, entry] = (self.sums.samples, place, nbytes)
         self._rows += 1
         text = line.encode()

@@ -73,12 +73,13 @@ class Schema:
         return pieces
 
     def row(
-        self, start: int, nbytes: int, height: int, width: int, label: int, values: Sequence[bytes]
+        self, pieces: Sequence[tuple[int, int]], height: int, width: int, label: int, values: Sequence[bytes]
     ) -> tuple[object, ...]:
-        """The metadata of a sample whose image lies at ``start``."""
-        places = (place for place, _ in self.pieces(start, nbytes)[1:])
+        """The metadata of a sample whose data are ``pieces``."""
+        (start, _), *arrays = pieces
+        places = iter(arrays)
         cells = (
-            next(places) if spec.field.has_data else spec.decode(value)[()]
+            next(places)[0] if spec.field.has_data else spec.decode(value)[()]
             for spec, value in zip(self.targets, values, strict=True)
         )
         return (ImageMode.JPG, width, height, start), label, *cells

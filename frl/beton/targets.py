@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ class TargetSpec:
             return None
         return spec if spec.field == field else None
 
-    @property
+    @cached_property
     def field(self) -> Field:
         """The column that holds it."""
         if self.shape:
@@ -136,7 +137,7 @@ class TargetSpec:
         kind = FieldType.INT if self.kind == Kind.CLASS else FieldType.FLOAT
         return Field(name=self.name, type_id=kind, dtype=self.dtype.str)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of the numbers in the file: float32, int64 or int8; float64 of a single one, as ffcv has it."""
         if self.kind == Kind.CLASS:
@@ -145,7 +146,7 @@ class TargetSpec:
             return np.dtype("|i1")
         return np.dtype("<f4" if self.shape else "<f8")
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of one sample's."""
         return self.dtype.itemsize * math.prod(self.shape)

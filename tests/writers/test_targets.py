@@ -90,19 +90,21 @@ def by_name(beton: Beton) -> dict[str, int]:
 # ---------------------------------------------------------------- points follow the pixels
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(("kind", "zoom"), [("PNG", 1), ("JPEG", 1), ("JPEG", 4.1)])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_marks_are_found_at_the_stored_points(tmp_path: Path, kind: str, orientation: int) -> None:
-    """Drawn into a photograph, cut with and without shrinking, in every orientation."""
-    rng, width, height = np.random.default_rng(orientation), 400, 300
+def test_marks_are_found_at_the_stored_points(tmp_path: Path, kind: str, zoom: float, orientation: int) -> None:
+    """Drawn into a photograph, cut and shrunk, a large one in the decoder already, in every orientation."""
+    rng, width, height = np.random.default_rng(orientation), round(400 * zoom), round(300 * zoom)
     rows, truth = [], {}
-    for number, box in enumerate([(90, 70, 120, 110), (10, 5, 230, 200), None]):
-        low = (60, 30) if box is None else (box[0] + 10, box[1] + 10)
-        high = (340, 270) if box is None else (box[0] + box[2] - 10, box[1] + box[3] - 10)
+    for number, unit in enumerate([(90, 70, 120, 110), (10, 5, 230, 200), None]):
+        box = unit and [zoom * value for value in unit]
+        left, top, across, down = box or (zoom * 50, zoom * 20, zoom * 300, zoom * 260)
+        low, high = (left + 10, top + 10), (left + across - 10, top + down - 10)
         cells = [(0.2, 0.2), (0.8, 0.2), (0.5, 0.5), (0.2, 0.8), (0.8, 0.8)]
         points = np.array(low) + np.array(cells) * np.subtract(high, low) + rng.uniform(-3, 3, (5, 2))
         name = f"{number}.{kind.lower()}"
-        (tmp_path / name).write_bytes(encode(stored_as(marked(width, height, points), orientation), kind, orientation))
+        image = marked(width, height, points, 9 * zoom)
+        (tmp_path / name).write_bytes(encode(stored_as(image, orientation), kind, orientation))
         sides = dict(zip("xywh", box or ("",) * 4, strict=True))
         rows.append({"path": name, **sides, **as_columns(points)})
         truth[name] = points
