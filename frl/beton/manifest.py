@@ -83,6 +83,8 @@ class Manifest:
     def to_json(self) -> str:
         """The text of the manifest file."""
         content = {"format": FORMAT, "version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        if not self.joins:  # so that older software reads the manifests of files without tables
+            del content["joins"]
         return json.dumps(content, indent=1, ensure_ascii=True) + "\n"
 
     @classmethod
