@@ -96,6 +96,8 @@ class Manifest:
         content = {"format": FORMAT, "version": version, **dataclasses.asdict(self)}
         if not self.targets:
             del content["targets"], content["known"]
+        if not self.joins:  # so that older software reads the manifests of files without tables
+            del content["joins"]
         return json.dumps(content, indent=1, ensure_ascii=True) + "\n"
 
     @classmethod

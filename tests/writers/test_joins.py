@@ -335,6 +335,12 @@ def test_an_annotation_that_contradicts_the_folder_rejects_the_face(tmp_path: Pa
     assert ann.fault == "its labels contradict each other: Ann and Bob" and bob.identity == "Bob"
 
 
+def test_a_manifest_without_joins_is_what_older_software_reads(tmp_path: Path) -> None:
+    out = tmp_path / "f.beton"
+    assert main([str(plant(tmp_path / "in", FACES)), "--out", str(out), "--workers", "1"]) == 0
+    assert "joins" not in json.loads(Path(f"{out}.json").read_text())
+
+
 # WebDataset
 
 
