@@ -117,7 +117,7 @@ def check_samples(out: Path, names: dict[str, str], layout: Layout) -> None:
     """Pixels and people are those of the images."""
     cropper = FaceCropper(crop_spec(WriteConfig(sources=(), out=out)))
     identities = json.loads(Path(f"{out}.json").read_text())["identities"]
-    samples = {name: (i, int(label)) for i, (_, label, name) in enumerate(columns(Path(f"{out}.samples.tsv")))}
+    samples = {name: (i, int(label)) for i, (_, label, name, *_) in enumerate(columns(Path(f"{out}.samples.tsv")))}
     assert samples.keys() == {names[path] for path in good_images()}
     with Beton(out) as beton:
         for path, data in good_images().items():
