@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from frl.beton.targets import TargetSpec
 from frl.errors import SourceError
 from frl.printable import printable
 from writers.config import WriteConfig, crop_spec
@@ -20,6 +19,7 @@ from writers.prepare import Preparation
 from writers.reject import Reject
 from writers.sources import Source, Stream
 from writers.spool import Spool
+from writers.targets import find_targets
 from writers.workers import WorkerPool
 
 Outcome = list[Face | Reject]
@@ -29,13 +29,17 @@ TASK_BYTES = 1 << 16
 """A task that carries more data than this counts as several."""
 
 
-def start_pool(
-    sources: Mapping[str, Source], config: WriteConfig, targets: tuple[TargetSpec, ...] = ()
-) -> WorkerPool[Item, Outcome]:
-    """The pool for ``prepare_all``, of samples with these targets."""
+def start_pool(sources: Mapping[str, Source], config: WriteConfig) -> WorkerPool[Item, Outcome]:
+    """The pool for ``prepare_all``; raises like ``find_targets``."""
     stores = {name: source.store for name, source in sources.items() if not isinstance(source.store, Stream)}
     return WorkerPool(
-        Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate, targets=targets),
+        Preparation(
+            stores=stores,
+            spec=crop_spec(config),
+            detect=config.detect,
+            curate=config.curate,
+            targets=find_targets(sources),
+        ),
         count=config.workers,
         name=lambda item: item.name,
         weight=lambda item: max(1, len(item.data or b"") / TASK_BYTES),

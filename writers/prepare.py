@@ -31,7 +31,7 @@ class Preparation:
     spec: CropSpec
     detect: DetectConfig
     curate: CurateConfig
-    targets: tuple[TargetSpec, ...] = ()
+    targets: tuple[TargetSpec, ...]
 
     def __call__(self) -> Callable[[Item], list[Face | Reject]]:
         """Set up the worker, and return its function."""

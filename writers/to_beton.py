@@ -67,8 +67,7 @@ def write(config: WriteConfig) -> Summary:
     validate(config)
     start = time.monotonic()
     sources = ask(open_sources(config.sources, config.boxes), config.targets)
-    targets = find_targets(sources)
-    workers = start_pool(sources, config, targets)  # what they import, they import while the sources are listed
+    workers = start_pool(sources, config)  # what they import, they import while the sources are listed
     chosen = choose(sources, config)
     joins = accounts(sources.values())
     report(joins, sources, config)
@@ -79,7 +78,7 @@ def write(config: WriteConfig) -> Summary:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
-    file = open_target(config, settings(config, sources), items, labels, joins, targets)
+    file = open_target(config, settings(config, sources), items, labels, joins, find_targets(sources))
     with file, workers as pool, Duplicates() as duplicates:
         begun = file.done
         if begun:
