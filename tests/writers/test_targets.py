@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +257,28 @@ def test_a_line_whose_target_makes_no_sense_is_rejected(
     good = {"path": "a.jpg", "x0": "1", "y0": "2", "mood": "glad", "code": "4"}
     path = write_list(tmp_path, [good, good | {"path": "b.jpg"} | row])
     with run(tmp_path, path, targets=("mood", "code:class")) as beton:
-        rejects = (tmp_path / "out.beton.rejects.tsv").read_text()
         assert len(beton) == (2 if reason is None else 1)
-        assert (reason or "") in rejects
+        rejects = tmp_path / "out.beton.rejects.tsv"
+        assert not rejects.exists() if reason is None else reason in rejects.read_text()
+
+
+def test_a_dry_run_estimates_the_size_with_targets(tmp_path: Path) -> None:
+    """Those that lie in the metadata, and arrays that lie behind the images and need entries of their own."""
+    points = np.arange(136.0).reshape(68, 2) % 40
+    picture_files(tmp_path, "a.jpg", "b.jpg")
+    rows = [{"path": name, "age": 3, "mood": "glad", **as_columns(points)} for name in ("a.jpg", "b.jpg")]
+    source, out = str(write_list(tmp_path, rows)), tmp_path / "out.beton"
+    config = WriteConfig(sources=(source,), out=out, workers=1, targets=("age", "mood"))
+    estimated = write(replace(config, dry_run=True)).nbytes
+    assert not out.exists()
+    assert estimated == write(config).nbytes == out.stat().st_size
+
+
+def test_a_list_in_a_pipe_is_refused(tmp_path: Path) -> None:
+    """It would give its first lines to the search for targets, and keep the next reader waiting for ever."""
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(SourceError, match="list.csv: is no regular file"):
+        run(tmp_path, tmp_path / "list.csv")
 
 
 def test_what_nobody_can_read_is_refused_before_anything_is_written(tmp_path: Path) -> None:

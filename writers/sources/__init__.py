@@ -14,7 +14,7 @@ from writers.sources.flickr import Flickr
 from writers.sources.hdf5 import HDF5, HDF5Rows
 from writers.sources.join import Account, accounts
 from writers.sources.lfw import LFW
-from writers.sources.listing import ListedFiles, Listing
+from writers.sources.listing import open_list
 from writers.sources.source import Box, Candidate, Source, Store, Stream
 from writers.sources.synthetic import TRUTH, Synthetic
 from writers.sources.tables import Tables
@@ -88,7 +88,7 @@ KINDS = {
         boxed=True,
     ),
     "list": Kind(
-        lambda path, _: Listing(ListedFiles(path)),
+        lambda path, _: open_list(path),
         "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
     ),
     "beton": Kind(lambda path, _: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),

@@ -207,6 +207,17 @@ class Listing:
         return None
 
 
+def open_list(path: str) -> Listing:
+    """The source of a list.
+
+    Raises:
+        SourceError: if it is no regular file. A pipe gives its lines but once, to whoever reads first.
+    """
+    if not os.path.isfile(path):
+        raise SourceError(path, "is no regular file", "Write the list to one: it is read more than once.")
+    return Listing(ListedFiles(path))
+
+
 def _unless_known(path: str, face: Face, known: dict[int, str | None]) -> Face:
     """The face, or its fault if a line before says otherwise of who it is."""
     key = hash((os.path.normpath(path), face.box))
