@@ -238,5 +238,5 @@ def test_hostile_array_fields(bare_path: Path, shape: tuple[int, ...], descripti
 def test_a_file_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "photo.beton"
     path.write_bytes(b"\xff\xd8\xff\xe0" + os.urandom(5000))
-    with pytest.raises(BetonError, match="not a .beton"):
+    with pytest.raises(BetonError, match="is no .beton: it is a picture"):
         Beton(path)
