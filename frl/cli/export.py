@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from frl.export import Format, export, format_of, suffix_of
+from frl.printable import printable
 from frl.runtime import checkpoint
 
 
@@ -33,4 +34,4 @@ def main(arguments: list[str]) -> None:
     source = checkpoint.resolve(config.checkpoint)
     out = config.out or Path(f"backbone{suffix_of(config.format or 'torchvision')}")
     export(source, out, config.format, overwrite=config.overwrite)
-    print(f"{source} -> {out} ({format_of(out, config.format)})")
+    print(f"{printable(source)} -> {printable(out)} ({format_of(out, config.format)})")

@@ -20,6 +20,7 @@ from frl.evaluate.gallery import Gallery, extract_gallery
 from frl.export import load_backbone
 from frl.monitoring.described import described
 from frl.monitoring.logbook import read_metrics
+from frl.printable import printable
 from frl.recipes import objective_in_words
 from frl.report import Report, write_report
 from frl.runtime.distributed import pick_device
@@ -117,7 +118,7 @@ def main(arguments: list[str]) -> None:
     )
     if accuracy:
         print(_table(accuracy))
-    print(page)
+    print(printable(page))
 
 
 def _run_config(run: Path) -> RunConfig:
