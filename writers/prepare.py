@@ -54,9 +54,9 @@ class _Preparer:
     def __call__(self, item: Item) -> list[Face | Reject]:
         try:
             photo = self._crop.open(self._read(item))
-            regions = self._regions(item, photo)
-            known = self._targets.share(self._known(item), [r.box for r in regions if isinstance(r, Region)])
-            return [self._sample(photo, r, next(known) if isinstance(r, Region) else None) for r in regions]
+            regions, known = self._regions(item, photo), self._known(item)
+            shared = self._targets.share(known, regions) if self._searches(item) else [known]
+            return [self._sample(photo, *part) for part in zip(regions, shared, strict=True)]
         except (Reject, UnusableImage) as reject:
             return [_reject(reject)]
 
@@ -74,9 +74,12 @@ class _Preparer:
         """Where the faces are. What the source knows always wins over the detector."""
         box = item.candidate.box
         refuse_misplaced(photo.width, photo.height, box, item.candidate.points)
-        if box is not None or self._find is None:
+        if self._find is None or not self._searches(item):
             return [Region(box, item.candidate.points)]
         return self._find(np.asarray(photo.pixels().image))
+
+    def _searches(self, item: Item) -> bool:
+        return item.candidate.box is None and self._find is not None
 
     def _sample(self, photo: Photo, region: Region | Reject, known: Values | None) -> Face | Reject:
         if isinstance(region, Reject):

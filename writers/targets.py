@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frl.beton.targets import Kind, TargetSpec, unite
 from frl.errors import SourceError
+from writers.detect import Region
 from writers.image.crop import Placement
 from writers.reject import Reject
 from writers.sources import Source
@@ -64,25 +65,35 @@ class Targets:
     def __init__(self, specs: Sequence[TargetSpec]) -> None:
         self._specs = {spec.name: spec for spec in specs}
 
-    def share(self, known: Values | None, boxes: Sequence[Box | None]) -> Iterator[Values | None]:
-        """Whose the targets of an image are, of the faces found on it: one entry for each.
+    def share(self, known: Values | None, faces: Sequence[Region | Reject]) -> list[Values | None]:
+        """Whose the targets of an image are, of the faces that a detector found on it: one entry for each.
 
-        Points say so themselves: they are those of the face in whose box most of them lie.
+        Points say so themselves: they are those of the face in whose box most of them lie. If they lie on none, they
+        may be those of a face that was found but is rejected.
 
         Raises:
-            Reject: several faces were found, and nothing tells whose the targets are.
+            Reject: nothing tells whose the targets are.
         """
-        owner = 0 if not known or len(boxes) <= 1 else self._owner(known, boxes)
-        return (known if number == owner else None for number in range(len(boxes)))
+        if not known:
+            return [None] * len(faces)
+        owner = self._owner(known, [face.box if isinstance(face, Region) else None for face in faces])
+        return [known if number == owner else None for number in range(len(faces))]
 
-    def _owner(self, known: Values, boxes: Sequence[Box | None]) -> int:
-        for name, value in known.items():
-            if self._specs[name].kind == Kind.POINTS:
-                x, y = np.reshape(value, self._specs[name].shape)[:, :2].T
-                inside = [0 if box is None else int(_within(box, x, y).sum()) for box in boxes]
-                if max(inside) > 0:
-                    return inside.index(max(inside))
-        raise Reject(f"{len(boxes)} faces were found on it, and its targets do not say whose they are")
+    def _owner(self, known: Values, boxes: Sequence[Box | None]) -> int | None:
+        points = [name for name in known if self._specs[name].kind == Kind.POINTS]
+        if not points and len(boxes) == 1:
+            return 0
+        for name in points:
+            x, y = np.reshape(known[name], self._specs[name].shape)[:, :2].T
+            inside = [0 if box is None else int(_within(box, x, y).sum()) for box in boxes]
+            if max(inside) > 0:
+                return inside.index(max(inside))
+        if points and None in boxes:
+            return None
+        found = f"{len(boxes)} face{'s were' if len(boxes) > 1 else ' was'} found on it"
+        raise Reject(
+            f"{found}, and its targets do not say whose they are" if not points else f"{found}, not at its points"
+        )
 
     def place(self, known: Values | None, placement: Placement) -> dict[str, NDArray[Any]] | None:
         """The targets of a sample, in their shapes; points in its own pixels."""

@@ -41,7 +41,7 @@ def points_in_views(
         raise ConfigError(f"target {spec.name}", f"is {describe(spec)}, not points", "Name one of kind points.")
     first, views = 0, []
     for crop in crops:
-        part = plan.crop_major(first, crop.count)
+        part = crop_major(plan, first, crop.count)
         repeated = points.repeat(crop.count, 1, 1)
         views.append(mirrored(resized(repeated, part.boxes, crop.size), part.flip, crop.size, spec))
         first += crop.count
@@ -59,10 +59,16 @@ def visibility_in_views(
         raise ConfigError(f"target {spec.name}", f"is {describe(spec)}, not visibility", "Name one of that kind.")
     first, views = 0, []
     for crop in crops:
-        part = plan.crop_major(first, crop.count)
+        part = crop_major(plan, first, crop.count)
         views.append(exchanged(seen.repeat(crop.count, 1), part.flip, spec))
         first += crop.count
     return views
+
+
+def crop_major(plan: Plan, first: int, count: int) -> Plan:
+    """The crops ``first .. first + count`` of a plan as rows ``(count * B, ...)``, all samples of one crop together."""
+    parts = (part[:, first : first + count] for part in plan)
+    return Plan._make(part.swapaxes(0, 1).reshape(-1, *part.shape[2:]) for part in parts)
 
 
 def resized(points: torch.Tensor, boxes: NDArray[np.int32], size: int) -> torch.Tensor:

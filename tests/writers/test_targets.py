@@ -26,6 +26,7 @@ from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError, SourceError
 from frl.synthetic.folder import write_folder
 from writers.config import WriteConfig
+from writers.detect import Region
 from writers.image.crop import CropSpec, FaceCropper, Placement, Square
 from writers.reject import Reject
 from writers.sources import Box
@@ -337,14 +338,17 @@ def test_targets_belong_to_the_face_that_their_points_lie_on() -> None:
         [TargetSpec(name="landmarks", kind=Kind.POINTS, shape=(2, 2)), TargetSpec(name="age", kind=Kind.VECTOR)]
     )
     known = {"landmarks": np.array([120.0, 20, 130, 30]), "age": np.array([30.0])}
-    boxes = [Box(0, 0, 50, 50), Box(100, 0, 50, 50)]
-    assert list(targets.share(known, boxes)) == [None, known]
-    assert list(targets.share(known, boxes[:1])) == [known]
-    assert list(targets.share(known, [None])) == [known]
-    assert list(targets.share(None, boxes)) == [None, None]
-    for nobodys in ({"age": known["age"]}, {"landmarks": known["landmarks"] + 500}):
+    left, right, refused = Region(Box(0, 0, 50, 50)), Region(Box(100, 0, 50, 50)), Reject("too small")
+    assert targets.share(known, [left, right]) == [None, known]
+    assert targets.share(known, [right]) == [known]
+    assert targets.share(known, [left, refused]) == [None, None]
+    assert targets.share({"age": known["age"]}, [left]) == [{"age": known["age"]}]
+    assert targets.share(None, [left, right]) == [None, None]
+    for faces in ([left, right], [left, refused]):
         with pytest.raises(Reject, match="2 faces were found on it, and its targets do not say whose they are"):
-            targets.share(nobodys, boxes)
+            targets.share({"age": known["age"]}, faces)
+    with pytest.raises(Reject, match="1 face was found on it, not at its points"):
+        targets.share(known, [left])
 
 
 def test_each_line_of_a_photograph_has_targets_of_its_own(tmp_path: Path) -> None:
