@@ -1,4 +1,4 @@
-"""Fine-tune a backbone on labels, test on every fifth image: python fine_tune.py resnet.pth faces.beton (frl export)."""
+"""Fine-tune a backbone on labels; test on every fifth image: python fine_tune.py resnet.pth faces.beton."""
 
 from pathlib import Path
 
