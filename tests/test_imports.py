@@ -150,7 +150,9 @@ def test_configuration_is_free_of_torch(module):
     assert subprocess.run([sys.executable, "-c", command], env=environment, check=False, timeout=100).returncode == 0
 
 
-@pytest.mark.parametrize("package", ["frl/objectives", "frl/training", "frl/evaluate", "frl/models", "frl/monitoring"])
+@pytest.mark.parametrize(
+    "package", ["frl/objectives", "frl/training", "frl/evaluate", "frl/tasks", "frl/models", "frl/monitoring"]
+)
 def test_what_learns_and_judges_knows_no_loader(package):
     """``test_directions`` says it of all of frl; here it is said of folders by name, which so must exist."""
     found = {name for path in (ROOT / package).rglob("*.py") for name in imported(path)}
