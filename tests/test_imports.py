@@ -13,8 +13,25 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("frl", "pipelines", "writers")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MAY_IMPORT = {
-    "pipelines": ("frl.config", "frl.batch", "frl.beton", "frl.errors", "frl.images", "frl.runtime.distributed"),
-    "writers": ("frl.beton", "frl.children", "frl.config", "frl.console", "frl.content", "frl.errors", "frl.images"),
+    "pipelines": (
+        "frl.config",
+        "frl.batch",
+        "frl.beton",
+        "frl.errors",
+        "frl.images",
+        "frl.machine",
+        "frl.runtime.distributed",
+    ),
+    "writers": (
+        "frl.beton",
+        "frl.children",
+        "frl.config",
+        "frl.console",
+        "frl.content",
+        "frl.errors",
+        "frl.images",
+        "frl.machine",
+    ),
 }
 
 

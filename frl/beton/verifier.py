@@ -16,6 +16,7 @@ from frl.beton.layout import ImageMode
 from frl.beton.manifest import ContentHash, Manifest, SampleLine, SampleLines, manifest_path, samples_path
 from frl.beton.reader import Beton
 from frl.images import sample
+from frl.machine import cores
 
 MAX_FAULTS = 100
 CHUNK = 256
@@ -85,7 +86,7 @@ def verify(
                 checked.append("checksum of every image")
             checked.append("decoding of every JPEG")
             digest = ContentHash(beton.manifest.identities if beton.manifest is not None else None)
-            for found in _image_faults(beton, lines, digest, workers or os.cpu_count() or 1):
+            for found in _image_faults(beton, lines, digest, workers or cores()):
                 count += len(found)
                 faults += found[: max(0, MAX_FAULTS - len(faults))]
             if stated is not None and lines is not None:

@@ -142,7 +142,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "objective": recipes.objective_in_words(config.objective),
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
-        "device": f"{place.size} x {device_name(place)}",
+        "device": f"{place.size} x {device_name(place.device)}",
         "precision": config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
         "memory": str(step_memory(config, images, bf16=uses_bf16(config.precision))),
