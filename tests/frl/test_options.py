@@ -114,6 +114,7 @@ RUN: dict[str, tuple[Any, ...]] = {
     "health.min_feature_std": SHARE,
     "health.max_skipped_steps": LEAST_1,
     "health.min_rank": RATE,
+    "health.min_rank_kept": SHARE,
 }
 
 

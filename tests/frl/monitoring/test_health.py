@@ -151,6 +151,18 @@ def test_a_lasting_collapse_is_told_once_in_each_patience():
     assert [step for step in range(0, 400, 20) if alarm.observe(step, sick)] == [100, 200, 300]
 
 
+def test_a_rank_that_falls_and_stays_low_is_a_collapse():
+    """As it was seen on faces: from 25 directions of 32 to 3.5, with a loss that looks well."""
+    alarm = CollapseAlarm(CONFIG, swav(CONFIG))
+    heard = [
+        alarm.observe(step, replace(HEALTHY, effective_rank=rank, width=32))
+        for step, rank in ((50, 12.0), (100, 25.0), (150, 3.5), (200, 4.0), (250, 3.6))
+    ]
+    assert heard[:4] == [None] * 4
+    assert "3.6 directions" in str(heard[4]) and "25.0 of 32" in str(heard[4])
+    assert "--objective.freeze-prototypes-steps" in str(heard[4])
+
+
 def test_frozen_steps_do_not_count():
     alarm = CollapseAlarm(CONFIG, swav(CONFIG, steps_per_epoch=1000))
     sick = replace(HEALTHY, loss=8.0)
