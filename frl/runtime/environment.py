@@ -32,14 +32,14 @@ def facts(device: torch.device) -> dict[str, Any]:
         "processor": machine.processor(),
         "cores": machine.cores(),
         "vector_bits": machine.vector_bits(),
-        "memory_gib": round(machine.memory_bytes() / 2**30, 1),
+        "ram_gib": round(machine.memory_bytes() / 2**30, 1),
         "python": machine.python(),
         "system": machine.system(),
         "packages": machine.versions(),
         "cuda": torch.version.cuda,
     }
     if device.type == "cuda":
-        found["device_memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
+        found["device_ram_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
     return found
 
 
