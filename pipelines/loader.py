@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from frl.batch import Batch
 from frl.config import AugmentConfig, DataConfig
 from frl.errors import ConfigError, LoaderError
+from frl.machine import cores
 from frl.runtime.distributed import agreed
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.normalise import NormaliseCrops
@@ -87,7 +88,7 @@ def targets_of(
 
 def default_workers() -> int:
     """The cores that this process may use, shared by the ranks of this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 class MultiCropLoader:

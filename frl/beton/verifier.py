@@ -17,6 +17,7 @@ from frl.beton.manifest import ContentHash, Manifest, SampleLine, SampleLines, m
 from frl.beton.reader import Beton
 from frl.beton.samples import targets_fault
 from frl.images import sample
+from frl.machine import cores
 
 MAX_FAULTS = 100
 CHUNK = 256
@@ -89,7 +90,7 @@ def verify(
             checked.append("decoding of every JPEG")
             stored = beton.manifest
             digest = ContentHash(stored.identities, stored.targets) if stored is not None else ContentHash(None)
-            for found in _image_faults(beton, lines, digest, workers or os.cpu_count() or 1):
+            for found in _image_faults(beton, lines, digest, workers or cores()):
                 count += len(found)
                 faults += found[: max(0, MAX_FAULTS - len(faults))]
             if stated is not None and lines is not None:

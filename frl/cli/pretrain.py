@@ -1,4 +1,4 @@
-"""``frl pretrain [PRESET] --data faces.beton --out runs/x [OPTIONS]``, ``frl pretrain --list``."""
+"""``frl pretrain [PRESET] [--objective NAME] --data faces.beton --out runs/x [OPTIONS]``, ``frl pretrain --list``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 import tyro
 
 from frl import recipes
+from frl.cli import objectives
 from frl.cli.preflight import check_files
 from frl.config import OptimConfig, RunConfig, validate
 from frl.errors import ConfigError, TrainingError
@@ -29,20 +30,25 @@ from pipelines.whole_images import WholeImages
 
 
 def main(arguments: list[str]) -> int:
-    """Parse a preset and its overrides, then train; ``--list`` prints the presets instead. Returns the exit status."""
+    """Parse a preset and its overrides, then train; ``--list`` prints the presets and objectives instead.
+
+    Returns:
+        The exit status.
+    """
     if arguments == ["--list"]:
-        print(recipes.listing())
+        print(f"{recipes.listing()}\n\nObjectives. {objectives.HELP}\n\n{objectives.listing()}")
         return 0
     named = bool(arguments) and not arguments[0].startswith("-")
     name = arguments[0] if named else "vggface2"
     listing = "\n\n".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
+    default, options = objectives.with_objective(preset(name).config, arguments[named:])
     config = tyro.cli(
         RunConfig,
-        args=arguments[named:],
-        default=preset(name).config,
+        args=options,
+        default=default,
         prog=f"frl pretrain {name}",
-        description="Pre-train on a .beton. --list tells more of the presets, the first argument (vggface2 if none):"
-        f"\n\n{listing}",
+        description=f"Pre-train on a .beton. {objectives.HELP} --list tells more of objectives and presets, the first "
+        f"argument (vggface2 if none):\n\n{listing}",
     )
     stopped_by = run(config, name)
     return 0 if stopped_by is None else 128 + stopped_by  # as a shell expects of a command that a signal ended
@@ -136,7 +142,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "objective": recipes.objective_in_words(config.objective),
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
-        "device": f"{place.size} x {device_name(place)}",
+        "device": f"{place.size} x {device_name(place.device)}",
         "precision": config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
         "memory": str(step_memory(config, images, bf16=uses_bf16(config.precision))),

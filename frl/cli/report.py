@@ -12,6 +12,7 @@ import torch
 import tyro
 from torch import nn
 
+from frl.cli.objectives import find
 from frl.config import EngineName, RunConfig, as_dict, from_dict, upgraded
 from frl.config.check import require_file, require_least, require_new_folder
 from frl.errors import ConfigError, FrlError
@@ -52,6 +53,8 @@ class ReportConfig:
     """Images used at most."""
     engine: EngineName | None = None
     """What decodes the images; none: the engine of the run."""
+    objective: str | None = None
+    """Where the objective of the run is defined (mine.py:MyConfig), unless it is one of frl's."""
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is loaded.
@@ -73,6 +76,8 @@ def main(arguments: list[str]) -> None:
     """Measure, write the page, print the comparison."""
     options = tyro.cli(ReportConfig, args=arguments, prog="frl report")
     options.check()
+    if options.objective is not None:
+        find(options.objective)  # and is known from then on
     run = _run_config(options.run)
     notes: list[str] = []
     trained, arch = load_backbone(options.weights or options.run)

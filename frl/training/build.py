@@ -124,9 +124,17 @@ def new_objective(config: RunConfig, setting: Setting) -> Objective:
 
 
 def implementation(config: ObjectiveConfig) -> type[Objective]:
-    """The class that carries out an objective."""
+    """The class that carries out an objective.
+
+    Raises:
+        ConfigError: if there is none where the configuration says.
+    """
     module, _, name = config.implementation.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        remedy = f"Let {type(config).__qualname__} name module:class."
+        raise ConfigError(f"the objective {config.name}", f"{config.implementation}: {error}", remedy) from error
 
 
 def backbones(objective: Objective) -> dict[str, nn.Module]:

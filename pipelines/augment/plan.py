@@ -82,7 +82,7 @@ class Plan(NamedTuple):
     def crop_major(self, first: int, count: int) -> Plan:
         """The crops ``first .. first + count`` as ``(count * B, ...)``, all samples of one crop together."""
         parts = (part[:, first : first + count] for part in self)
-        return self._make(part.swapaxes(0, 1).reshape(-1, *part.shape[2:]) for part in parts)
+        return Plan._make(part.swapaxes(0, 1).reshape(-1, *part.shape[2:]) for part in parts)
 
 
 PlanFor = Callable[[NDArray[np.int64], NDArray[np.int32]], Plan]
