@@ -33,7 +33,7 @@ class StepMemory:
     """Bytes on one device.
 
     Attributes:
-        state: weights, buffers such as a queue, gradients and momentum.
+        state: weights, buffers such as a queue, gradients, and what the optimiser keeps.
         activations: what the forward pass of one micro-batch leaves for its backward pass, and all views of the step.
     """
 
@@ -90,7 +90,7 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
             loss = loss_of(objective, views, autocast)
         assert loss.requires_grad  # and so holds what the backward pass needs
         waiting = (config.optim.accumulate - 1) * sum(view.nbytes for view in views)
-        return StepMemory(state=state + 2 * learning, activations=ledger.live + waiting)
+        return StepMemory(state=state + (1 + config.optim.moments) * learning, activations=ledger.live + waiting)
 
 
 def alone(config: RunConfig) -> Objective:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from frl.batch import Loader
-from frl.config import RunConfig, as_dict
+from frl.config import RunConfig, as_dict, from_dict
 from frl.errors import CheckpointError, FrlError
 from frl.files import atomic_write
 from frl.runtime import checkpoint
@@ -17,6 +17,7 @@ from frl.runtime.distributed import World, agreed
 from frl.runtime.waiting import HostBarrier
 from frl.training.step import Step
 
+FIXED = ("model.arch", "model.width", "optim.optimiser", "optim.exclude_bias_and_norm")
 DEFINING = ("seed", "augment", "model", "objective", "optim", "precision")
 
 
@@ -109,7 +110,9 @@ class Progress:
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         ours = _flat({**_defining(as_dict(self.config)), "data": self.data})
-        theirs = _flat({**_defining(state["config"]), "data": state["data"]})
+        # An option that the saved run could not know has always had the meaning of its default.
+        saved = as_dict(from_dict(RunConfig, state["config"]))
+        theirs = _flat({**_defining(saved), "data": state["data"]})
         if theirs.get("precision") == "auto":  # of version 0.1, which did not note what it had chosen
             theirs["precision"] = ours["precision"]
         differing = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
@@ -117,7 +120,7 @@ class Progress:
             [key for key in differing if key in self._fixed()],
             ours,
             theirs,
-            "and the weights of one do not fit the other",
+            "and what one has learnt does not fit the other",
             "Restore these options, or choose another --out.",
         )
         self._refuse(
@@ -135,9 +138,9 @@ class Progress:
             raise CheckpointError(self.folder, f"{cause}, {why}" if why else cause, remedy)
 
     def _fixed(self) -> set[str]:
-        """Options that shape the weights."""
+        """Options that shape the weights, or what the optimiser keeps of them."""
         objective = self.config.objective
-        return {"model.arch", "objective.name", *(f"objective.{name}" for name in objective.shapes)}
+        return {*FIXED, "objective.name", *(f"objective.{name}" for name in objective.shapes)}
 
     def _may_change(self, key: str) -> bool:
         return any(key == name or key.startswith(f"{name}.") for name in self.config.allow_changes)

@@ -103,6 +103,8 @@ RUN: dict[str, tuple[Any, ...]] = {
     "optim.momentum": (-0.1, 1.0, NAN),
     "optim.weight_decay": RATE,
     "optim.trust": RATE,
+    "optim.betas": ((1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), (0.9, NAN)),
+    "optim.final_weight_decay": RATE,
     "knn.every_epochs": LEAST_1,
     "knn.size": LEAST_1,
     "knn.neighbours": LEAST_1,
