@@ -51,7 +51,7 @@ def facts_of(config: RunConfig) -> dict[str, str]:
     """What defines a recipe, in words."""
     optim = config.optim
     return {
-        "network": config.model.arch,
+        "network": config.model.network,
         "objective": config.objective.name,
         **config.objective.facts(),
         "crops": crops_in_words(config.augment),

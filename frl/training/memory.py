@@ -81,8 +81,10 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
         bf16: whether the network computes in bf16.
     """
     autocast: Autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if bf16 else nullcontext
-    with FakeTensorMode():
+    with torch.device("meta"):  # where timm can build its networks, too
         objective = alone(config)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        objective.to_empty(device="cpu")
         state = sum(tensor.nbytes for tensor in [*objective.parameters(), *objective.buffers()])
         learning = sum(parameter.nbytes for parameter in objective.parameters() if parameter.requires_grad)
         with Ledger() as ledger:

@@ -109,7 +109,7 @@ def main() -> None:
             "date": date.today().isoformat(),
             "torch": torch.__version__,
             "python": platform.python_version(),
-            "model": config.model.arch,
+            "model": config.model.network,
             "crops": " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops),
             "batch_size": config.optim.batch_size,
             "precision": "bf16" if uses_bf16(config.precision) else "fp32",
