@@ -116,6 +116,14 @@ def _require_held_statistics(backbone: nn.Module, network: str) -> None:
             raise ConfigError(network, cause, "Choose another network.")
 
 
+def classifiers_of(network: str) -> tuple[str, ...]:
+    """With what the names of the classifier's weights begin that a network of timm is published with."""
+    import timm
+
+    names = timm.get_pretrained_cfg_value(network.removeprefix(TIMM), "classifier") or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+
+
 def objection(network: str, height: int, width: int) -> str | None:
     """Why a network does not take images of this size, in a word; None if it does. Nothing is computed."""
     if not ModelConfig.of(network).is_timm:
@@ -127,6 +135,17 @@ def objection(network: str, height: int, width: int) -> str | None:
         except (AssertionError, RuntimeError, ValueError) as error:
             return str(error).strip().splitlines()[0]
     return None if shape == (2, features) else f"it gives no pooled features, but {shape[1:]} an image"
+
+
+def require_size(network: str, size: int, option: str) -> None:
+    """Refuse a side of square images, given by ``option``, that a network does not take.
+
+    Raises:
+        ConfigError: with the reason that the network gives.
+    """
+    if why := objection(network, size, size):
+        cause = f"{network} does not take images of {size} x {size} pixels ({why.rstrip('.')})"
+        raise ConfigError(option, cause, "Use a size that it takes, or another network.")
 
 
 class Recomputed(nn.Sequential):

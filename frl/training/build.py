@@ -15,7 +15,7 @@ from frl.batch import Loader
 from frl.config import RunConfig
 from frl.config.objective import ObjectiveConfig
 from frl.errors import ConfigError
-from frl.models.backbone import build_backbone, objection, recompute_blocks
+from frl.models.backbone import build_backbone, recompute_blocks, require_size
 from frl.models.batchnorm import join_group, shares_statistics, synchronise
 from frl.models.compiled import choose_encoders, faster_precision
 from frl.models.small_maps import adapt_convolutions
@@ -146,9 +146,7 @@ def check_network(config: RunConfig) -> None:
     if config.knn.data is not None:
         sizes.setdefault(config.knn.size, "--knn.size")
     for size, option in sizes.items():
-        if why := objection(network, size, size):
-            cause = f"{network} does not take images of {size} x {size} pixels ({why.rstrip('.')})"
-            raise ConfigError(option, cause, "Use a size that it takes, or another --model.arch.")
+        require_size(network, size, option)
 
 
 def check_shares(config: RunConfig, world: World) -> None:

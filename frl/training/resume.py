@@ -17,7 +17,7 @@ from frl.runtime.distributed import World, agreed
 from frl.runtime.waiting import HostBarrier
 from frl.training.step import Step
 
-FIXED = ("model.arch", "model.width", "optim.optimiser", "optim.exclude_bias_and_norm")
+KEPT = ("optim.optimiser", "optim.exclude_bias_and_norm")  # options that shape what the optimiser keeps
 DEFINING = ("seed", "augment", "model", "objective", "optim", "precision")
 
 
@@ -120,7 +120,14 @@ class Progress:
             [key for key in differing if key in self._fixed()],
             ours,
             theirs,
-            "and what one has learnt does not fit the other",
+            "and the weights of one do not fit the other",
+            "Restore these options, or choose another --out.",
+        )
+        self._refuse(
+            [key for key in differing if key in KEPT],
+            ours,
+            theirs,
+            "and what the optimiser of one keeps does not fit the other's",
             "Restore these options, or choose another --out.",
         )
         self._refuse(
@@ -138,9 +145,9 @@ class Progress:
             raise CheckpointError(self.folder, f"{cause}, {why}" if why else cause, remedy)
 
     def _fixed(self) -> set[str]:
-        """Options that shape the weights, or what the optimiser keeps of them."""
+        """Options that shape the weights."""
         objective = self.config.objective
-        return {*FIXED, "objective.name", *(f"objective.{name}" for name in objective.shapes)}
+        return {"model.arch", "model.width", "objective.name", *(f"objective.{name}" for name in objective.shapes)}
 
     def _may_change(self, key: str) -> bool:
         return any(key == name or key.startswith(f"{name}.") for name in self.config.allow_changes)

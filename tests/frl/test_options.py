@@ -86,6 +86,7 @@ RUN: dict[str, tuple[Any, ...]] = {
     "objective.feature_dim": LEAST_1,
     "objective.prototypes": (1, 0, -1),
     "model.batch_norm_group": LEAST_0,
+    "model.width": LEAST_1,
     "objective.temperature": ABOVE_0,
     "objective.epsilon": ABOVE_0,
     "objective.sinkhorn_iterations": LEAST_1,
