@@ -45,10 +45,11 @@ setup(
         "faces": ["dlib-bin>=19.24"],
         "curate": ["blake3>=1.0", "ImageHash>=4.3"],
         "hdf5": ["h5py>=3.10"],
+        "timm": ["timm>=1.0.20"],
         "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
         "dev": [
             *["pre-commit", "ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
-            *["timm>=1.0", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+            *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
         ],
     },

@@ -21,7 +21,7 @@ from frl.runtime.environment import device_name
 from frl.runtime.lock import run_lock
 from frl.runtime.precision import uses_bf16
 from frl.runtime.staging import staged
-from frl.training.build import build, with_precision
+from frl.training.build import build, check_network, with_precision
 from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
 from pipelines.loader import make_loader
@@ -65,6 +65,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
     """
     validate(config)
     check_files(config)
+    check_network(config)
     data = staged(config.data)
     with world(config.device) as place:
         if place.device.type == "cuda":
@@ -138,7 +139,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
     rows = {
         "data": f"{loader.full.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
         "order": f"{loader.law}, {steps:,} steps an epoch",
-        "model": config.model.arch,
+        "model": config.model.network,
         "objective": recipes.objective_in_words(config.objective),
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",

@@ -19,6 +19,7 @@ from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
 from frl.export import load_backbone
+from frl.models.backbone import require_size
 from frl.monitoring.described import described
 from frl.monitoring.logbook import read_metrics
 from frl.printable import printable
@@ -141,9 +142,11 @@ def _look(
 ) -> tuple[Gallery, dict[str, KnnResult]]:
     """A gallery of ``faces``, and how well identities are told apart where labels say who is who."""
     device = pick_device("auto", 0)
+    size = options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops))
+    require_size(arch, size, "--size")
     images = WholeImages(
         faces,
-        size=options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops)),
+        size=size,
         batch_size=128,
         device=device,
         augment=run.augment,

@@ -92,7 +92,7 @@ def main() -> None:
     if bench.json is not None:
         figures = {
             **about(device),
-            "model": config.model.arch,
+            "model": config.model.network,
             "crops": " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops),
             "batch_size": config.optim.batch_size,
             "precision": "bf16" if uses_bf16(config.precision) else "fp32",
