@@ -57,7 +57,8 @@ def facts_of(config: RunConfig) -> dict[str, str]:
         "crops": crops_in_words(config.augment),
         "epochs": f"{optim.epochs} at batch {optim.batch_size}",
         "optimiser": optimiser_in_words(optim),
-        "rate": f"{optim.lr:g} after {optim.warmup_epochs:g} epochs of warm-up, cosine to {optim.final_lr:g}",
+        "rate": f"{optim.lr * optim.lr_scale:g} after {optim.warmup_epochs:g} epochs of warm-up, cosine to "
+        f"{optim.final_lr * optim.lr_scale:g}",
     }
 
 
