@@ -17,7 +17,7 @@ class Batch:
         views: one tensor per crop size, ``(count * B, 3, size, size)``, normalised float, channels-last,
             crop-major: rows ``[c * B, (c + 1) * B)`` are crop ``c`` of the B samples.
         samples: ``(B,)`` int64, indices into the data set.
-        labels: ``(B,)`` int64, identity of each sample, -1 where unknown.
+        labels: ``(B,)`` int64, identity of each sample, below the loader's ``identities``; -1 where unknown.
     """
 
     views: list[torch.Tensor]
@@ -25,8 +25,35 @@ class Batch:
     labels: torch.Tensor
 
 
+class Placement(Protocol):
+    """Where crops are made.
+
+    Attributes:
+        metrics: what was measured to decide it, by name.
+    """
+
+    @property
+    def metrics(self) -> dict[str, float]: ...
+
+
 class Loader(Protocol):
-    """A source of training batches: a pure function of (seed, epoch, step), whatever the engine."""
+    """A source of training batches: a pure function of (seed, epoch, step), whatever the engine.
+
+    Attributes:
+        samples: samples in the data set.
+        identities: distinct labels in it.
+        dataset_fingerprint: identity of its content.
+        law: the order in words; a run that goes on must have the same.
+        placement: where the crops are made; None if there is nothing to tell.
+    """
+
+    samples: int
+    identities: int
+    dataset_fingerprint: str
+    law: str
+
+    @property
+    def placement(self) -> Placement | None: ...
 
     def __len__(self) -> int:
         """Steps in an epoch; equal on every rank."""

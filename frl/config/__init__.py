@@ -2,16 +2,21 @@
 
 from frl.config.codec import as_dict, from_dict, upgraded
 from frl.config.data import DataConfig, EngineName
+from frl.config.decorrelation import BarlowTwinsConfig, VICRegConfig
+from frl.config.distillation import DINOConfig
 from frl.config.model import ModelConfig
 from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
 from frl.config.run import RunConfig, validate
+from frl.config.supervised import SupervisedConfig
 from frl.config.views import AugmentConfig, CropSpec, Stage
 
 __all__ = [
     "AugmentConfig",
+    "BarlowTwinsConfig",
     "CropSpec",
+    "DINOConfig",
     "DataConfig",
     "EngineName",
     "HealthConfig",
@@ -21,7 +26,9 @@ __all__ = [
     "OptimConfig",
     "RunConfig",
     "Stage",
+    "SupervisedConfig",
     "SwAVConfig",
+    "VICRegConfig",
     "as_dict",
     "from_dict",
     "upgraded",

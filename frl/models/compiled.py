@@ -155,7 +155,8 @@ class Contest:
         for encode, view in zip(encoders, self.views, strict=True):
             with self.autocast():
                 pooled = encode(view)
-            pooled.float().sum().backward()
+            if pooled.requires_grad:  # not a teacher's
+                pooled.float().sum().backward()
         self._wait()
         return time.perf_counter() - began
 

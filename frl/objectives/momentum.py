@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
 
-def teacher_of(student: nn.Module) -> nn.Module:
+
+def teacher_of(student: M) -> M:
     """A copy that does not learn by gradients."""
     return copy.deepcopy(student).requires_grad_(False)
 

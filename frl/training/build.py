@@ -55,7 +55,7 @@ def build(config: RunConfig, loader: Loader, world: World) -> Run:
         ConfigError: if the batch or the ranks cannot be divided as configured.
     """
     config = with_precision(config, world)
-    step = build_step(config, len(loader), world, identities=getattr(loader, "identities", 0))
+    step = build_step(config, len(loader), world, identities=loader.identities)
     return Run(config, loader, step, world)
 
 
