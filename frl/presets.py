@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from frl.config import AugmentConfig, CropSpec, HealthConfig, ModelConfig, OptimConfig, RunConfig, Stage, SwAVConfig
+from frl.config import (
+    AugmentConfig,
+    BarlowTwinsConfig,
+    CropSpec,
+    DINOConfig,
+    HealthConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    Stage,
+    SupervisedConfig,
+    SwAVConfig,
+    VICRegConfig,
+)
 from frl.errors import ConfigError
 
 
@@ -54,6 +67,35 @@ class Preset:
 # with soft assignments its features shrink meanwhile to two or three dimensions, at a loss of ln K, for hundreds of
 # steps. Sharp assignments spare it most of that: the loss fell below ln K after 80 steps instead of 200.
 SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=256, epsilon=0.01)
+
+# Two crops of BYOL's strengths; its blur of one view and solarisation of the other are drawn for both alike here.
+TWO_VIEWS = AugmentConfig(
+    crops=(CropSpec(size=224, count=2, scale=(0.08, 1.0)),),
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.2,
+    hue=0.1,
+)
+SMALL_VIEWS = AugmentConfig(
+    crops=(CropSpec(size=32, count=2, scale=(0.4, 1.0)), CropSpec(size=24, count=2, scale=(0.2, 0.6))),
+    blur_sigma=(0.1, 1.0),
+)
+SMALL_PAIRS = replace(SMALL_VIEWS, crops=SMALL_VIEWS.crops[:1])
+# Aligned faces need little: what tells people apart should stay as it is.
+FACES = AugmentConfig(
+    crops=(CropSpec(size=224, count=1, scale=(0.7, 1.0), ratio=(0.9, 1.1)),), jitter_p=0.2, grey_p=0.05, blur_p=0.1
+)
+SMALL_SGD = OptimConfig(
+    batch_size=64,
+    reference_batch=64,
+    epochs=15,
+    lr=0.05,
+    start_lr=0.005,
+    final_lr=0.0001,
+    warmup_epochs=1,
+    weight_decay=1e-4,
+    trust=0.0,
+)
 
 PRESETS = {
     "vggface2": Preset(
@@ -131,6 +173,150 @@ PRESETS = {
                 time="3.3 minutes",
                 result="k-NN identity 15.4 %; untrained 9.7 %; raw pixels 9.6 %",
             ),
+        ),
+    ),
+    "dino": Preset(
+        summary="DINO's for ResNet-50: 100 epochs, batch 512, a teacher of 65,536 outputs",
+        advice="The setting of the authors' page for ResNet-50 on eight GPUs. For a smaller batch they advise a slower "
+        "teacher (--objective.teacher-momentum 0.9995 at 256).",
+        config=RunConfig(
+            augment=AugmentConfig(
+                crops=(
+                    CropSpec(size=224, count=2, scale=(0.14, 1.0)),
+                    CropSpec(size=96, count=8, scale=(0.05, 0.14)),
+                ),
+                brightness=0.4,
+                contrast=0.4,
+                saturation=0.2,
+                hue=0.1,
+            ),
+            model=ModelConfig(batch_norm="sync"),
+            objective=DINOConfig(),
+            # Plain SGD, as published; the weight decay leaves out biases and norms there.
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=256,
+                epochs=100,
+                lr=0.03,
+                start_lr=0.0,
+                final_lr=5e-7,
+                warmup_epochs=10,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "barlow": Preset(
+        summary="Barlow Twins': 1000 epochs, batch 2048, 8,192 features",
+        advice="The setting of the authors' code for ResNet-50. It needs no negatives and no teacher; its loss wants "
+        "many images in a batch, which are those of all GPUs.",
+        config=RunConfig(
+            augment=TWO_VIEWS,
+            model=ModelConfig(batch_norm="sync"),
+            objective=BarlowTwinsConfig(),
+            # LARS with trust 0.001, as published; biases and norms have a rate of 0.0048, no trust ratio and no decay.
+            optim=OptimConfig(
+                batch_size=2048,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.2,
+                start_lr=0.0,
+                final_lr=0.0002,
+                warmup_epochs=10,
+                weight_decay=1e-6,
+            ),
+        ),
+    ),
+    "vicreg": Preset(
+        summary="VICReg's: 1000 epochs, batch 2048, 8,192 features",
+        advice="The setting of the authors' page for ResNet-50 on 32 GPUs; on eight they train for 100 epochs at "
+        "batch 512 with --optim.lr 0.3.",
+        config=RunConfig(
+            augment=TWO_VIEWS,
+            model=ModelConfig(batch_norm="sync"),
+            objective=VICRegConfig(),
+            # LARS with trust 0.001, as published; biases and norms have no trust ratio and no decay.
+            optim=OptimConfig(
+                batch_size=2048,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.2,
+                start_lr=0.0,
+                final_lr=0.0002,
+                warmup_epochs=10,
+                weight_decay=1e-6,
+            ),
+        ),
+    ),
+    "supervised": Preset(
+        summary="identities by ArcFace: ResNet-50, 20 epochs, batch 512",
+        advice="The baseline with labels, on VGGFace2's identities: a .beton that was written from a folder for each "
+        "person. --objective.loss softmax or cosface; --objective.sample-classes 0.1 for millions of identities.",
+        config=RunConfig(
+            augment=FACES,
+            objective=SupervisedConfig(),
+            # Plain SGD, as published.
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=512,
+                epochs=20,
+                lr=0.1,
+                start_lr=0.0,
+                final_lr=0.0001,
+                warmup_epochs=1,
+                weight_decay=5e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "dino-cpu": Preset(
+        summary="DINO with resnet18 on small crops, for machines without a GPU",
+        advice="For a feeling of the method and for tests of data, as the preset cpu.",
+        wants_gpu=False,
+        config=RunConfig(
+            augment=SMALL_VIEWS,
+            model=ModelConfig(arch="resnet18"),
+            objective=DINOConfig(
+                hidden_dim=512, bottleneck_dim=64, outputs=1024, head_batch_norm=True, teacher_momentum=0.98
+            ),
+            optim=SMALL_SGD,
+            checkpoint_every_steps=200,
+        ),
+    ),
+    "barlow-cpu": Preset(
+        summary="Barlow Twins with resnet18 on small crops, for machines without a GPU",
+        advice="For a feeling of the method and for tests of data, as the preset cpu.",
+        wants_gpu=False,
+        config=RunConfig(
+            augment=SMALL_PAIRS,
+            model=ModelConfig(arch="resnet18"),
+            objective=BarlowTwinsConfig(hidden_dim=512, feature_dim=256, redundancy_weight=0.01),
+            optim=replace(SMALL_SGD, lr=0.01, start_lr=0.001),
+            checkpoint_every_steps=200,
+        ),
+    ),
+    "vicreg-cpu": Preset(
+        summary="VICReg with resnet18 on small crops, for machines without a GPU",
+        advice="For a feeling of the method and for tests of data, as the preset cpu.",
+        wants_gpu=False,
+        config=RunConfig(
+            augment=SMALL_PAIRS,
+            model=ModelConfig(arch="resnet18"),
+            objective=VICRegConfig(hidden_dim=512, feature_dim=256),
+            optim=replace(SMALL_SGD, lr=0.01, start_lr=0.001),
+            checkpoint_every_steps=200,
+        ),
+    ),
+    "supervised-cpu": Preset(
+        summary="identities by CosFace with resnet18 on small crops, for machines without a GPU",
+        advice="For a feeling of the method and for tests of data, as the preset cpu; the .beton must hold identities.",
+        wants_gpu=False,
+        config=RunConfig(
+            augment=replace(FACES, crops=(CropSpec(size=32, count=1, scale=(0.7, 1.0), ratio=(0.9, 1.1)),)),
+            model=ModelConfig(arch="resnet18"),
+            objective=SupervisedConfig(loss="cosface", embedding_dim=128, scale=32.0, margin=0.2),
+            optim=replace(SMALL_SGD, weight_decay=5e-4),
+            checkpoint_every_steps=200,
         ),
     ),
 }
