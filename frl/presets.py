@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from frl.config import AugmentConfig, CropSpec, HealthConfig, ModelConfig, OptimConfig, RunConfig, Stage, SwAVConfig
+from frl.config import (
+    AugmentConfig,
+    BYOLConfig,
+    CropSpec,
+    HealthConfig,
+    MoCoConfig,
+    MoCoV3Config,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    RunConfig,
+    SimCLRConfig,
+    SimSiamConfig,
+    Stage,
+    SwAVConfig,
+)
 from frl.errors import ConfigError
 
 
@@ -54,6 +69,51 @@ class Preset:
 # with soft assignments its features shrink meanwhile to two or three dimensions, at a loss of ln K, for hundreds of
 # steps. Sharp assignments spare it most of that: the loss fell below ln K after 80 steps instead of 200.
 SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=256, epsilon=0.01)
+
+
+def two_views(smallest: float, *, brightness: float = 0.4, saturation: float = 0.4, hue: float = 0.1) -> AugmentConfig:
+    """Two views of 224 px; ``smallest``: the least share of an image that a view shows."""
+    return AugmentConfig(
+        crops=(CropSpec(size=224, count=2, scale=(smallest, 1.0)),),
+        brightness=brightness,
+        contrast=brightness,
+        saturation=saturation,
+        hue=hue,
+    )
+
+
+def small(name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15) -> Preset:
+    """An objective on two small views, for machines without a GPU."""
+    return Preset(
+        summary=f"{name} with resnet18 on small crops, for machines without a GPU",
+        advice=f"Learns from a few thousand faces on a CPU: for a feeling of {name}, not for features that compete.",
+        wants_gpu=False,
+        config=RunConfig(
+            augment=AugmentConfig(
+                crops=(CropSpec(size=32, count=2, scale=(0.3, 1.0)),),
+                brightness=0.4,
+                contrast=0.4,
+                saturation=0.4,
+                hue=0.1,
+                blur_sigma=(0.1, 1.0),
+            ),
+            model=ModelConfig(arch="resnet18", batch_norm="local"),
+            objective=objective,
+            optim=OptimConfig(
+                batch_size=64,
+                reference_batch=64,
+                epochs=epochs,
+                lr=lr,
+                start_lr=0.1 * lr,
+                final_lr=0.0,
+                warmup_epochs=1,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+            checkpoint_every_steps=200,
+        ),
+    )
+
 
 PRESETS = {
     "vggface2": Preset(
@@ -133,6 +193,98 @@ PRESETS = {
             ),
         ),
     ),
+    # LARS once it is there: SimCLR, MoCo v3 and BYOL are published with it, biases and norms left out; LARC stands in.
+    "simclr": Preset(
+        summary="SimCLR as published: ResNet-50, batch 4096, 1000 epochs",
+        advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
+        config=RunConfig(
+            augment=two_views(0.08, brightness=0.8, saturation=0.8, hue=0.2),
+            model=ModelConfig(batch_norm="sync"),
+            objective=SimCLRConfig(),
+            optim=OptimConfig(
+                batch_size=4096, reference_batch=256, epochs=1000, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+            ),
+        ),
+    ),
+    "moco-v2": Preset(
+        summary="MoCo v2 as published: ResNet-50, batch 256, 65,536 keys, 200 epochs",
+        advice="For small batches: the images to be told apart come from a queue. The paper's code has it as a "
+        "baseline. 800 epochs give more.",
+        config=RunConfig(
+            augment=two_views(0.2),
+            model=ModelConfig(batch_norm="local"),
+            objective=MoCoConfig(),
+            optim=OptimConfig(
+                batch_size=256,
+                reference_batch=256,
+                epochs=200,
+                lr=0.03,
+                start_lr=0.03,
+                final_lr=0.0,
+                warmup_epochs=0,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "moco-v3": Preset(
+        summary="MoCo v3 as published: ResNet-50, batch 4096, 300 epochs",
+        advice="A queue's work done by the batch; with a predictor. At much smaller batches long schedules have "
+        "collapsed late: watch the alarm.",
+        # BYOL's asymmetry once a resolution has colours of its own: two of count 1, blur_p 1.0 and 0.1, solarise_p 0
+        # and 0.2. Zero-initialised residual branches once the model has them.
+        config=RunConfig(
+            augment=two_views(0.2, saturation=0.2),
+            model=ModelConfig(batch_norm="sync"),
+            objective=MoCoV3Config(),
+            optim=OptimConfig(
+                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+            ),
+        ),
+    ),
+    "byol": Preset(
+        summary="BYOL as published: ResNet-50, batch 4096, 300 epochs",
+        advice="No negatives, so it bears smaller batches than SimCLR. For 1000 epochs: --optim.lr 0.2 "
+        "--objective.momentum 0.996 --optim.weight-decay 1.5e-6.",
+        # The asymmetry once a resolution has colours of its own: two of count 1, blur_p 1.0 and 0.1, solarise_p 0 and
+        # 0.2.
+        config=RunConfig(
+            augment=two_views(0.08, saturation=0.2),
+            model=ModelConfig(batch_norm="sync"),
+            objective=BYOLConfig(),
+            optim=OptimConfig(
+                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+            ),
+        ),
+    ),
+    "simsiam": Preset(
+        summary="SimSiam as published: ResNet-50, batch 512, 100 epochs",
+        advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
+        # The predictor's rate stays at its peak once groups of parameters have rates of their own.
+        config=RunConfig(
+            augment=two_views(0.2),
+            model=ModelConfig(batch_norm="sync"),
+            objective=SimSiamConfig(),
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=256,
+                epochs=100,
+                lr=0.05,
+                start_lr=0.05,
+                final_lr=0.0,
+                warmup_epochs=0,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "simclr-cpu": small("SimCLR", SimCLRConfig(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
+    "moco-v2-cpu": small(
+        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.99), lr=0.06
+    ),
+    "moco-v3-cpu": small("MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
+    "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64), lr=0.1),
+    "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.1),
 }
 
 
