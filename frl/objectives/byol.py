@@ -20,9 +20,9 @@ class BYOL(Taught):
 
     def __init__(self, config: BYOLConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
         hidden, out = config.hidden_dim, config.feature_dim
-        super().__init__(backbone, mlp((width, hidden, out)), setting)
+        super().__init__(backbone, mlp((width, hidden, out), last_bias=False), setting)
         self.config = config
-        self.predictor = mlp((out, hidden, out))
+        self.predictor = mlp((out, hidden, out), last_bias=False)
 
     def forward(self, views: Views, labels: Tensor | None = None, targets: None = None) -> StepOutput:
         """The loss of a batch, eq. 2 in both directions; see ``Objective``. Further crops are only predicted from."""

@@ -43,7 +43,7 @@ class MoCoV3(Taught):
         layers = (width, *[hidden] * (config.projector_layers - 1), out)
         super().__init__(backbone, mlp(layers, last_norm=last), setting)
         self.config = config
-        self.predictor = mlp((out, hidden, out))
+        self.predictor = mlp((out, hidden, out), last_bias=False)
 
     def forward(self, views: Views, labels: Tensor | None = None, targets: Keys | None = None) -> StepOutput:
         """The loss of a batch; see ``Objective``. Crops after the second are only predicted from."""
