@@ -1,6 +1,7 @@
 """The configuration of a run: frozen dataclasses whose field docstrings become the help text; free of torch."""
 
 from frl.config.codec import as_dict, from_dict, upgraded
+from frl.config.contrastive import BYOLConfig, MoCoConfig, MoCoV3Config, SimCLRConfig, SimSiamConfig
 from frl.config.data import DataConfig, EngineName
 from frl.config.decorrelation import BarlowTwinsConfig, VICRegConfig
 from frl.config.distillation import DINOConfig
@@ -15,16 +16,21 @@ from frl.config.views import AugmentConfig, CropSpec, Stage
 __all__ = [
     "AugmentConfig",
     "BarlowTwinsConfig",
+    "BYOLConfig",
     "CropSpec",
     "DINOConfig",
     "DataConfig",
     "EngineName",
     "HealthConfig",
     "KnnConfig",
+    "MoCoConfig",
+    "MoCoV3Config",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimConfig",
     "RunConfig",
+    "SimCLRConfig",
+    "SimSiamConfig",
     "Stage",
     "SupervisedConfig",
     "SwAVConfig",

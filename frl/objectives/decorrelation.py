@@ -13,23 +13,11 @@ from torch import Tensor, nn
 
 from frl.config import BarlowTwinsConfig, VICRegConfig
 from frl.objectives import across_ranks
+from frl.objectives.heads import mlp
 from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
 from frl.runtime.precision import widened
 
 WATCHED = 256  # features whose rank and deviation are watched: no feature is unlike the others, so a part tells of all
-
-
-def expander(width: int, hidden: int, out: int) -> nn.Sequential:
-    """Three layers, ``(N, width)`` to ``(N, out)``; BatchNorm and ReLU after the first two (Zbontar et al., 2021)."""
-    return nn.Sequential(
-        nn.Linear(width, hidden, bias=False),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(inplace=True),
-        nn.Linear(hidden, hidden, bias=False),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(inplace=True),
-        nn.Linear(hidden, out, bias=False),
-    )
 
 
 class Part(NamedTuple):
@@ -59,7 +47,7 @@ class Decorrelation(Objective):
         self, config: BarlowTwinsConfig | VICRegConfig, backbone: nn.Module, width: int, setting: Setting
     ) -> None:
         super().__init__(backbone, setting)
-        self.expander = expander(width, config.hidden_dim, config.feature_dim)
+        self.expander = mlp((width, config.hidden_dim, config.hidden_dim, config.feature_dim), last_bias=False)
 
     @abstractmethod
     def compare(self, features: Tensor, mine: slice) -> tuple[Tensor, dict[str, Tensor]]:
