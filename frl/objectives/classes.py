@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+
+from frl.objectives import across_ranks
 
 GOLDEN, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 INITIAL_STD = 0.01  # of the class weights
@@ -136,12 +137,7 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         wanted = logits.gather(1, place[:, None])[:, 0].where(mine, 0)
         parts = torch.stack([logits.logsumexp(1), wanted, of_right, best])
-        if ranks > 1:
-            of_ranks = parts.new_empty(ranks * len(parts), parts.shape[1])
-            dist.all_gather_into_tensor(of_ranks, parts)
-            parts = of_ranks.unflatten(0, (ranks, len(parts)))
-        else:
-            parts = parts[None]
+        parts = (across_ranks.gather(parts) if ranks > 1 else parts).unflatten(0, (ranks, len(parts)))
         whole, wanted, of_right = parts[:, 0].logsumexp(0), parts[:, 1].sum(0), parts[:, 2].sum(0)
         highest = torch.maximum(whole, of_right)
         others = ((whole - highest).exp() - (wanted - highest).exp()).clamp_min(0)

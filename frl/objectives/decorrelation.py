@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frl.config import BarlowTwinsConfig, VICRegConfig
-from frl.objectives import across_ranks
 from frl.objectives.heads import mlp
-from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
+from frl.objectives.objective import Setting, StepOutput, Targets, Views
+from frl.objectives.two_views import TwoViews
 from frl.runtime.precision import widened
 
 WATCHED = 256  # features whose rank and deviation are watched: no feature is unlike the others, so a part tells of all
@@ -32,7 +31,7 @@ class Part(NamedTuple):
     features: Sequence[Tensor]
 
 
-class Decorrelation(Objective):
+class Decorrelation(TwoViews):
     """Backbone and expander, whose features are compared feature by feature over all images of a step.
 
     Every rank has the features of all, and computes the share of the loss that belongs to its share of the features:
@@ -40,7 +39,8 @@ class Decorrelation(Objective):
     all; then the loss of the whole batch is taken once for each, as a function of that one's features. The sum of the
     gradients is that of the whole batch (Gao et al., 2021, "Scaling deep contrastive learning batch size").
 
-    The published recipes have two crops. Of more, every pair with a crop of the first resolution is compared.
+    The published recipes have two crops. Of more, every pair with a crop of the first resolution is compared. BatchNorm
+    sees a crop at a time, as in the authors' code.
     """
 
     def __init__(
@@ -86,9 +86,8 @@ class Decorrelation(Objective):
         return Targets(parts=[Part(place, features) for place in range(len(features))], scalars=scalars)
 
     def embed(self, views: Views) -> Tensor:
-        """Features ``(V, B, D)`` of all V crops of B samples, float32 at least; BatchNorm sees one resolution."""
-        expanded = [self.expander(pooled) for pooled in self.encode(views).split([len(view) for view in views])]
-        return widened(torch.cat(expanded)).unflatten(0, (sum(self.crop_counts), -1))
+        """Features ``(V, B, D)`` of all V crops of B samples, float32 at least."""
+        return widened(torch.stack([self.expander(pooled) for pooled in self.encode_each(views)]))
 
     def _over_ranks(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the joined batch, as terms whose mean over the ranks it is; ``features``: this rank's."""
@@ -96,9 +95,9 @@ class Decorrelation(Objective):
         with torch.autocast(features.device.type, enabled=False):
             if ranks == 1:
                 return self.compare(features, slice(0, width))
-            everybody = across_ranks.gather(features.transpose(0, 1)).transpose(0, 1)
-            rank = dist.get_rank()
-            loss, scalars = self.compare(everybody, slice(width * rank // ranks, width * (rank + 1) // ranks))
+            everybody = self.gather(features.transpose(0, 1)).transpose(0, 1)
+            mine = slice(width * self.rank // ranks, width * (self.rank + 1) // ranks)
+            loss, scalars = self.compare(everybody, mine)
             return ranks * loss, {name: ranks * value for name, value in scalars.items()}
 
 

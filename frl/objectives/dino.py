@@ -26,20 +26,21 @@ class Head(nn.Module):
 
     def __init__(self, width: int, config: DINOConfig) -> None:
         super().__init__()
-        hidden = config.hidden_dim
+        hidden, norm = config.hidden_dim, config.head_batch_norm
         self.layers = nn.Sequential(
-            nn.Linear(width, hidden),
-            nn.BatchNorm1d(hidden) if config.head_batch_norm else nn.Identity(),
+            nn.Linear(width, hidden, bias=not norm),
+            nn.BatchNorm1d(hidden) if norm else nn.Identity(),
             nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.BatchNorm1d(hidden) if config.head_batch_norm else nn.Identity(),
+            nn.Linear(hidden, hidden, bias=not norm),
+            nn.BatchNorm1d(hidden) if norm else nn.Identity(),
             nn.GELU(),
             nn.Linear(hidden, config.bottleneck_dim),
         )
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+                nn.init.normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         self.last = nn.Linear(config.bottleneck_dim, config.outputs, bias=False)
 
     def bottleneck(self, pooled: Tensor) -> Tensor:

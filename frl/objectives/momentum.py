@@ -14,7 +14,12 @@ M = TypeVar("M", bound=nn.Module)
 
 def teacher_of(student: M) -> M:
     """A copy that does not learn by gradients."""
-    return copy.deepcopy(student).requires_grad_(False)
+    # Tensors are copied as such: those without content, by which memory is estimated, cannot be copied with the module.
+    copies: dict[int, object] = {
+        id(own): nn.Parameter(own.detach().clone(), requires_grad=False) for own in student.parameters()
+    }
+    copies |= {id(own): own.clone() for own in student.buffers()}
+    return copy.deepcopy(student, copies)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from frl.errors import ConfigError
+from frl.objectives import across_ranks
 from frl.objectives.objective import Setting
 
 
@@ -48,11 +49,8 @@ def mean_of_identity(values: Tensor, labels: Tensor, ranks: int) -> Tensor:
     """
     everybody, others, first = values, labels, 0
     if ranks > 1:
-        of_ranks = [torch.empty_like(values) for _ in range(ranks)]
-        dist.all_gather(of_ranks, values.contiguous())
-        others = labels.new_empty(ranks * len(labels))
-        dist.all_gather_into_tensor(others, labels)
-        everybody, first = torch.cat(of_ranks, dim=1), dist.get_rank() * len(labels)
+        everybody = across_ranks.gather(values.transpose(0, 1)).transpose(0, 1)
+        others, first = across_ranks.gather(labels), dist.get_rank() * len(labels)
     alike = same_identity(labels, others, first).to(values.dtype)
     with torch.autocast(values.device.type, enabled=False):
         return (alike / alike.sum(1, keepdim=True)) @ everybody

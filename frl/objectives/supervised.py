@@ -102,9 +102,7 @@ class Supervised(Objective):
             if embedded.requires_grad:
                 # Each rank's classes give a part of the gradient, gather adds the parts up, and DDP takes their mean.
                 embedded.register_hook(lambda grad: grad * ranks)
-            everybody = labels.new_empty(ranks * len(labels))
-            dist.all_gather_into_tensor(everybody, labels)
-            labels = everybody
+            labels = across_ranks.gather(labels)
         scale = 1.0 if self.margin is None else self.config.scale
         return self.classes.judge(embedded, labels, scale, self.margin, self.step), labels >= 0
 
