@@ -62,7 +62,16 @@ def run_of(name: str, *, accumulate: int = 1, lr: float = 0.1, **options: Any) -
         RUN,
         objective=replace(OBJECTIVES[name], **options),
         augment=replace(RUN.augment, crops=crops if name in MULTI_CROP else crops[:1]),
-        optim=replace(RUN.optim, batch_size=BATCH, accumulate=accumulate, lr=lr, trust=0.0, weight_decay=1e-3),
+        optim=replace(
+            RUN.optim,
+            batch_size=BATCH,
+            accumulate=accumulate,
+            lr=lr,
+            start_lr=lr / 2,
+            final_lr=lr / 10,
+            trust=0.0,
+            weight_decay=1e-3,
+        ),
         health=HealthConfig(),
     )
 

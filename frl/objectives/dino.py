@@ -187,7 +187,7 @@ class DINO(Objective):
     @property
     def _centre(self) -> str:
         momentum = self.config.center_momentum
-        lower = f"from {momentum:g} to {min(0.9, momentum / 2):g}"
+        lower = f"from {momentum:g} to {0.9 if momentum > 0.9 else momentum / 2:g}"
         return f"lower --objective.center-momentum {lower}: a centre that follows keeps one output from taking all"
 
     @property

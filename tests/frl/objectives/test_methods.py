@@ -25,6 +25,7 @@ from tiny_methods import (
 
 from frl.config import BarlowTwinsConfig, DINOConfig, SupervisedConfig, VICRegConfig, validate
 from frl.errors import ConfigError
+from frl.monitoring.traffic import Traffic
 from frl.objectives import Setting
 from frl.runtime.distributed import World
 from frl.training.memory import step_memory
@@ -218,6 +219,49 @@ def test_the_memory_of_a_step_is_estimated(name: str) -> None:
     memory = step_memory(config, 4, bf16=False, identities=7)
     networks = 2 if name == "dino" else 1
     assert memory.state > 4 * 11e6 * (networks + 2) and memory.activations > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_never_waits_for_the_device(name: str) -> None:
+    config = run_of(name)
+    step = step_of(config, objective_of(config))
+    step(*batch_of(config, 0))
+    batch = batch_of(config, 1)
+    with Traffic() as traffic:
+        step(*batch)
+    assert not traffic.waits
+
+
+def collectives(rank: int, world: int) -> dict[str, dict[str, int]]:
+    found = {}
+    for name in NAMES:
+        config = run_of(name)
+        step = step_of(config, objective_of(config, ranks=world), world_of(rank, world))
+        for index in range(2):  # DDP looks at the first in its own way
+            batch = batch_of(config, index, rank=rank, world=world)
+            with Traffic() as traffic:
+                step(*batch)
+        found[name] = dict(traffic.collectives)
+    return found
+
+
+# All-reduces: of the gradients; and of DINO's mean output, of the gradient of gathered features, of the agreement on
+# shared classes, of each of SwAV's three rounds. Gatherings: of features, and of labels and of parts of the softmax.
+COLLECTIVES = {
+    "arcface": {"allreduce": 1},
+    "arcface, shared": {"allgather_base": 3, "allreduce": 3},
+    "barlow": {"allgather_base": 1, "allreduce": 2},
+    "cosface": {"allreduce": 1},
+    "dino": {"allreduce": 2},
+    "softmax": {"allreduce": 1},
+    "softmax, sampled": {"allgather_base": 3, "allreduce": 3},
+    "swav of identities": {"allgather_base": 2, "allreduce": 4},
+    "vicreg": {"allgather_base": 1, "allreduce": 2},
+}
+
+
+def test_the_collectives_of_a_step_are_counted() -> None:
+    assert run_ranks(collectives, 2) == [COLLECTIVES] * 2
 
 
 BAD = {"nan": float("nan"), "inf": float("inf"), "-2": -2}
