@@ -45,7 +45,7 @@ class Supervised(Objective):
     def __init__(self, config: SupervisedConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
         super().__init__(backbone, setting)
         require_identities(
-            setting, "objective supervised", "Use an objective without labels (frl pretrain --list), or "
+            setting, "the objective supervised", "Use an objective without labels (frl pretrain --list), or "
         )
         self.config = config
         self.embedding = nn.Sequential(

@@ -6,11 +6,12 @@ import copy
 import io
 from contextlib import nullcontext
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests_support import run_ranks
+from tests_support import run_ranks, start_ranks
 from tiny_methods import (
     ALONE,
     BATCH,
@@ -22,16 +23,21 @@ from tiny_methods import (
     run_of,
     step_of,
 )
+from tiny_run import CONFIG as RUN
+from tiny_run import RandomViews
 
-from frl.config import BarlowTwinsConfig, DINOConfig, SupervisedConfig, VICRegConfig, validate
+from frl.config import BarlowTwinsConfig, DINOConfig, RunConfig, SupervisedConfig, VICRegConfig, validate
 from frl.errors import ConfigError
 from frl.monitoring.traffic import Traffic
 from frl.objectives import Setting
-from frl.runtime.distributed import World
+from frl.runtime import checkpoint
+from frl.runtime.distributed import World, world
+from frl.training.build import build, new_objective
 from frl.training.memory import step_memory
 from frl.training.parallel import distribute
 from frl.training.shares import divided, joined
 from frl.training.step import forward_backward
+from frl.training.train import train
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 IN_FLOAT32 = {"rtol": 1e-3, "atol": 1e-5}
@@ -186,14 +192,41 @@ def trained(rank: int, world: int, name: str, state: bytes | None, steps: tuple[
 def test_classes_are_shared_out_anew_among_another_number_of_ranks(name: str) -> None:
     expected = torch.load(io.BytesIO(trained(0, 1, name, None, (0, 6))))
     state = None
-    for world, steps in ((2, (0, 2)), (1, (2, 4)), (4, (4, 6))):
-        results = [trained(0, 1, name, state, steps)] if world == 1 else run_ranks(trained, world, name, state, steps)
+    for ranks, steps in ((2, (0, 2)), (1, (2, 4)), (4, (4, 6))):
+        results = [trained(0, 1, name, state, steps)] if ranks == 1 else run_ranks(trained, ranks, name, state, steps)
         state = results[0]
     assert state is not None
     found = torch.load(io.BytesIO(state))
     for key, value in expected[0].items():
         torch.testing.assert_close(found[0][key], value, **EXACT, msg=key)
     torch.testing.assert_close(found[1]["state"], expected[1]["state"], **EXACT)
+
+
+def run_with_shares(config: RunConfig) -> None:
+    torch.set_num_threads(1)
+    with world("cpu") as place:
+        train(build(config, RandomViews(config, steps=3, rank=place.rank, world_size=place.size), place))
+
+
+def test_checkpoints_hold_all_classes_and_their_momentum(tmp_path: Path) -> None:
+    """Two ranks with and without a break; and two ranks, then one."""
+    shared = replace(OBJECTIVES["arcface, shared"], embedding_dim=4)
+    config = replace(RUN, objective=shared, optim=replace(RUN.optim, trust=0.0, lr=0.05, epochs=2))
+    for out, legs in (("whole", [(2, 4)]), ("parts", [(2, 2), (2, 4)]), ("fewer", [(2, 2), (1, 3)])):
+        for ranks, until in legs:
+            leg = replace(config, out=tmp_path / out, max_steps=until)
+            processes = start_ranks(run_with_shares, ranks, leg, log=tmp_path / "log")
+            for process in processes:
+                process.join(120)
+            assert all(process.exitcode == 0 for process in processes), (tmp_path / "log").read_text()
+    whole, parts, fewer = (
+        checkpoint.load_newest(tmp_path / out / "checkpoints") for out in ("whole", "parts", "fewer")
+    )
+    assert whole is not None and parts is not None and fewer is not None
+    assert whole["model"]["classes.weight"].shape == fewer["model"]["classes.weight"].shape == (8, 4)
+    for name, value in whole["model"].items():
+        assert torch.equal(value, parts["model"][name]), name
+    torch.testing.assert_close(parts["optimiser"]["state"], whole["optimiser"]["state"], rtol=0, atol=0)
 
 
 def poisoned_share(rank: int, world: int) -> tuple[bool, bool]:
@@ -282,8 +315,6 @@ def test_a_number_that_cannot_work_is_refused_by_name(kind: Any, value: float) -
 @pytest.mark.parametrize("name", ["arcface", "swav of identities"])
 @pytest.mark.parametrize("identities", [0, 1])
 def test_an_objective_of_identities_is_refused_on_data_without_them(name: str, identities: int) -> None:
-    from frl.training.build import new_objective
-
     config = run_of(name)
     with pytest.raises(ConfigError, match="identit.*write the .beton from a source"):
         new_objective(config, Setting.of(config, 10, 1, identities))
