@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from frl.config.check import require, require_above, require_least
+from frl.config.contrastive import require_two_images
 from frl.config.objective import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class BarlowTwinsConfig(ObjectiveConfig, name="barlow", implementation="frl.obje
         """
         two = run.augment.total_crops >= 2
         require(two, "augment.crops", "Barlow Twins compares at least two crops", "Raise a count.")
+        require_two_images(run, "Barlow Twins")
         require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 8192.")
         require_least("objective.feature_dim", self.feature_dim, 2, "The paper uses 8192.")
         require_above("objective.redundancy_weight", self.redundancy_weight, 0, "The paper's code uses 0.0051.")
@@ -67,6 +69,7 @@ class VICRegConfig(ObjectiveConfig, name="vicreg", implementation="frl.objective
         """
         two = run.augment.total_crops >= 2
         require(two, "augment.crops", "VICReg compares at least two crops", "Raise a count.")
+        require_two_images(run, "VICReg")
         require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 8192.")
         require_least("objective.feature_dim", self.feature_dim, 2, "The paper uses 8192.")
         require_above("objective.invariance_weight", self.invariance_weight, 0, "The paper uses 25.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from frl.config.check import require, require_above, require_least, require_within
+from frl.config.contrastive import require_two_images
 from frl.config.objective import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.di
             ConfigError: on the first contradiction found.
         """
         require(run.augment.total_crops >= 2, "augment.crops", "DINO compares at least two crops", "Raise a count.")
+        require_two_images(run, "DINO")
         require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 2048.")
         require_least("objective.bottleneck_dim", self.bottleneck_dim, 1, "The paper uses 256.")
         require_least("objective.outputs", self.outputs, 2, "The paper uses 65536.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from frl.config.check import require, require_above, require_least
+from frl.config.contrastive import require_two_images
 from frl.config.objective import ObjectiveConfig
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class SupervisedConfig(ObjectiveConfig, name="supervised", implementation="frl.o
         Raises:
             ConfigError: on the first contradiction found.
         """
+        require_two_images(run, "classification")
         require_least("objective.embedding_dim", self.embedding_dim, 1, "The usual one is 512.")
         require_above("objective.scale", self.scale, 0, "The papers use 64.")
         given = self.margin != -1

@@ -312,6 +312,20 @@ def test_a_number_that_cannot_work_is_refused_by_name(kind: Any, value: float) -
         assert refusal.value.subject == f"--objective.{field.name.replace('_', '-')}"
 
 
+@pytest.mark.parametrize("name", ["dino", "barlow", "vicreg", "arcface"])
+def test_micro_batches_of_one_image_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="--optim.batch-size.*two images at once.*Use 32 or more"):
+        validate(run_of(name, accumulate=BATCH))
+
+
+@pytest.mark.parametrize("name", ["dino", "barlow", "vicreg"])
+def test_a_single_crop_is_refused(name: str) -> None:
+    run = run_of(name)
+    crops = (replace(run.augment.crops[0], count=1),)
+    with pytest.raises(ConfigError, match="--augment.crops.*at least two crops"):
+        validate(replace(run, augment=replace(run.augment, crops=crops)))
+
+
 @pytest.mark.parametrize("name", ["arcface", "swav of identities"])
 @pytest.mark.parametrize("identities", [0, 1])
 def test_an_objective_of_identities_is_refused_on_data_without_them(name: str, identities: int) -> None:
