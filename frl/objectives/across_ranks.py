@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+ALL_GATHER = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)  # its name since torch 2.14, and before
+
 
 def gather(values: Tensor) -> Tensor:
     """``(B, ...)`` of every rank one after the other, ``(ranks * B, ...)``. A collective call each way.
@@ -36,7 +38,7 @@ class _Gather(torch.autograd.Function):
         values = values.contiguous()
         ctx.size = len(values)
         everybody = values.new_empty(dist.get_world_size() * len(values), *values.shape[1:])
-        dist.all_gather_into_tensor(everybody, values)
+        ALL_GATHER(everybody, values)
         return everybody
 
     @staticmethod

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 def teacher_of(student: nn.Module) -> nn.Module:
     """A copy that does not learn by gradients."""
     # Tensors without content, of which memory is estimated, can be cloned but not deep-copied.
-    weights = {id(weight): nn.Parameter(weight.detach().clone(), requires_grad=False) for weight in student.parameters()}
+    weights = {
+        id(weight): nn.Parameter(weight.detach().clone(), requires_grad=False) for weight in student.parameters()
+    }
     buffers = {id(buffer): buffer.clone() for buffer in student.buffers()}
     return copy.deepcopy(student, {**weights, **buffers})
 
