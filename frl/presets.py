@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from frl.config import (
     AugmentConfig,
     BYOLConfig,
+    ColourConfig,
     CropSpec,
     HealthConfig,
     MoCoConfig,
@@ -71,15 +72,20 @@ class Preset:
 SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=256, epsilon=0.01)
 
 
-def two_views(smallest: float, *, brightness: float = 0.4, saturation: float = 0.4, hue: float = 0.1) -> AugmentConfig:
-    """Two views of 224 px; ``smallest``: the least share of an image that a view shows."""
-    return AugmentConfig(
-        crops=(CropSpec(size=224, count=2, scale=(smallest, 1.0)),),
-        brightness=brightness,
-        contrast=brightness,
-        saturation=saturation,
-        hue=hue,
-    )
+MOCO_COLOURS = ColourConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+BYOL_COLOURS = replace(MOCO_COLOURS, saturation=0.2)  # of both views, which differ in blur and solarisation
+
+
+def augmented(colours: ColourConfig, *crops: CropSpec) -> AugmentConfig:
+    """Crops with these colours, but for those that have their own."""
+    return AugmentConfig(crops=crops, **{field.name: getattr(colours, field.name) for field in fields(ColourConfig)})
+
+
+def asymmetric(smallest: float) -> AugmentConfig:
+    """BYOL's two views of 224 px; ``smallest``: the least share of an image that a view shows."""
+    one, other = replace(BYOL_COLOURS, blur_p=1.0), replace(BYOL_COLOURS, blur_p=0.1, solarise_p=0.2)
+    views = [CropSpec(size=224, count=1, scale=(smallest, 1.0), colour=colour) for colour in (one, other)]
+    return AugmentConfig(crops=tuple(views))
 
 
 def small(name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15) -> Preset:
@@ -89,13 +95,8 @@ def small(name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15)
         advice=f"Learns from a few thousand faces on a CPU: for a feeling of {name}, not for features that compete.",
         wants_gpu=False,
         config=RunConfig(
-            augment=AugmentConfig(
-                crops=(CropSpec(size=32, count=2, scale=(0.3, 1.0)),),
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.4,
-                hue=0.1,
-                blur_sigma=(0.1, 1.0),
+            augment=augmented(
+                replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), CropSpec(size=32, count=2, scale=(0.3, 1.0))
             ),
             model=ModelConfig(arch="resnet18", batch_norm="local"),
             objective=objective,
@@ -206,7 +207,7 @@ PRESETS = {
         summary="SimCLR as published: ResNet-50, batch 4096, 1000 epochs",
         advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
         config=RunConfig(
-            augment=two_views(0.08, brightness=0.8, saturation=0.8, hue=0.2),
+            augment=augmented(ColourConfig(), CropSpec(size=224, count=2, scale=(0.08, 1.0))),
             model=ModelConfig(batch_norm="sync"),
             objective=SimCLRConfig(),
             optim=OptimConfig(
@@ -219,7 +220,7 @@ PRESETS = {
         advice="For small batches: the images to be told apart come from a queue. The paper's code has it as a "
         "baseline. 800 epochs give more.",
         config=RunConfig(
-            augment=two_views(0.2),
+            augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="local"),
             objective=MoCoConfig(),
             optim=OptimConfig(
@@ -239,10 +240,9 @@ PRESETS = {
         summary="MoCo v3 as published: ResNet-50, batch 4096, 300 epochs",
         advice="A queue's work done by the batch; with a predictor. At much smaller batches long schedules have "
         "collapsed late: watch the alarm.",
-        # BYOL's asymmetry once a resolution has colours of its own: two of count 1, blur_p 1.0 and 0.1, solarise_p 0
-        # and 0.2. Zero-initialised residual branches once the model has them.
+        # Zero-initialised residual branches once the model has them.
         config=RunConfig(
-            augment=two_views(0.2, saturation=0.2),
+            augment=asymmetric(0.2),
             model=ModelConfig(batch_norm="sync"),
             objective=MoCoV3Config(),
             optim=OptimConfig(
@@ -254,10 +254,8 @@ PRESETS = {
         summary="BYOL as published: ResNet-50, batch 4096, 300 epochs",
         advice="No negatives, so it bears smaller batches than SimCLR. For 1000 epochs: --optim.lr 0.2 "
         "--objective.momentum 0.996 --optim.weight-decay 1.5e-6.",
-        # The asymmetry once a resolution has colours of its own: two of count 1, blur_p 1.0 and 0.1, solarise_p 0 and
-        # 0.2.
         config=RunConfig(
-            augment=two_views(0.08, saturation=0.2),
+            augment=asymmetric(0.08),
             model=ModelConfig(batch_norm="sync"),
             objective=BYOLConfig(),
             optim=OptimConfig(
@@ -270,7 +268,7 @@ PRESETS = {
         advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
         # The predictor's rate stays at its peak once groups of parameters have rates of their own.
         config=RunConfig(
-            augment=two_views(0.2),
+            augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="sync"),
             objective=SimSiamConfig(),
             optim=OptimConfig(
