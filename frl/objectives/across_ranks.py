@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-ALL_GATHER = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)  # its name since torch 2.14, and before
+# From 2.14 on torch warns of the name that earlier versions know alone.
+all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 
 def gather(values: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class _Gather(torch.autograd.Function):
         values = values.contiguous()
         ctx.size = len(values)
         everybody = values.new_empty(dist.get_world_size() * len(values), *values.shape[1:])
-        ALL_GATHER(everybody, values)
+        all_gather(everybody, values)
         return everybody
 
     @staticmethod

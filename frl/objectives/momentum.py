@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
 
-def teacher_of(student: nn.Module) -> nn.Module:
+
+def teacher_of(student: M) -> M:
     """A copy that does not learn by gradients."""
-    # Tensors without content, of which memory is estimated, can be cloned but not deep-copied.
-    weights = {
-        id(weight): nn.Parameter(weight.detach().clone(), requires_grad=False) for weight in student.parameters()
+    # Tensors are copied as such: those without content, by which memory is estimated, cannot be copied with the module.
+    copies: dict[int, object] = {
+        id(own): nn.Parameter(own.detach().clone(), requires_grad=False) for own in student.parameters()
     }
-    buffers = {id(buffer): buffer.clone() for buffer in student.buffers()}
-    return copy.deepcopy(student, {**weights, **buffers})
+    copies |= {id(own): own.clone() for own in student.buffers()}
+    return copy.deepcopy(student, copies)
 
 
 @torch.no_grad()
