@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from frl.config import (
     AugmentConfig,
     BarlowTwinsConfig,
     BYOLConfig,
+    ColourConfig,
     CropSpec,
     DINOConfig,
     HealthConfig,
@@ -75,15 +76,20 @@ class Preset:
 SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=256, epsilon=0.01)
 
 
-def two_views(smallest: float, *, brightness: float = 0.4, saturation: float = 0.4, hue: float = 0.1) -> AugmentConfig:
-    """Two views of 224 px; ``smallest``: the least share of an image that a view shows."""
-    return AugmentConfig(
-        crops=(CropSpec(size=224, count=2, scale=(smallest, 1.0)),),
-        brightness=brightness,
-        contrast=brightness,
-        saturation=saturation,
-        hue=hue,
-    )
+MOCO_COLOURS = ColourConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+BYOL_COLOURS = replace(MOCO_COLOURS, saturation=0.2)  # of both views, which differ in blur and solarisation
+
+
+def augmented(colours: ColourConfig, *crops: CropSpec) -> AugmentConfig:
+    """Crops with these colours, but for those that have their own."""
+    return AugmentConfig(crops=crops, **{field.name: getattr(colours, field.name) for field in fields(ColourConfig)})
+
+
+def asymmetric(smallest: float) -> AugmentConfig:
+    """BYOL's two views of 224 px; ``smallest``: the least share of an image that a view shows."""
+    one, other = replace(BYOL_COLOURS, blur_p=1.0), replace(BYOL_COLOURS, blur_p=0.1, solarise_p=0.2)
+    views = [CropSpec(size=224, count=1, scale=(smallest, 1.0), colour=colour) for colour in (one, other)]
+    return AugmentConfig(crops=tuple(views))
 
 
 SMALL_VIEWS = (CropSpec(size=32, count=2, scale=(0.3, 1.0)),)
@@ -98,14 +104,7 @@ def small(
         advice=f"Learns from a few thousand faces on a CPU: for a feeling of {name}, not for features that compete.",
         wants_gpu=False,
         config=RunConfig(
-            augment=AugmentConfig(
-                crops=crops,
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.4,
-                hue=0.1,
-                blur_sigma=(0.1, 1.0),
-            ),
+            augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), *crops),
             model=ModelConfig(arch="resnet18", batch_norm="local"),
             objective=objective,
             optim=OptimConfig(
@@ -132,9 +131,17 @@ FACES = AugmentConfig(
 
 PRESETS = {
     "vggface2": Preset(
-        summary="the paper's: ResNet-50, 400 epochs, batch 1024, learning rates scaled from batch 4096",
-        advice="The recipe of the paper, on VGGFace2 (3.3 million faces). The batch is that of all GPUs together.",
+        summary="the paper's: ResNet-50, 400 epochs, batch 1024, peak rate 4.8, as its code was launched",
+        advice="As the authors' launch script trains on VGGFace2 (3.3 million faces): 8 GPUs of 128 images, and the "
+        "rate that SwAV uses for a batch of 4096, unscaled. The batch is that of all GPUs together; the rate follows "
+        "it. For more than 1024 images, or where the loss stays at ln K, take vggface2-scaled.",
         config=RunConfig(optim=OptimConfig(reference_batch=1024)),
+    ),
+    "vggface2-scaled": Preset(
+        summary="the paper's with SwAV's rule for the rate: 4.8 for a batch of 4096, so 1.2 for 1024",
+        advice="SwAV's authors scale their rate linearly with the batch. Where the paper's code keeps 4.8 at a quarter "
+        "of their batch, this preset takes a quarter of the rate.",
+        config=RunConfig(optim=OptimConfig(reference_batch=4096)),
     ),
     "fast": Preset(
         summary="100 epochs of which the first 80 see crops of 160 and 64 pixels: a first answer sooner",
@@ -148,9 +155,9 @@ PRESETS = {
     "small-batch": Preset(
         summary="SwAV's recipe for batch 256: a queue of 3840 features from epoch 15",
         advice="For one GPU or a few. A batch smaller than the number of prototypes cannot be shared out evenly over "
-        "them; features of the last 15 batches help out.",
+        "them; features of the last 15 batches help out. If the loss stays at ln K, sharpen: --objective.epsilon 0.03.",
         config=RunConfig(
-            objective=SwAVConfig(queue_length=3840, queue_from_epoch=15, epsilon=0.03),
+            objective=SwAVConfig(queue_length=3840, queue_from_epoch=15),
             optim=OptimConfig(
                 batch_size=256, reference_batch=256, epochs=400, lr=0.6, start_lr=0.6, final_lr=0.0006, warmup_epochs=0
             ),
@@ -213,7 +220,7 @@ PRESETS = {
         summary="SimCLR as published: ResNet-50, batch 4096, 1000 epochs",
         advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
         config=RunConfig(
-            augment=two_views(0.08, brightness=0.8, saturation=0.8, hue=0.2),
+            augment=augmented(ColourConfig(), CropSpec(size=224, count=2, scale=(0.08, 1.0))),
             model=ModelConfig(batch_norm="sync"),
             objective=SimCLRConfig(),
             optim=OptimConfig(
@@ -226,7 +233,7 @@ PRESETS = {
         advice="For small batches: the images to be told apart come from a queue. The paper's code has it as a "
         "baseline. 800 epochs give more.",
         config=RunConfig(
-            augment=two_views(0.2),
+            augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="local"),
             objective=MoCoConfig(),
             optim=OptimConfig(
@@ -246,10 +253,9 @@ PRESETS = {
         summary="MoCo v3 as published: ResNet-50, batch 4096, 300 epochs",
         advice="A queue's work done by the batch; with a predictor. At much smaller batches long schedules have "
         "collapsed late: watch the alarm.",
-        # BYOL's asymmetry once a resolution has colours of its own: two of count 1, blur_p 1.0 and 0.1, solarise_p 0
-        # and 0.2. Zero-initialised residual branches once the model has them.
+        # Zero-initialised residual branches once the model has them.
         config=RunConfig(
-            augment=two_views(0.2, saturation=0.2),
+            augment=asymmetric(0.2),
             model=ModelConfig(batch_norm="sync"),
             objective=MoCoV3Config(),
             optim=OptimConfig(
@@ -261,10 +267,8 @@ PRESETS = {
         summary="BYOL as published: ResNet-50, batch 4096, 300 epochs",
         advice="No negatives, so it bears smaller batches than SimCLR. For 1000 epochs: --optim.lr 0.2 "
         "--objective.momentum 0.996 --optim.weight-decay 1.5e-6.",
-        # The asymmetry once a resolution has colours of its own: two of count 1, blur_p 1.0 and 0.1, solarise_p 0 and
-        # 0.2.
         config=RunConfig(
-            augment=two_views(0.08, saturation=0.2),
+            augment=asymmetric(0.08),
             model=ModelConfig(batch_norm="sync"),
             objective=BYOLConfig(),
             optim=OptimConfig(
@@ -277,7 +281,7 @@ PRESETS = {
         advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
         # The predictor's rate stays at its peak once groups of parameters have rates of their own.
         config=RunConfig(
-            augment=two_views(0.2),
+            augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="sync"),
             objective=SimSiamConfig(),
             optim=OptimConfig(
@@ -305,16 +309,7 @@ PRESETS = {
         advice="The setting of the authors' page for ResNet-50 on eight GPUs. For a smaller batch they advise a slower "
         "teacher (--objective.teacher-momentum 0.9995 at 256).",
         config=RunConfig(
-            augment=AugmentConfig(
-                crops=(
-                    CropSpec(size=224, count=2, scale=(0.14, 1.0)),
-                    CropSpec(size=96, count=8, scale=(0.05, 0.14)),
-                ),
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.2,
-                hue=0.1,
-            ),
+            augment=augmented(BYOL_COLOURS, *asymmetric(0.14).crops, CropSpec(size=96, count=8, scale=(0.05, 0.14))),
             model=ModelConfig(batch_norm="sync"),
             objective=DINOConfig(),
             # Plain SGD, as published; the weight decay leaves out biases and norms there.
@@ -336,7 +331,7 @@ PRESETS = {
         advice="The setting of the authors' code for ResNet-50. It needs no negatives and no teacher; its loss wants "
         "many images in a batch, which are those of all GPUs.",
         config=RunConfig(
-            augment=two_views(0.08, saturation=0.2),
+            augment=asymmetric(0.08),
             model=ModelConfig(batch_norm="sync"),
             objective=BarlowTwinsConfig(),
             # LARS with trust 0.001, as published; biases and norms have a rate of 0.0048, no trust ratio and no decay.
@@ -357,7 +352,7 @@ PRESETS = {
         advice="The setting of the authors' page for ResNet-50 on 32 GPUs; on eight they train for 100 epochs at "
         "batch 512 with --optim.lr 0.3.",
         config=RunConfig(
-            augment=two_views(0.08, saturation=0.2),
+            augment=asymmetric(0.08),
             model=ModelConfig(batch_norm="sync"),
             objective=VICRegConfig(),
             # LARS with trust 0.001, as published; biases and norms have no trust ratio and no decay.

@@ -11,12 +11,13 @@ from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
 from frl.config.run import RunConfig, validate
 from frl.config.supervised import SupervisedConfig
-from frl.config.views import AugmentConfig, CropSpec, Stage
+from frl.config.views import AugmentConfig, ColourConfig, CropSpec, Stage
 
 __all__ = [
     "AugmentConfig",
     "BarlowTwinsConfig",
     "BYOLConfig",
+    "ColourConfig",
     "CropSpec",
     "DINOConfig",
     "DataConfig",

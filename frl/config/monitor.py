@@ -60,6 +60,8 @@ class HealthConfig:
     """Steps in a row with an infinite or undefined loss or gradient that are skipped; at so many the run ends."""
     min_rank: float = 1.5
     """Sick when the features' effective rank (RankMe; 1: all on one line) is smaller."""
+    min_rank_kept: float = 0.25
+    """Sick when the effective rank has fallen below this share of the highest that the run has had."""
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -73,3 +75,4 @@ class HealthConfig:
         require_within("health.min_feature_std", self.min_feature_std, 0, 1, "The default is 0.05.")
         require_least("health.max_skipped_steps", self.max_skipped_steps, 1, "The default is 10.")
         require_least("health.min_rank", self.min_rank, 0, "The default is 1.5.")
+        require_within("health.min_rank_kept", self.min_rank_kept, 0, 1, "The default is 0.25.")

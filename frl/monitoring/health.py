@@ -33,8 +33,15 @@ def feature_std(features: Tensor) -> Tensor:
     return (features.var(0).mean() * features.shape[-1]).sqrt()
 
 
-def diagnose(vitals: Vitals, objective: Objective, run: RunConfig) -> Diagnosis | None:
-    """Name the collapse that ``vitals`` show and what to change, with the reason; None if they are healthy."""
+def diagnose(vitals: Vitals, objective: Objective, run: RunConfig, highest_rank: float = 0.0) -> Diagnosis | None:
+    """Name the collapse that ``vitals`` show and what to change, with the reason; None if they are healthy.
+
+    Args:
+        vitals: of an interval.
+        objective: adds what only it can know.
+        run: whose limits count, and whose options the remedies name.
+        highest_rank: the highest effective rank that the run has had.
+    """
     limits, rate = run.health, run.optim.lr
     lower_rate = f"lower --optim.lr from {rate:g} to {rate / 2:g}: too large a step throws the features together"
     if not math.isfinite(vitals.loss):
@@ -46,6 +53,10 @@ def diagnose(vitals: Vitals, objective: Objective, run: RunConfig) -> Diagnosis 
     if vitals.effective_rank < limits.min_rank:
         sign = f"the features fill {vitals.effective_rank:.1f} of {vitals.width} directions (RankMe)"
         return Diagnosis(sign, (*objective.remedies(run), lower_rate))
+    if vitals.effective_rank < limits.min_rank_kept * highest_rank:
+        fallen = f"the features fill {vitals.effective_rank:.1f} directions (RankMe), where they filled"
+        sign = f"{fallen} {highest_rank:.1f} of {vitals.width}: a collapse to a few dimensions"
+        return Diagnosis(sign, (*objective.remedies(run), lower_rate))
     return objective.diagnose(vitals, run)
 
 
@@ -56,10 +67,13 @@ class CollapseAlarm:
         self.run = run
         self.objective = objective
         self.sick_since: int | None = None
+        self.highest_rank = 0.0
 
     def observe(self, step: int, vitals: Vitals) -> Diagnosis | None:
         """The diagnosis if it has lasted for the patience, else None; ``step`` ends the interval."""
-        diagnosis = diagnose(vitals, self.objective, self.run)
+        if math.isfinite(vitals.effective_rank):
+            self.highest_rank = max(self.highest_rank, vitals.effective_rank)
+        diagnosis = diagnose(vitals, self.objective, self.run, self.highest_rank)
         if diagnosis is None or step < self.objective.watched_from:
             self.sick_since = None
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import takewhile
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,9 @@ class DINO(Objective):
     The state dict's names are ``backbone.*`` and ``teacher_head.*`` of the teacher, whose backbone is what is exported,
     ``student.*`` and ``head.*`` of the student, and ``center``.
 
+    The teacher sees the crops of the first resolution, and of those after it that are as large: views of one size that
+    differ in their colours.
+
     The teacher's pass is part of a micro-batch's; only the mean of its outputs is of the whole batch, and moves the
     centre after the step. So there is no pass of its own, and one collective a step.
 
@@ -83,11 +87,6 @@ class DINO(Objective):
         self.step = 0
 
     @property
-    def assigned(self) -> int:
-        """Crops per image that the teacher sees: those of the first resolution."""
-        return self.crop_counts[0]
-
-    @property
     def watched_from(self) -> int:
         """The step at which the last layer begins to learn."""
         return self.freeze_steps
@@ -104,7 +103,7 @@ class DINO(Objective):
 
     def forward(self, views: Views, labels: Tensor | None = None, targets: None = None) -> StepOutput:
         """The loss of a batch; see ``Objective``."""
-        features, probabilities = self.teach(views[:1])
+        features, probabilities = self.teach(list(takewhile(lambda view: view.shape[-1] == views[0].shape[-1], views)))
         scores = self.head.score(self.head.bottleneck(self.encode(views, "student")))
         scores = scores.unflatten(0, (sum(self.crop_counts), -1))
         loss = swapped_prediction_loss(probabilities, scores, self.config.temperature)
@@ -115,7 +114,7 @@ class DINO(Objective):
 
     @torch.no_grad()
     def teach(self, views: Views) -> tuple[Tensor, Tensor]:
-        """The teacher's unit features ``(B, D)`` of the first crop, and its distributions ``(A, B, K)`` of all its A.
+        """The teacher's unit features ``(B, D)`` of the first crop, and its distributions ``(A, B, K)`` of all A crops.
 
         Centred by the mean of earlier steps, and sharpened; this step's mean output is remembered.
         """
@@ -124,8 +123,8 @@ class DINO(Objective):
         self.outputs.add_(scores.mean(0))
         with torch.autocast(scores.device.type, enabled=False):
             sharp = (scores - self.center) / self.teacher_temperature(self.step)
-            probabilities = sharp.softmax(-1).unflatten(0, (self.assigned, -1))
-        return bottleneck.unflatten(0, (self.assigned, -1))[0], probabilities
+        crops = sum(self.crop_counts[: len(views)])
+        return bottleneck.unflatten(0, (crops, -1))[0], sharp.softmax(-1).unflatten(0, (crops, -1))
 
     def before_step(self, step: int) -> None:
         """Keep the last layer still while it is frozen."""

@@ -61,14 +61,15 @@ class MoCo(Taught):
     def queries(self, view: Tensor) -> Tensor:
         """Unit ``(b, D)`` of a micro-batch ``(b, 3, size, size)``; BatchNorm sees a group of neighbours at a time."""
         encode = self.encoder("backbone", 0)
-        parts = view.chunk(max(1, self.config.bn_groups // (self.setting.ranks * self.setting.accumulate)))
-        return unit(self.projector(torch.cat([encode(part) for part in parts])))
+        groups = max(1, self.config.bn_groups // (self.setting.ranks * self.setting.accumulate))
+        groups = math.gcd(groups, len(view))  # fewer only where memory is tried out with fewer images
+        return unit(self.projector(torch.cat([encode(part) for part in view.chunk(groups)])))
 
     @torch.no_grad()
     def keys(self, view: Tensor) -> Tensor:
         """Unit ``(b, D)`` of this rank's share ``(b, 3, size, size)`` of a batch; those of all ranks will be queued."""
         encode = self.encoder("teacher", 1)
-        groups = math.gcd(self.config.bn_groups, len(view))  # fewer only where memory is tried out with fewer images
+        groups = math.gcd(self.config.bn_groups, len(view))  # likewise
         parts = [view] if groups == 1 else self._every_gth(view, groups)
         keys = unit(self.teacher_projector(torch.cat([encode(part) for part in parts])))
         # (G * n, D) by groups, whose images lie G apart in the batch; or, undivided, in the batch's order

@@ -47,6 +47,6 @@ class SimSiam(TwoViews):
             "without a predictor that keeps up, the views agree on nothing but a constant",
             "share BatchNorm's statistics among more images (--model.batch-norm sync, or a larger --optim.batch-size): "
             "they keep images apart",
-            "strengthen the augmentation (--augment.crops.0.scale, --augment.brightness): views that are too alike are "
-            "predicted without learning",
+            "show less of an image in a view (the first number of --augment.crops.0.scale): views that are too alike "
+            "are predicted without learning",
         )

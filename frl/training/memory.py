@@ -25,6 +25,7 @@ from frl.training.optimisers import build_optimiser
 
 GIB = 1 << 30
 USABLE = 0.92  # share of a GPU that a tried step may fill; the loader's images and fragments need the rest
+FEWEST = 2  # identities that an objective of identities can work with
 MULTIPLE = 8  # images per GPU: tensor cores like it
 
 
@@ -68,7 +69,7 @@ class Ledger(TorchDispatchMode):
         return result
 
 
-def step_memory(config: RunConfig, images: int, bf16: bool, identities: int = 0) -> StepMemory:
+def step_memory(config: RunConfig, images: int, bf16: bool, identities: int = FEWEST) -> StepMemory:
     """What a step needs that shows ``images`` at once to one device.
 
     The forward pass runs on tensors without content: nothing is allocated or computed. The backward pass frees
@@ -94,7 +95,7 @@ def step_memory(config: RunConfig, images: int, bf16: bool, identities: int = 0)
         return StepMemory(state=state + 2 * learning, activations=ledger.live + waiting)
 
 
-def alone(config: RunConfig, identities: int = 0) -> Objective:
+def alone(config: RunConfig, identities: int = FEWEST) -> Objective:
     """The objective of a run as if this process were the only one: it calls no collective."""
     return new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1, identities=identities))
 
@@ -113,7 +114,7 @@ def loss_of(objective: Objective, views: Sequence[torch.Tensor], autocast: Autoc
         return objective(views, labels).loss
 
 
-def with_largest_batch(config: RunConfig, world: World, identities: int = 0) -> RunConfig:
+def with_largest_batch(config: RunConfig, world: World, identities: int = FEWEST) -> RunConfig:
     """``config`` with the largest batch that the GPUs hold; a run that goes on keeps its own. A collective call.
 
     Args:
@@ -149,7 +150,7 @@ def _with_batch(config: RunConfig, batch: int) -> RunConfig:
     return replace(config, optim=replace(config.optim, batch_size=batch), objective=config.objective.fitted(batch))
 
 
-def fits(config: RunConfig, images: int, device: torch.device, identities: int = 0) -> bool:
+def fits(config: RunConfig, images: int, device: torch.device, identities: int = FEWEST) -> bool:
     """Whether a step that shows ``images`` at once to a GPU stays within its memory; by doing it."""
     torch.cuda.set_per_process_memory_fraction(USABLE, device)
     try:
@@ -162,7 +163,7 @@ def fits(config: RunConfig, images: int, device: torch.device, identities: int =
         torch.cuda.empty_cache()
 
 
-def take_two_steps(config: RunConfig, images: int, device: torch.device, identities: int = 0) -> None:
+def take_two_steps(config: RunConfig, images: int, device: torch.device, identities: int = FEWEST) -> None:
     """Take two steps that move nothing; the second time the momentum is there. All tensors end with the call.
 
     Raises:

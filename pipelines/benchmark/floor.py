@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from frl.beton import Beton
-from pipelines.augment.cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
+from pipelines.augment.cpu.crops import ThreadScratch, make_crops, sides_of
 from pipelines.augment.plan import draw
 from pipelines.benchmark.ours import endless, requests
 from pipelines.benchmark.task import Task
@@ -26,12 +26,12 @@ def decode(task: Task) -> Iterator[int]:
 
 def decode_and_resize(task: Task) -> Iterator[int]:
     """Decode, then our resize kernel for every crop, straight into the cache: no batch, no flip, no colour."""
-    bare = dataclasses.replace(task.recipe, jitter_p=0, grey_p=0, blur_p=0, flip_p=0)
+    bare = dataclasses.replace(task.recipe.uncoloured, flip_p=0)
     sides = sides_of(bare.crops)
     out = np.empty(int((sides**2).sum()) * 3, dtype=np.uint8)
     with Beton(task.data) as beton:
         sizes = np.stack([beton.heights, beton.widths], axis=1)
-        plan = Parameters.of(draw(bare, 0, 0, np.arange(len(beton)), sizes))
+        plan = draw(bare, 0, 0, np.arange(len(beton)), sizes)
         scratch = ThreadScratch(beton.max_side)
 
         def work(index: int) -> None:

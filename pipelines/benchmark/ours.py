@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from functools import partial
 
@@ -56,12 +55,12 @@ def decode(task: Task) -> Iterator[int]:
 
 def crop(task: Task) -> Iterator[int]:
     """Stages 1 to 3: crops and flips."""
-    yield from counted(task, "ffcv", dataclasses.replace(task.recipe, jitter_p=0, grey_p=0, blur_p=0))
+    yield from counted(task, "ffcv", task.recipe.uncoloured)
 
 
 def colour(task: Task) -> Iterator[int]:
     """Stages 1 to 4: with the jitter and the grey."""
-    yield from counted(task, "ffcv", dataclasses.replace(task.recipe, blur_p=0))
+    yield from counted(task, "ffcv", task.recipe.with_colour(blur_p=0, solarise_p=0))
 
 
 def blur(task: Task) -> Iterator[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ class Task:
     def recipe(self) -> AugmentConfig:
         """The crops and what is done to them."""
         full = preset(self.preset).config.augment
-        return full if self.everything else dataclasses.replace(full, jitter_p=0, grey_p=0, blur_p=0)
+        return full if self.everything else full.uncoloured
 
     def to_json(self) -> str:
         """For the process that runs the contestant."""

@@ -76,7 +76,8 @@ RUN: dict[str, tuple[Any, ...]] = {
         (Stage(until_epoch=2, sizes=(32, 0)),),
         (Stage(until_epoch=2, sizes=(32, 24)), Stage(until_epoch=1, sizes=(32, 24))),
     ),
-    **{f"augment.{name}": SHARE for name in ("flip_p", "jitter_p", "grey_p", "blur_p")},
+    **{f"augment.{name}": SHARE for name in ("flip_p", "jitter_p", "grey_p", "blur_p", "solarise_p")},
+    "augment.solarise_threshold": (-1, 256),
     **{f"augment.{name}": RATE for name in ("brightness", "contrast", "saturation")},
     "augment.hue": (-0.1, 0.6, NAN),
     "augment.blur_sigma": ((2.0, 0.1), (0.0, 1.0), (NAN, 1.0), (1.0, INF)),
@@ -113,6 +114,7 @@ RUN: dict[str, tuple[Any, ...]] = {
     "health.min_feature_std": SHARE,
     "health.max_skipped_steps": LEAST_1,
     "health.min_rank": RATE,
+    "health.min_rank_kept": SHARE,
 }
 
 

@@ -118,7 +118,7 @@ def test_healthy_is_silent():
         ({"loss": 8.0}, ["ln K", "--objective.epsilon from 0.05 to 0.03", "--objective.freeze-prototypes-steps"]),
         ({"loss": float("nan")}, ["nan", "--optim.lr"]),
         ({"scalars": {"prototypes_used": 0.01}}, ["prototypes", "--objective.sinkhorn-iterations from 3"]),
-        ({"feature_std": 0.01}, ["alike", "frl preview", "--optim.lr from 1.2 to 0.6"]),
+        ({"feature_std": 0.01}, ["alike", "frl preview", "--optim.lr from 4.8 to 2.4"]),
         ({"effective_rank": 1.2}, ["1.2 of 128 directions", "--objective.freeze-prototypes-steps"]),
     ],
 )
@@ -149,6 +149,18 @@ def test_a_lasting_collapse_is_told_once_in_each_patience():
     alarm = CollapseAlarm(CONFIG, swav(CONFIG))
     sick = replace(HEALTHY, feature_std=0.0)
     assert [step for step in range(0, 400, 20) if alarm.observe(step, sick)] == [100, 200, 300]
+
+
+def test_a_rank_that_falls_and_stays_low_is_a_collapse():
+    """As it was seen on faces: from 25 directions of 32 to 3.5, with a loss that looks well."""
+    alarm = CollapseAlarm(CONFIG, swav(CONFIG))
+    heard = [
+        alarm.observe(step, replace(HEALTHY, effective_rank=rank, width=32))
+        for step, rank in ((50, 12.0), (100, 25.0), (150, 3.5), (200, 4.0), (250, 3.6))
+    ]
+    assert heard[:4] == [None] * 4
+    assert "3.6 directions" in str(heard[4]) and "25.0 of 32" in str(heard[4])
+    assert "--objective.freeze-prototypes-steps" in str(heard[4])
 
 
 def test_frozen_steps_do_not_count():

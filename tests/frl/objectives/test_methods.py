@@ -121,6 +121,18 @@ def test_micro_batches_make_the_gradients_of_the_whole_batch(name: str) -> None:
     torch.testing.assert_close(*found, **tolerance(name))
 
 
+@pytest.mark.parametrize("name", ["dino", "barlow", "vicreg"])
+def test_two_resolutions_of_one_crop_are_two_views_of_other_colours(name: str) -> None:
+    """The teacher sees both; BatchNorm, which sees a resolution at a time, in eval mode."""
+    config = run_of(name)
+    one, *rest = config.augment.crops
+    apart = replace(config.augment, crops=(replace(one, count=1), replace(one, count=1), *rest))
+    views, labels = batch_of(config, 0)
+    together = objective_of(config).eval()(views, labels).loss
+    separate = objective_of(replace(config, augment=apart)).eval()
+    torch.testing.assert_close(separate([*views[0].chunk(2), *views[1:]], labels).loss, together, **EXACT)
+
+
 def test_the_teachers_statistics_move_with_micro_batches_too() -> None:
     """It is what is exported, and so normalises by its running statistics."""
     config = run_of("dino", accumulate=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tiny_two_views import ALONE, BATCH, OBJECTIVES, gradients, objective_of, ru
 from torch import nn
 
 from frl.config import CropSpec
+from frl.models.compiled import choose_encoders
 from frl.objectives.agreement import agreement
 from frl.objectives.contrast import info_nce, unit
 from frl.runtime.distributed import World
@@ -223,3 +225,35 @@ def test_two_resolutions_of_one_crop_are_two_views():
     for name in NAMES:
         one, two = (objective_of(replace(c, objective=OBJECTIVES[name])).eval() for c in (config, apart))
         torch.testing.assert_close(two(list(views_of(0)[0].chunk(2))).loss, one(views_of(0)).loss)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_under_autocast_only_the_network_is_rounded(name):
+    """The loss of bf16 features is that of the same features in float32."""
+    objective = objective_of(run_of(name)).float()
+    views = [view.float() for view in views_of(0)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = objective(views)
+    assert output.loss.dtype == output.features.dtype == torch.float32
+    assert all(value.dtype == torch.float32 for value in output.scalars.values())
+    torch.testing.assert_close(output.features.norm(dim=1), torch.ones(BATCH), rtol=0, atol=1e-5)
+    output.loss.backward()
+    assert gradients(objective).isfinite().all() and gradients(objective).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_encoders_make_the_same_loss_and_gradients(name, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    torch._dynamo.reset()
+    config = replace(run_of(name), compile="on")
+    eager, compiled = objective_of(config), objective_of(config)
+    for backbone in compiled.backbones:
+        compiled.encoders[backbone] = choose_encoders(getattr(compiled, backbone), config, ALONE)
+    losses = []
+    for objective in (eager, compiled):
+        losses.append(objective(views_of(0)).loss)
+        losses[-1].backward()
+    torch.testing.assert_close(*losses, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradients(compiled), gradients(eager), rtol=1e-10, atol=1e-10)
+    for name, buffer in eager.named_buffers():
+        torch.testing.assert_close(compiled.get_buffer(name), buffer, rtol=1e-10, atol=1e-10)
