@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
-from frl.config import AugmentConfig, CropSpec, HealthConfig, ModelConfig, OptimConfig, RunConfig, Stage, SwAVConfig
+from frl.config import (
+    AugmentConfig,
+    BarlowTwinsConfig,
+    BYOLConfig,
+    ColourConfig,
+    CropSpec,
+    DINOConfig,
+    HealthConfig,
+    MoCoConfig,
+    MoCoV3Config,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimConfig,
+    RunConfig,
+    SimCLRConfig,
+    SimSiamConfig,
+    Stage,
+    SupervisedConfig,
+    SwAVConfig,
+    VICRegConfig,
+)
 from frl.errors import ConfigError
 
 
@@ -54,6 +74,60 @@ class Preset:
 # with soft assignments its features shrink meanwhile to two or three dimensions, at a loss of ln K, for hundreds of
 # steps. Sharp assignments spare it most of that: the loss fell below ln K after 80 steps instead of 200.
 SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=256, epsilon=0.01)
+
+
+MOCO_COLOURS = ColourConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+BYOL_COLOURS = replace(MOCO_COLOURS, saturation=0.2)  # of both views, which differ in blur and solarisation
+
+
+def augmented(colours: ColourConfig, *crops: CropSpec) -> AugmentConfig:
+    """Crops with these colours, but for those that have their own."""
+    return AugmentConfig(crops=crops, **{field.name: getattr(colours, field.name) for field in fields(ColourConfig)})
+
+
+def asymmetric(smallest: float) -> AugmentConfig:
+    """BYOL's two views of 224 px; ``smallest``: the least share of an image that a view shows."""
+    one, other = replace(BYOL_COLOURS, blur_p=1.0), replace(BYOL_COLOURS, blur_p=0.1, solarise_p=0.2)
+    views = [CropSpec(size=224, count=1, scale=(smallest, 1.0), colour=colour) for colour in (one, other)]
+    return AugmentConfig(crops=tuple(views))
+
+
+SMALL_VIEWS = (CropSpec(size=32, count=2, scale=(0.3, 1.0)),)
+
+
+def small(
+    name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15, crops: tuple[CropSpec, ...] = SMALL_VIEWS
+) -> Preset:
+    """An objective on small views, for machines without a GPU."""
+    return Preset(
+        summary=f"{name} with resnet18 on small crops, for machines without a GPU",
+        advice=f"Learns from a few thousand faces on a CPU: for a feeling of {name}, not for features that compete.",
+        wants_gpu=False,
+        config=RunConfig(
+            augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), *crops),
+            model=ModelConfig(arch="resnet18", batch_norm="local"),
+            objective=objective,
+            optim=OptimConfig(
+                batch_size=64,
+                reference_batch=64,
+                epochs=epochs,
+                lr=lr,
+                start_lr=0.1 * lr,
+                final_lr=0.0,
+                warmup_epochs=1,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+            checkpoint_every_steps=200,
+        ),
+    )
+
+
+# Aligned faces need little: what tells people apart should stay as it is.
+FACES = AugmentConfig(
+    crops=(CropSpec(size=224, count=1, scale=(0.7, 1.0), ratio=(0.9, 1.1)),), jitter_p=0.2, grey_p=0.05, blur_p=0.1
+)
+
 
 PRESETS = {
     "vggface2": Preset(
@@ -140,6 +214,196 @@ PRESETS = {
                 result="k-NN identity 15.4 %; untrained 9.7 %; raw pixels 9.6 %",
             ),
         ),
+    ),
+    # LARS once it is there: SimCLR, MoCo v3 and BYOL are published with it, biases and norms left out; LARC stands in.
+    "simclr": Preset(
+        summary="SimCLR as published: ResNet-50, batch 4096, 1000 epochs",
+        advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
+        config=RunConfig(
+            augment=augmented(ColourConfig(), CropSpec(size=224, count=2, scale=(0.08, 1.0))),
+            model=ModelConfig(batch_norm="sync"),
+            objective=SimCLRConfig(),
+            optim=OptimConfig(
+                batch_size=4096, reference_batch=256, epochs=1000, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+            ),
+        ),
+    ),
+    "moco-v2": Preset(
+        summary="MoCo v2 as published: ResNet-50, batch 256, 65,536 keys, 200 epochs",
+        advice="For small batches: the images to be told apart come from a queue. The paper's code has it as a "
+        "baseline. 800 epochs give more.",
+        config=RunConfig(
+            augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
+            model=ModelConfig(batch_norm="local"),
+            objective=MoCoConfig(),
+            optim=OptimConfig(
+                batch_size=256,
+                reference_batch=256,
+                epochs=200,
+                lr=0.03,
+                start_lr=0.03,
+                final_lr=0.0,
+                warmup_epochs=0,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "moco-v3": Preset(
+        summary="MoCo v3 as published: ResNet-50, batch 4096, 300 epochs",
+        advice="A queue's work done by the batch; with a predictor. At much smaller batches long schedules have "
+        "collapsed late: watch the alarm.",
+        # Zero-initialised residual branches once the model has them.
+        config=RunConfig(
+            augment=asymmetric(0.2),
+            model=ModelConfig(batch_norm="sync"),
+            objective=MoCoV3Config(),
+            optim=OptimConfig(
+                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+            ),
+        ),
+    ),
+    "byol": Preset(
+        summary="BYOL as published: ResNet-50, batch 4096, 300 epochs",
+        advice="No negatives, so it bears smaller batches than SimCLR. For 1000 epochs: --optim.lr 0.2 "
+        "--objective.momentum 0.996 --optim.weight-decay 1.5e-6.",
+        config=RunConfig(
+            augment=asymmetric(0.08),
+            model=ModelConfig(batch_norm="sync"),
+            objective=BYOLConfig(),
+            optim=OptimConfig(
+                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+            ),
+        ),
+    ),
+    "simsiam": Preset(
+        summary="SimSiam as published: ResNet-50, batch 512, 100 epochs",
+        advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
+        # The predictor's rate stays at its peak once groups of parameters have rates of their own.
+        config=RunConfig(
+            augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
+            model=ModelConfig(batch_norm="sync"),
+            objective=SimSiamConfig(),
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=256,
+                epochs=100,
+                lr=0.05,
+                start_lr=0.05,
+                final_lr=0.0,
+                warmup_epochs=0,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "simclr-cpu": small("SimCLR", SimCLRConfig(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
+    "moco-v2-cpu": small(
+        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.99), lr=0.06
+    ),
+    "moco-v3-cpu": small("MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
+    "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64), lr=0.1),
+    "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.1),
+    "dino": Preset(
+        summary="DINO's for ResNet-50: 100 epochs, batch 512, a teacher of 65,536 outputs",
+        advice="The setting of the authors' page for ResNet-50 on eight GPUs. For a smaller batch they advise a slower "
+        "teacher (--objective.teacher-momentum 0.9995 at 256).",
+        config=RunConfig(
+            augment=augmented(BYOL_COLOURS, *asymmetric(0.14).crops, CropSpec(size=96, count=8, scale=(0.05, 0.14))),
+            model=ModelConfig(batch_norm="sync"),
+            objective=DINOConfig(),
+            # Plain SGD, as published; the weight decay leaves out biases and norms there.
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=256,
+                epochs=100,
+                lr=0.03,
+                start_lr=0.0,
+                final_lr=5e-7,
+                warmup_epochs=10,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "barlow": Preset(
+        summary="Barlow Twins': 1000 epochs, batch 2048, 8,192 features",
+        advice="The setting of the authors' code for ResNet-50. It needs no negatives and no teacher; its loss wants "
+        "many images in a batch, which are those of all GPUs.",
+        config=RunConfig(
+            augment=asymmetric(0.08),
+            model=ModelConfig(batch_norm="sync"),
+            objective=BarlowTwinsConfig(),
+            # LARS with trust 0.001, as published; biases and norms have a rate of 0.0048, no trust ratio and no decay.
+            optim=OptimConfig(
+                batch_size=2048,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.2,
+                start_lr=0.0,
+                final_lr=0.0002,
+                warmup_epochs=10,
+                weight_decay=1e-6,
+            ),
+        ),
+    ),
+    "vicreg": Preset(
+        summary="VICReg's: 1000 epochs, batch 2048, 8,192 features",
+        advice="The setting of the authors' page for ResNet-50 on 32 GPUs; on eight they train for 100 epochs at "
+        "batch 512 with --optim.lr 0.3.",
+        config=RunConfig(
+            augment=asymmetric(0.08),
+            model=ModelConfig(batch_norm="sync"),
+            objective=VICRegConfig(),
+            # LARS with trust 0.001, as published; biases and norms have no trust ratio and no decay.
+            optim=OptimConfig(
+                batch_size=2048,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.2,
+                start_lr=0.0,
+                final_lr=0.0002,
+                warmup_epochs=10,
+                weight_decay=1e-6,
+            ),
+        ),
+    ),
+    "supervised": Preset(
+        summary="identities by ArcFace: ResNet-50, 20 epochs, batch 512",
+        advice="The baseline with labels, on VGGFace2's identities: a .beton that was written from a folder for each "
+        "person. --objective.loss softmax or cosface; --objective.sample-classes 0.1 for millions of identities.",
+        config=RunConfig(
+            augment=FACES,
+            objective=SupervisedConfig(),
+            # Plain SGD, as published.
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=512,
+                epochs=20,
+                lr=0.1,
+                start_lr=0.0,
+                final_lr=0.0001,
+                warmup_epochs=1,
+                weight_decay=5e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "dino-cpu": small(
+        "DINO",
+        DINOConfig(hidden_dim=512, bottleneck_dim=64, outputs=1024, head_batch_norm=True, teacher_momentum=0.98),
+        lr=0.05,
+        crops=(CropSpec(size=32, count=2, scale=(0.4, 1.0)), CropSpec(size=24, count=2, scale=(0.2, 0.6))),
+    ),
+    "barlow-cpu": small(
+        "Barlow Twins", BarlowTwinsConfig(hidden_dim=512, feature_dim=256, redundancy_weight=0.01), lr=0.01
+    ),
+    "vicreg-cpu": small("VICReg", VICRegConfig(hidden_dim=512, feature_dim=256), lr=0.01),
+    "supervised-cpu": small(
+        "classification by CosFace",
+        SupervisedConfig(loss="cosface", embedding_dim=128, scale=32.0, margin=0.2),
+        lr=0.05,
+        crops=(CropSpec(size=32, count=1, scale=(0.7, 1.0)),),
     ),
 }
 

@@ -50,10 +50,11 @@ class SyncBatchNorm(_BatchNorm):
         eps: added to the variance.
         momentum: weight of a new batch in the running statistics.
         group: the ranks.
+        affine: whether the normalised values are scaled and shifted by what is learnt.
     """
 
-    def __init__(self, num_features: int, eps: float, momentum: float, group: Group) -> None:
-        super().__init__(num_features, eps=eps, momentum=momentum)
+    def __init__(self, num_features: int, eps: float, momentum: float, group: Group, *, affine: bool = True) -> None:
+        super().__init__(num_features, eps=eps, momentum=momentum, affine=affine)
         self.group = group
 
     def _check_input_dim(self, input: torch.Tensor) -> None:
@@ -94,7 +95,12 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, group: Group
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        eps: float,
+        group: Group,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         var, mean = torch.var_mean(x.float(), _all_but_channels(x), correction=0)
         mean, var = mean.double(), var.double()
@@ -116,8 +122,10 @@ class _Normalise(torch.autograd.Function):
         sums = torch.stack([grad.sum(dims), (grad * normalised).sum(dims)])
         count = x.numel() // x.shape[1]
         mean_grad, mean_product = (ctx.group.mean(sums) / count).view(2, *shape).unbind()
-        grad_x = (weight * scale).view(shape) * (grad - mean_grad - normalised * mean_product)
-        return grad_x.to(x.dtype), sums[1], sums[0], None, None
+        factor = scale if weight is None else weight * scale
+        grad_x = factor.view(shape) * (grad - mean_grad - normalised * mean_product)
+        of_weight, of_bias = (None, None) if weight is None else (sums[1], sums[0])
+        return grad_x.to(x.dtype), of_weight, of_bias, None, None
 
 
 def _all_but_channels(x: torch.Tensor) -> list[int]:
@@ -142,12 +150,17 @@ def join_group(ranks: int) -> Group:
 def synchronise(module: nn.Module, group: Group) -> None:
     """Replace every BatchNorm below ``module`` by one over ``group``, with the same parameters and state.
 
+    Those of a teacher still learn nothing.
+
     Raises:
         ConfigError: if there is one of an unknown kind.
     """
     for name, child in list(module.named_children()):
         if isinstance(child, _BatchNorm):
-            setattr(module, name, _synchronised(child, group))
+            synced = _synchronised(child, group)
+            for new, old in zip(synced.parameters(), child.parameters(), strict=True):
+                new.requires_grad_(old.requires_grad)
+            setattr(module, name, synced)
         else:
             synchronise(child, group)
 
@@ -159,7 +172,7 @@ def _synchronised(layer: _BatchNorm, group: Group) -> SyncBatchNorm:
         cause = f"a layer of the network, {type(layer).__name__}, cannot share its statistics"
         raise ConfigError("--model.batch-norm", cause, "Use local.")
     kind = SyncBatchNorm if of_torch else SyncBatchNormAct
-    synced = kind(layer.num_features, layer.eps, layer.momentum, group)
+    synced = kind(layer.num_features, layer.eps, layer.momentum, group, affine=layer.affine)
     if not of_torch:
         synced.drop, synced.act = layer.drop, layer.act
     synced.load_state_dict(layer.state_dict())

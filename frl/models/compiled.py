@@ -149,13 +149,15 @@ class Contest:
             self.backbone.zero_grad(set_to_none=True)
 
     def trial(self, encoders: Sequence[Encoder]) -> float:
-        """Seconds of one forward and backward pass over every crop size."""
+        """Seconds of one forward and backward pass over every crop size; of a teacher's forward pass alone."""
+        learns = any(parameter.requires_grad for parameter in self.backbone.parameters())
         self._wait()
         began = time.perf_counter()
         for encode, view in zip(encoders, self.views, strict=True):
-            with self.autocast():
+            with torch.set_grad_enabled(learns), self.autocast():
                 pooled = encode(view)
-            pooled.float().sum().backward()
+            if learns:
+                pooled.float().sum().backward()
         self._wait()
         return time.perf_counter() - began
 

@@ -12,6 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+# From 2.14 on torch warns of the name that earlier versions know alone.
+all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
 
 def gather(values: Tensor) -> Tensor:
     """``(B, ...)`` of every rank one after the other, ``(ranks * B, ...)``. A collective call each way.
@@ -36,7 +39,7 @@ class _Gather(torch.autograd.Function):
         values = values.contiguous()
         ctx.size = len(values)
         everybody = values.new_empty(dist.get_world_size() * len(values), *values.shape[1:])
-        dist.all_gather_into_tensor(everybody, values)
+        all_gather(everybody, values)
         return everybody
 
     @staticmethod

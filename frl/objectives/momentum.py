@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+M = TypeVar("M", bound=nn.Module)
 
-def teacher_of(student: nn.Module) -> nn.Module:
+
+def teacher_of(student: M) -> M:
     """A copy that does not learn by gradients."""
-    return copy.deepcopy(student).requires_grad_(False)
+    # Tensors are copied as such: those without content, by which memory is estimated, cannot be copied with the module.
+    copies: dict[int, object] = {
+        id(own): nn.Parameter(own.detach().clone(), requires_grad=False) for own in student.parameters()
+    }
+    copies |= {id(own): own.clone() for own in student.buffers()}
+    return copy.deepcopy(student, copies)
 
 
 @torch.no_grad()

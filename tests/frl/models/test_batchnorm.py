@@ -20,7 +20,7 @@ def network() -> nn.Sequential:
     torch.manual_seed(0)
     convolution = nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU())
     head = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 5), nn.BatchNorm1d(5))
-    net = nn.Sequential(*convolution, *head)
+    net = nn.Sequential(*convolution, *head, nn.Linear(5, 5), nn.BatchNorm1d(5, affine=False))
     for layer in (net[1], net[6]):
         nn.init.normal_(layer.weight, 1, 0.3), nn.init.normal_(layer.bias)
     return net
@@ -80,7 +80,7 @@ def test_ranks_equal_one_process_with_the_joint_batch():
         assert_joint([found[0]], slice(rank * IMAGES // RANKS, (rank + 1) * IMAGES // RANKS))
     for way in (1, 2):
         assert_joint([found[way] for found in by_rank], slice(None))
-    assert all(found[3]["collectives"] == 4 for found in by_rank), "two layers, one each way"
+    assert all(found[3]["collectives"] == 6 for found in by_rank), "three layers, one each way"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_state_and_evaluation_are_those_of_the_layer_it_replaces():
     outcome(net, *data())
     twin.load_state_dict(net.state_dict())
     synchronise(twin, Group("unused", 1))
-    assert sum(isinstance(layer, SyncBatchNorm) for layer in twin.modules()) == 2
+    assert sum(isinstance(layer, SyncBatchNorm) for layer in twin.modules()) == 3
     assert twin.state_dict().keys() == net.state_dict().keys()
     assert torch.equal(twin.eval()(data()[0]), net.eval()(data()[0]))
 
@@ -127,3 +127,10 @@ def test_held_statistics_do_not_move_and_normalise_by_the_batch():
     assert free["1.running_mean"].all() and free["1.num_batches_tracked"] == 1
     outcome(net, *data())
     assert net[1].num_batches_tracked == 1
+
+
+def test_what_does_not_learn_still_does_not():
+    net = network().requires_grad_(False)
+    synchronise(net, Group("", 2))
+    assert isinstance(net[1], SyncBatchNorm)
+    assert not any(parameter.requires_grad for parameter in net.parameters())

@@ -144,3 +144,13 @@ def test_activations_stay_bf16_and_channels_last_from_end_to_end():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         backbone(view)
     assert not strays
+
+
+def test_a_teacher_is_timed_without_a_backward_pass_and_has_its_own_graph(monkeypatch, capsys):
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    torch._dynamo.reset()
+    teacher = tiny_backbone().requires_grad_(False)
+    seconds = Contest(teacher, CONFIG, CPU).seconds([torch.compile(teacher, dynamic=False)] * 2)
+    assert 0 < seconds < float("inf") and "not compiled" not in capsys.readouterr().out
+    assert counter.frame_count == 2
