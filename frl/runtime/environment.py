@@ -16,7 +16,7 @@ import torch
 from frl import __version__
 from frl.runtime.distributed import World
 
-PACKAGES = ("torch", "torchvision", "numpy", "ffcv", "nvidia-dali-cuda130", "numba", "opencv-python")
+PACKAGES = ("torch", "torchvision", "numpy", "simplejpeg", "ffcv", "nvidia-dali-cuda130", "numba", "opencv-python")
 
 
 def describe(world: World) -> dict[str, Any]:

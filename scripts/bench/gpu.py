@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ import tyro
 
 from frl import console
 from frl.beton import BetonWriter
-from frl.config import AugmentConfig, CropSpec, DataConfig
+from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
 from frl.errors import FrlError
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.gpu.packed import pack
@@ -37,7 +37,17 @@ from pipelines.loader import make_loader
 
 ROOT = Path(__file__).parents[2]
 LIMITS = {"tests": 150, "trainer": 150}  # seconds
-PACKAGES = ("torch", "torchvision", "triton", "numpy", "numba", "opencv-python", "ffcv", "nvidia-dali-cuda130")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "triton",
+    "numpy",
+    "numba",
+    "opencv-python",
+    "simplejpeg",
+    "ffcv",
+    "nvidia-dali-cuda130",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +202,9 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "faces.beton"
             write(path, self.work.images, self.work.side)
-            return {engine: self.load(path, engine) for engine in ("ffcv", "dali", "torch")}
+            return {engine: self.load(path, engine) for engine in get_args(EngineName)}
 
-    def load(self, path: Path, engine: Literal["ffcv", "dali", "torch"]) -> dict[str, float] | str:
+    def load(self, path: Path, engine: EngineName) -> dict[str, float] | str:
         batch, compile = self.work.loader_batch, self.compile
         start = time.perf_counter()
         try:
