@@ -1,9 +1,13 @@
-"""Time and memory of opening a .beton of many small records, made sparse: python scripts/bench/opening.py [SAMPLES]"""
+"""Time and memory of opening .beton files of many small records, made sparse, and of ordering an epoch of each.
+
+python scripts/bench/opening.py                      python scripts/bench/opening.py 1000000 20000000
+"""
 
 import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from frl import console
-from frl.beton import Beton
 from frl.beton.layout import (
     ALLOCATION,
     FIELD,
@@ -23,7 +26,10 @@ from frl.beton.layout import (
     metadata_start,
     record_dtype,
 )
+from pipelines.sampling.beton_set import BetonSet
+from pipelines.sampling.order import Order
 
+SAMPLES = (10_000, 100_000, 1_000_000, 10_000_000)
 FIELDS = (Field(name="image", type_id=FieldType.IMAGE), Field(name="label", type_id=FieldType.INT))
 PAGE_SIZE, IMAGE_BYTES = 8 << 20, 16 << 10
 
@@ -49,23 +55,38 @@ def write_sparse(path: Path, samples: int) -> None:
         file.write(table.tobytes())
 
 
-def measure(path: Path) -> dict[str, float]:
-    """Open the file in this process; its memory counts from the start of the interpreter."""
-    start = time.perf_counter()
-    samples = len(Beton(path))
-    seconds = time.perf_counter() - start
+def memory_mb(kind: str) -> float:
+    """Memory of this process (proc(5)): RssAnon, its own, without the pages of mapped files; VmHWM, all, at its peak."""
     status = Path("/proc/self/status").read_text().splitlines()
-    peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    return {"samples": samples, "seconds": round(seconds, 3), "peak_rss_mb": round(peak_kb / 1024, 1)}
+    return next(int(line.split()[1]) for line in status if line.startswith(kind)) / 1024
+
+
+def timed(work: Callable[[], object]) -> tuple[object, dict[str, float]]:
+    """What ``work`` gives, its seconds, the MB of its own that it keeps, and the peak, with the file's pages."""
+    own, all_of_it, start = memory_mb("RssAnon"), memory_mb("VmRSS"), time.perf_counter()
+    result = work()
+    seconds = time.perf_counter() - start
+    kept, peak = memory_mb("RssAnon") - own, memory_mb("VmHWM") - all_of_it
+    return result, {"seconds": round(seconds, 4), "kept_mb": round(kept, 1), "peak_mb": round(peak, 1)}
+
+
+def measure(path: Path) -> dict[str, object]:
+    """Open the file in this process, as training does, and order an epoch."""
+    betons, opened = timed(lambda: BetonSet([path]))
+    assert isinstance(betons, BetonSet)
+    order = Order(pages=betons.pages, starts=betons.starts, shares=(len(betons),), seed=0)
+    _, ordered = timed(lambda: order.epoch(0))
+    return {"samples": len(betons), "open": opened, "epoch": ordered}
 
 
 def main() -> None:
-    """Measure in a fresh process, and print it."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "sparse.beton"
-        write_sparse(target, int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-            print(json.dumps(fresh.submit(measure, target).result(timeout=120)))
+    """Measure each size in a fresh process, and print a line of JSON for it."""
+    for samples in [int(word) for word in sys.argv[1:]] or SAMPLES:
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "sparse.beton"
+            write_sparse(target, samples)
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+                print(json.dumps(fresh.submit(measure, target).result(timeout=600)), flush=True)
 
 
 if __name__ == "__main__":
