@@ -57,9 +57,17 @@ SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=256, epsilon=
 
 PRESETS = {
     "vggface2": Preset(
-        summary="the paper's: ResNet-50, 400 epochs, batch 1024, learning rates scaled from batch 4096",
-        advice="The recipe of the paper, on VGGFace2 (3.3 million faces). The batch is that of all GPUs together.",
+        summary="the paper's: ResNet-50, 400 epochs, batch 1024, peak rate 4.8, as its code was launched",
+        advice="As the authors' launch script trains on VGGFace2 (3.3 million faces): 8 GPUs of 128 images, and the "
+        "rate that SwAV uses for a batch of 4096, unscaled. The batch is that of all GPUs together; the rate follows "
+        "it. For more than 1024 images, or where the loss stays at ln K, take vggface2-scaled.",
         config=RunConfig(optim=OptimConfig(reference_batch=1024)),
+    ),
+    "vggface2-scaled": Preset(
+        summary="the paper's with SwAV's rule for the rate: 4.8 for a batch of 4096, so 1.2 for 1024",
+        advice="SwAV's authors scale their rate linearly with the batch. Where the paper's code keeps 4.8 at a quarter "
+        "of their batch, this preset takes a quarter of the rate.",
+        config=RunConfig(optim=OptimConfig(reference_batch=4096)),
     ),
     "fast": Preset(
         summary="100 epochs of which the first 80 see crops of 160 and 64 pixels: a first answer sooner",
@@ -73,9 +81,9 @@ PRESETS = {
     "small-batch": Preset(
         summary="SwAV's recipe for batch 256: a queue of 3840 features from epoch 15",
         advice="For one GPU or a few. A batch smaller than the number of prototypes cannot be shared out evenly over "
-        "them; features of the last 15 batches help out.",
+        "them; features of the last 15 batches help out. If the loss stays at ln K, sharpen: --objective.epsilon 0.03.",
         config=RunConfig(
-            objective=SwAVConfig(queue_length=3840, queue_from_epoch=15, epsilon=0.03),
+            objective=SwAVConfig(queue_length=3840, queue_from_epoch=15),
             optim=OptimConfig(
                 batch_size=256, reference_batch=256, epochs=400, lr=0.6, start_lr=0.6, final_lr=0.0006, warmup_epochs=0
             ),

@@ -67,16 +67,24 @@ def objective_in_words(objective: ObjectiveConfig) -> str:
 
 
 def crops_in_words(augment: AugmentConfig) -> str:
-    """Numbers and sizes of the crops, stage by stage."""
+    """Numbers and sizes of the crops, stage by stage, and in which colour options some of them differ."""
 
     def words(crops: tuple[CropSpec, ...]) -> str:
-        return " + ".join(f"{spec.count} x {spec.size} px" for spec in crops)
+        return " + ".join(f"{spec.count} x {spec.size} px{own_colour(spec)}" for spec in crops)
+
+    def own_colour(spec: CropSpec) -> str:
+        own = augment.colour_of(spec).differences(augment)
+        return f" ({', '.join(f'{name} {_value(value)}' for name, value in own.items())})" if own else ""
 
     stages = [
         f"{words(augment.of_epoch(stage.until_epoch - 1).crops)} before epoch {stage.until_epoch}"
         for stage in augment.stages
     ]
     return ", ".join([*stages, f"then {words(augment.crops)}" if stages else words(augment.crops)])
+
+
+def _value(value: float | tuple[float, float]) -> str:
+    return " to ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else (value,)))
 
 
 def _results(recipe: Preset) -> str:

@@ -21,7 +21,7 @@ RECIPE = dataclasses.replace(
 def test_every_engine_is_within_its_tolerance(tmp_path: Path) -> None:
     with Beton(write_pictures(tmp_path / "pictures.beton", 6)) as beton:
         found = measure(beton, RECIPE, 6)
-    for variant in VARIANTS:
+    for variant in VARIANTS:  # an engine's error is inverted with its level: solarisation adds none
         for name, difference in found[variant].items():
             assert difference.mean < 0.5, f"{name}: {variant}"
             assert difference.max <= (16 if name == "dali" else 10), f"{name}: {variant}"

@@ -13,6 +13,7 @@ from frl.config import EngineName
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.errors import ConfigError
 from frl.presets import preset
+from frl.recipes import crops_in_words
 from pipelines.preview import contact_sheet
 
 
@@ -52,6 +53,7 @@ def main(arguments: list[str]) -> None:
         raise ConfigError("--engines", "none of them is installed", "The torch engine always works.")
     sheet = contact_sheet(config.data, augment, config.seed, config.count, engines)
     save_picture(out, sheet)
+    print(f"crops: {crops_in_words(augment)}")
     print(out)
 
 

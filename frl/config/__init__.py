@@ -7,10 +7,11 @@ from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
 from frl.config.run import RunConfig, validate
-from frl.config.views import AugmentConfig, CropSpec, Stage
+from frl.config.views import AugmentConfig, ColourConfig, CropSpec, Stage
 
 __all__ = [
     "AugmentConfig",
+    "ColourConfig",
     "CropSpec",
     "DataConfig",
     "EngineName",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from frl.config.objective import ObjectiveConfig
 from frl.errors import ConfigError
@@ -42,6 +43,9 @@ def from_dict(kind: Any, saved: Any) -> Any:
     if kind is ObjectiveConfig:
         saved = dict(saved)
         return from_dict(_objective(saved.pop("name")), saved)
+    if get_origin(kind) in (Union, UnionType) and saved is not None:
+        structured = (part for part in get_args(kind) if part is Path or dataclasses.is_dataclass(part))
+        return from_dict(next(structured, None), saved)
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         types = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
@@ -52,9 +56,7 @@ def from_dict(kind: Any, saved: Any) -> Any:
         parts = get_args(kind)
         parts = parts[:1] * len(saved) if Ellipsis in parts else parts
         return tuple(from_dict(part, value) for part, value in zip(parts, saved, strict=True))
-    if saved is not None and Path in (kind, *get_args(kind)):
-        return Path(saved)
-    return saved
+    return Path(saved) if kind is Path and saved is not None else saved
 
 
 def _objective(name: str) -> type[ObjectiveConfig]:

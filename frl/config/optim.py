@@ -17,12 +17,12 @@ class OptimConfig:
     """Micro-batches per step: memory for one, assignments over all. BatchNorm sees a micro-batch at a time."""
     epochs: int = 400
     """Passes over the data."""
-    lr: float = 1.2
-    """Peak learning rate, for a batch of reference_batch (the paper: 4.8 at batch 4096)."""
-    start_lr: float = 0.075
-    """Learning rate of the first warm-up step (the paper: 0.3 at batch 4096)."""
-    final_lr: float = 0.0012
-    """Learning rate of the last step (the paper: 0.0048 at batch 4096)."""
+    lr: float = 4.8
+    """Peak learning rate, for a batch of reference_batch (the paper's code: 4.8 at 1024; SwAV's: 4.8 at 4096)."""
+    start_lr: float = 0.3
+    """Learning rate of the first warm-up step, for a batch of reference_batch."""
+    final_lr: float = 0.0048
+    """Learning rate of the last step, for a batch of reference_batch."""
     reference_batch: int = 0
     """Batch size for which the three learning rates are given; they grow linearly with batch_size. 0: batch_size."""
     warmup_epochs: float = 10

@@ -14,6 +14,7 @@ from torch import nn
 from frl.batch import Batch
 from frl.config import AugmentConfig
 from frl.evaluate.features import Features, extract_features
+from frl.pixels import restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,7 @@ def extract_gallery(
 
 def thumbnails(view: torch.Tensor, augment: AugmentConfig, side: int) -> NDArray[np.uint8]:
     """Undo the normalisation of ``(N, 3, H, W)``, shrink to at most ``side``; ``(N, H, W, 3)`` uint8."""
-    mean, std = (torch.tensor(values, device=view.device).view(1, 3, 1, 1) for values in (augment.mean, augment.std))
-    pictures = view.float() * std + mean
+    pictures = restored(view, augment)
     if max(pictures.shape[2:]) > side:
         pictures = F.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
     return (pictures * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().contiguous().numpy()

@@ -15,6 +15,7 @@ from frl.config import AugmentConfig
 from frl.errors import SourceError, explained
 from frl.images.photo import Photo, UnusableImage
 from frl.images.turbojpeg import JpegDecoder
+from frl.pixels import normalised
 
 DECODERS = 4
 
@@ -43,13 +44,6 @@ def load_image(path: Path, size: int) -> np.ndarray:
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     square = upright.crop((left, top, left + side, top + side))
     return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
-
-
-def normalised(images: torch.Tensor, augment: AugmentConfig) -> torch.Tensor:
-    """``(B, size, size, 3)`` uint8 to ``(B, 3, size, size)`` float32 with the training's mean and deviation."""
-    mean = torch.tensor(augment.mean, device=images.device)
-    std = torch.tensor(augment.std, device=images.device)
-    return ((images / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
 def image_batches(

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from frl.config import AugmentConfig, RunConfig, as_dict
 from frl.evaluate.gallery import Probed
 from frl.monitoring.sinks import Sink
+from frl.pixels import restored
 
 RENAMED = {"spread": "feature_std", "rank": "effective_rank"}  # figures that version 0.1 logged under other names
 
@@ -124,13 +125,11 @@ def _open_sinks(config: RunConfig, first_step: int) -> list[Sink]:
 
 def crop_grid(views: Sequence[torch.Tensor], augment: AugmentConfig, images: int) -> torch.Tensor:
     """Crops as the network sees them, colours restored: one row per sample, ``(3, H, W)`` in [0, 1]."""
-    mean = torch.tensor(augment.mean).view(1, 3, 1, 1)
-    std = torch.tensor(augment.std).view(1, 3, 1, 1)
     side = max(view.shape[-1] for view in views)
     tiles = []
     for view, spec in zip(views, augment.crops, strict=True):
-        per_crop = view.unflatten(0, (spec.count, -1))[:, :images].float().cpu()
-        pictures = (per_crop.flatten(0, 1) * std + mean).clamp(0, 1)
+        per_crop = view.unflatten(0, (spec.count, -1))[:, :images].cpu()
+        pictures = restored(per_crop.flatten(0, 1), augment).clamp(0, 1)
         margin = side - view.shape[-1]
         padded = torch.nn.functional.pad(pictures, (0, margin, 0, margin))
         tiles.append(padded.unflatten(0, per_crop.shape[:2]))

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def describe(world: World) -> dict[str, Any]:
         "frl": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": versions(),
         "cuda": torch.version.cuda,
         "device": device_name(world),
         "processes": world.size,
@@ -39,7 +40,7 @@ def device_name(world: World) -> str:
     """The processor that trains, as its maker calls it."""
     if world.device.type == "cuda":
         return torch.cuda.get_device_name(world.device)
-    return _cpu_model()
+    return processor()
 
 
 def record(path: Path, step: int, world: World) -> None:
@@ -48,13 +49,32 @@ def record(path: Path, step: int, world: World) -> None:
         stream.write(json.dumps({"step": step, **describe(world)}) + "\n")
 
 
-def _cpu_model() -> str:
+def processor() -> str:
+    """The CPU, as its maker calls it."""
+    return _cpu_info("model name") or platform.machine()
+
+
+def vectors() -> str:
+    """The widest vectors of the CPU that compiled kernels may use, and what restricts them."""
+    flags = (_cpu_info("flags") or _cpu_info("Features") or "").split()
+    known = {"avx512bw": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sse4_2": "SSE4.2", "sve": "SVE", "asimd": "NEON"}
+    widest = next((name for flag, name in known.items() if flag in flags), "vectors unknown")
+    restricted = os.environ.get("NUMBA_CPU_NAME")
+    return f"{widest}, numba compiles for {restricted}" if restricted else widest
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Of those packages that are installed."""
+    return {name: version for name in packages if (version := _version(name))}
+
+
+def _cpu_info(key: str) -> str | None:
+    """The first value of ``key`` in /proc/cpuinfo (proc(5)), if it is there."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
 
 
 def _version(package: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from frl.batch import Loader
-from frl.config import RunConfig, as_dict
+from frl.config import RunConfig, as_dict, from_dict
 from frl.errors import CheckpointError, FrlError
 from frl.files import atomic_write
 from frl.runtime import checkpoint
@@ -109,7 +109,8 @@ class Progress:
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         ours = _flat({**_defining(as_dict(self.config)), "data": self.data})
-        theirs = _flat({**_defining(state["config"]), "data": state["data"]})
+        saved = as_dict(from_dict(RunConfig, state["config"]))  # what an older version did not know was the default
+        theirs = _flat({**_defining(saved), "data": state["data"]})
         if theirs.get("precision") == "auto":  # of version 0.1, which did not note what it had chosen
             theirs["precision"] = ours["precision"]
         differing = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]

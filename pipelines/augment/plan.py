@@ -1,21 +1,22 @@
 """The plan of randomness: every random decision of the augmentation, drawn before a pixel is touched.
 
 A decision is a pure function of (seed, epoch, sample, crop): it depends neither on the batch that the sample is in, nor
-on the number of workers or ranks, the engine, or the step at which a run was resumed. The laws are torchvision's
-(``RandomResizedCrop``, ``RandomHorizontalFlip``, ``RandomApply(ColorJitter)``, ``RandomGrayscale``, ``GaussianBlur``).
+on the number of workers or ranks, the engine, or the step at which a run was resumed. The distributions are
+torchvision's (``RandomResizedCrop``, ``RandomHorizontalFlip``, ``RandomApply(ColorJitter)``, ``RandomGrayscale``,
+``GaussianBlur``, ``RandomSolarize``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from enum import IntEnum
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frl.config import AugmentConfig, CropSpec
+from frl.config import AugmentConfig, ColourConfig, CropSpec
 from pipelines.sampling.hashing import Stream, fold, uniform
 
 ATTEMPTS = 10  # as torchvision: boxes tried before the central fallback
@@ -38,13 +39,20 @@ class Decision(IntEnum):
     SIGMA = 9
     TOP = 10
     LEFT = 11
+    SOLARISE = 12
     AREA = 16  # to 25, one per attempt
     RATIO = 32  # to 41
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Parameters of the crops; the leading axes are ``(B, V)``, or ``(count * B,)`` after ``crop_major``.
+LEVELS = 256  # of a pixel: the threshold of solarisation that none of them reaches
+
+
+class Plan(NamedTuple):
+    """Parameters of the crops, contiguous arrays whose leading axes are ``(B, V)``.
+
+    The one definition of what an engine is told: the CPU kernels take it as it is, and the columns that go to a GPU and
+    to DALI are named, ordered and sized after it (``pipelines.augment.columns``). The defaults are a crop that is left
+    as it is, without leading axes.
 
     Attributes:
         boxes: ``(B, V, 4)`` int32, top, left, height, width, in pixels of the image.
@@ -54,20 +62,22 @@ class Plan:
         factors: ``(B, V, 4)`` float32, brightness, contrast and saturation factors, hue shift in turns.
         grey: ``(B, V)`` bool.
         blur_sigma: ``(B, V)`` float32, pixels of the resized crop; 0: no blur.
+        solarise: ``(B, V)`` int32, the first level of 0 to 255 that is inverted; 256: none is.
     """
 
-    boxes: NDArray[np.int32]
-    flip: NDArray[np.bool_]
-    jitter: NDArray[np.bool_]
-    order: NDArray[np.uint8]
-    factors: NDArray[np.float32]
-    grey: NDArray[np.bool_]
-    blur_sigma: NDArray[np.float32]
+    boxes: NDArray[np.int32] = np.zeros(4, dtype=np.int32)
+    flip: NDArray[np.bool_] = np.zeros((), dtype=np.bool_)
+    jitter: NDArray[np.bool_] = np.zeros((), dtype=np.bool_)
+    order: NDArray[np.uint8] = np.arange(4, dtype=np.uint8)
+    factors: NDArray[np.float32] = np.array([1, 1, 1, 0], dtype=np.float32)
+    grey: NDArray[np.bool_] = np.zeros((), dtype=np.bool_)
+    blur_sigma: NDArray[np.float32] = np.zeros((), dtype=np.float32)
+    solarise: NDArray[np.int32] = np.array(LEVELS, dtype=np.int32)
 
-    def crop_major(self, first: int, count: int) -> Plan:
-        """The crops ``first .. first + count`` flattened to ``(count * B, ...)``, all samples of one crop together."""
-        parts = {f.name: getattr(self, f.name)[:, first : first + count] for f in fields(self)}
-        return Plan(**{name: a.swapaxes(0, 1).reshape(-1, *a.shape[2:]) for name, a in parts.items()})
+    @classmethod
+    def unchanged(cls, *lead: int) -> Plan:
+        """A plan with these leading axes that leaves every crop as it is."""
+        return cls._make(np.broadcast_to(part, lead + part.shape).copy() for part in cls())
 
 
 PlanFor = Callable[[NDArray[np.int64], NDArray[np.int32]], Plan]
@@ -86,34 +96,47 @@ def draw(recipe: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64
     """
     of_sample = fold(fold(fold(seed, Stream.CROPS), epoch), samples)
     of_crop = fold(of_sample[:, None], np.arange(recipe.total_crops))
-    u = uniform(fold(of_crop[..., None], np.arange(Decision.LEFT + 1)))
-    ranges = [_around_one(recipe.brightness), _around_one(recipe.contrast), _around_one(recipe.saturation)]
-    ranges.append((-recipe.hue, recipe.hue))
+    u = uniform(fold(of_crop[..., None], np.arange(Decision.SOLARISE + 1)))
+    colour = _PerCrop([recipe.colour_of(spec) for spec in recipe.crops for _ in range(spec.count)])
+    ranges = [colour.around_one("brightness"), colour.around_one("contrast"), colour.around_one("saturation")]
+    ranges.append((-colour["hue"], colour["hue"]))
     factors = [_between(*r, u[..., Decision.BRIGHTNESS + i]) for i, r in enumerate(ranges)]
-    sigma = _between(*recipe.blur_sigma, u[..., Decision.SIGMA])
+    least, most = colour["blur_sigma"].T
     return Plan(
         boxes=_draw_boxes(recipe.crops, sizes, of_crop, u[..., Decision.TOP], u[..., Decision.LEFT]),
         flip=u[..., Decision.FLIP] < recipe.flip_p,
-        jitter=u[..., Decision.JITTER] < recipe.jitter_p,
+        jitter=u[..., Decision.JITTER] < colour["jitter_p"],
         order=JITTER_ORDERS[(u[..., Decision.ORDER] * len(JITTER_ORDERS)).astype(np.intp)],
         factors=np.stack(factors, axis=-1).astype(np.float32),
-        grey=u[..., Decision.GREY] < recipe.grey_p,
-        blur_sigma=np.where(u[..., Decision.BLUR] < recipe.blur_p, sigma, 0).astype(np.float32),
+        grey=u[..., Decision.GREY] < colour["grey_p"],
+        blur_sigma=np.where(
+            u[..., Decision.BLUR] < colour["blur_p"], _between(least, most, u[..., Decision.SIGMA]), 0
+        ).astype(np.float32),
+        solarise=np.where(
+            u[..., Decision.SOLARISE] < colour["solarise_p"], colour["solarise_threshold"], LEVELS
+        ).astype(np.int32),
     )
 
 
 def plan_whole(samples: NDArray[np.int64], sizes: NDArray[np.int32]) -> Plan:
     """One crop an image: the whole of it, as it is."""
-    lead = (len(samples), 1)
-    return Plan(
-        boxes=np.concatenate([np.zeros_like(sizes), sizes], axis=1)[:, None].astype(np.int32),
-        flip=np.zeros(lead, dtype=np.bool_),
-        jitter=np.zeros(lead, dtype=np.bool_),
-        order=np.zeros((*lead, 4), dtype=np.uint8),
-        factors=np.zeros((*lead, 4), dtype=np.float32),
-        grey=np.zeros(lead, dtype=np.bool_),
-        blur_sigma=np.zeros(lead, dtype=np.float32),
-    )
+    boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=1)[:, None].astype(np.int32)
+    return Plan.unchanged(len(samples), 1)._replace(boxes=boxes)
+
+
+class _PerCrop:
+    """The colour options of V crops as arrays."""
+
+    def __init__(self, colours: list[ColourConfig]) -> None:
+        self.colours = colours
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        """An option of every crop: ``(V,)``, or ``(V, 2)`` for a range."""
+        return np.array([getattr(colour, name) for colour in self.colours], dtype=np.float64)
+
+    def around_one(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The range of the factor whose strength is the option, for every crop."""
+        return np.maximum(0.0, 1 - self[name]), 1 + self[name]
 
 
 def _draw_boxes(
@@ -153,10 +176,6 @@ def _central_box(
     box_h = np.where(width / height < low, np.rint(width / low), height)
     box_w = np.where(width / height > high, np.rint(height * high), width)
     return np.maximum(box_h, 1), np.maximum(box_w, 1)
-
-
-def _around_one(strength: float) -> tuple[float, float]:
-    return max(0.0, 1 - strength), 1 + strength
 
 
 def _between(low: Bound, high: Bound, u: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 Engines are held against it. There are two of it, because PIL rounds to whole grey levels after every operation and
 keeps a hue as one of 256, while the engines keep fractions: ``PIL`` is the paper's code to the letter, ``EXACT`` does
-the colours on floating-point tensors and rounds once, at the end. Both resize with PIL and blur with OpenCV's 23 taps.
+the colours on floating-point tensors and rounds once, after the blur. Both resize with PIL, blur with OpenCV's 23 taps
+and solarise whole levels.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frl.config import AugmentConfig
-from pipelines.augment.plan import Plan
+from pipelines.augment.plan import LEVELS, Plan
 
 Kind = Literal["PIL", "EXACT"]
 ADJUST: tuple[Callable[[Any, float], Any], ...] = (
@@ -40,6 +41,11 @@ def blurred(crop: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
     return as_levels(cv2.GaussianBlur(crop.astype(np.float32), (TAPS, TAPS), sigma))
 
 
+def solarised(crop: NDArray[np.uint8], threshold: int) -> NDArray[np.uint8]:
+    """Levels from ``threshold`` on inverted; 256: none."""
+    return np.asarray(TF.solarize(Image.fromarray(crop), threshold)) if threshold < LEVELS else crop
+
+
 def as_levels(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Round to whole grey levels."""
     return np.rint(values).clip(0, 255).astype(np.uint8)
@@ -54,11 +60,13 @@ def crop_by_pil(image: NDArray[np.uint8], plan: Plan, i: int, v: int, size: int)
     if plan.grey[i, v]:
         crop = TF.to_grayscale(crop, 3)
     pixels = np.array(crop)
-    return blurred(pixels, float(plan.blur_sigma[i, v])) if plan.blur_sigma[i, v] > 0 else pixels
+    if plan.blur_sigma[i, v] > 0:
+        pixels = blurred(pixels, float(plan.blur_sigma[i, v]))
+    return solarised(pixels, int(plan.solarise[i, v]))
 
 
 def crop_exactly(image: NDArray[np.uint8], plan: Plan, i: int, v: int, size: int) -> NDArray[np.uint8]:
-    """Crop ``v`` of image ``i``, ``(size, size, 3)``, rounded only after the resizing and at the end."""
+    """Crop ``v`` of image ``i``, ``(size, size, 3)``, rounded only after the resizing and after the blur."""
     crop = TF.to_tensor(resized_crop(image, plan.boxes[i, v], bool(plan.flip[i, v]), size)).double()
     if plan.jitter[i, v]:
         for operation in plan.order[i, v]:
@@ -68,7 +76,7 @@ def crop_exactly(image: NDArray[np.uint8], plan: Plan, i: int, v: int, size: int
     pixels = np.ascontiguousarray(crop.permute(1, 2, 0).numpy()) * 255
     if plan.blur_sigma[i, v] > 0:
         pixels = cv2.GaussianBlur(pixels, (TAPS, TAPS), float(plan.blur_sigma[i, v]))
-    return as_levels(pixels)
+    return solarised(as_levels(pixels), int(plan.solarise[i, v]))
 
 
 def crops_of(

@@ -35,14 +35,17 @@ class PaperCrops(Dataset):
 
 
 def pil_transform(recipe: AugmentConfig, spec: CropSpec) -> Callable[[Image.Image], torch.Tensor]:
-    """One crop: cut, jitter, grey, blur, flip, to a tensor."""
-    jitter = transforms.ColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue)
+    """One crop: cut, jitter, grey, blur, solarise, flip, to a tensor."""
+    colour = recipe.colour_of(spec)
+    jitter = transforms.ColorJitter(colour.brightness, colour.contrast, colour.saturation, colour.hue)
+    solarise = transforms.RandomSolarize(colour.solarise_threshold, p=colour.solarise_p)
     return transforms.Compose(
         [
             transforms.RandomResizedCrop(spec.size, scale=spec.scale, ratio=spec.ratio),
-            transforms.RandomApply([jitter], p=recipe.jitter_p),
-            transforms.RandomGrayscale(p=recipe.grey_p),
-            transforms.RandomApply([OpenCVBlur(recipe.blur_sigma)], p=recipe.blur_p),
+            transforms.RandomApply([jitter], p=colour.jitter_p),
+            transforms.RandomGrayscale(p=colour.grey_p),
+            transforms.RandomApply([OpenCVBlur(colour.blur_sigma)], p=colour.blur_p),
+            *([solarise] if colour.solarise_p > 0 else []),
             transforms.RandomHorizontalFlip(p=recipe.flip_p),
             transforms.ToTensor(),
             transforms.Normalize(recipe.mean, recipe.std),

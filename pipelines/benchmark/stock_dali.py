@@ -15,7 +15,7 @@ from nvidia.dali import types as dali_types
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
-from pipelines.benchmark.task import Task
+from pipelines.benchmark.task import Task, around_one
 
 types: Any = dali_types  # filled at run time, out of a type checker's sight
 
@@ -67,30 +67,32 @@ def crop(images: Any, recipe: AugmentConfig, spec: CropSpec) -> Any:
         interp_type=types.INTERP_LINEAR,
         antialias=True,
     )
-    if recipe.jitter_p > 0:
-        if fn.random.coin_flip(probability=recipe.jitter_p, dtype=types.BOOL):
+    colour = recipe.colour_of(spec)
+    if colour.jitter_p > 0:
+        if fn.random.coin_flip(probability=colour.jitter_p, dtype=types.BOOL):
             crops = fn.color_twist(
                 crops,
-                brightness=fn.random.uniform(range=around_one(recipe.brightness)),
-                contrast=fn.random.uniform(range=around_one(recipe.contrast)),
-                saturation=fn.random.uniform(range=around_one(recipe.saturation)),
-                hue=fn.random.uniform(range=(-360 * recipe.hue, 360 * recipe.hue)),
+                brightness=fn.random.uniform(range=around_one(colour.brightness)),
+                contrast=fn.random.uniform(range=around_one(colour.contrast)),
+                saturation=fn.random.uniform(range=around_one(colour.saturation)),
+                hue=fn.random.uniform(range=(-360 * colour.hue, 360 * colour.hue)),
             )
         else:
             crops = crops
-    if recipe.grey_p > 0:
-        if fn.random.coin_flip(probability=recipe.grey_p, dtype=types.BOOL):
+    if colour.grey_p > 0:
+        if fn.random.coin_flip(probability=colour.grey_p, dtype=types.BOOL):
             crops = fn.saturation(crops, saturation=0.0)
         else:
             crops = crops
-    if recipe.blur_p > 0:
-        if fn.random.coin_flip(probability=recipe.blur_p, dtype=types.BOOL):
-            crops = fn.gaussian_blur(crops, sigma=fn.random.uniform(range=recipe.blur_sigma))
+    if colour.blur_p > 0:
+        if fn.random.coin_flip(probability=colour.blur_p, dtype=types.BOOL):
+            crops = fn.gaussian_blur(crops, sigma=fn.random.uniform(range=colour.blur_sigma))
+        else:
+            crops = crops
+    if colour.solarise_p > 0:
+        if fn.random.coin_flip(probability=colour.solarise_p, dtype=types.BOOL):
+            bright = fn.cast(crops >= colour.solarise_threshold, dtype=types.UINT8)
+            crops = crops ^ (bright * types.Constant(255).uint8())
         else:
             crops = crops
     return fn.flip(crops, horizontal=fn.random.coin_flip(probability=recipe.flip_p))
-
-
-def around_one(strength: float) -> tuple[float, float]:
-    """The range of a factor."""
-    return max(0.0, 1 - strength), 1 + strength

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ class Task:
     def recipe(self) -> AugmentConfig:
         """The crops and what is done to them."""
         full = preset(self.preset).config.augment
-        return full if self.everything else dataclasses.replace(full, jitter_p=0, grey_p=0, blur_p=0)
+        return full if self.everything else full.uncoloured
 
     def to_json(self) -> str:
         """For the process that runs the contestant."""
@@ -48,3 +47,8 @@ class Task:
         """The inverse of ``to_json``."""
         fields = json.loads(text)
         return cls(**{**fields, "data": Path(fields["data"])})
+
+
+def around_one(strength: float) -> tuple[float, float]:
+    """The range of a factor."""
+    return max(0.0, 1 - strength), 1 + strength

@@ -34,14 +34,17 @@ class TensorCrops(Dataset):
 
 
 def tensor_transform(recipe: AugmentConfig, spec: CropSpec) -> v2.Transform:
-    """One crop: cut, jitter, grey, blur, flip."""
-    jitter = v2.ColorJitter(recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue)
+    """One crop: cut, jitter, grey, blur, solarise, flip."""
+    colour = recipe.colour_of(spec)
+    jitter = v2.ColorJitter(colour.brightness, colour.contrast, colour.saturation, colour.hue)
+    solarise = v2.RandomSolarize(colour.solarise_threshold, p=colour.solarise_p)
     return v2.Compose(
         [
             v2.RandomResizedCrop(spec.size, scale=spec.scale, ratio=spec.ratio, antialias=True),
-            v2.RandomApply([jitter], p=recipe.jitter_p),
-            v2.RandomGrayscale(p=recipe.grey_p),
-            v2.RandomApply([v2.GaussianBlur(23, recipe.blur_sigma)], p=recipe.blur_p),
+            v2.RandomApply([jitter], p=colour.jitter_p),
+            v2.RandomGrayscale(p=colour.grey_p),
+            v2.RandomApply([v2.GaussianBlur(23, colour.blur_sigma)], p=colour.blur_p),
+            *([solarise] if colour.solarise_p > 0 else []),
             v2.RandomHorizontalFlip(p=recipe.flip_p),
         ]
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frl.config import CropSpec
 from frl.errors import explained
-from pipelines.augment.cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
+from pipelines.augment.cpu.crops import ThreadScratch, make_crops, sides_of
 from pipelines.augment.plan import PlanFor
 from pipelines.engines.broken import OnBroken, Undecodable, stand_in
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Request
@@ -82,7 +82,7 @@ class Assembler:
         counts = [spec.count * batch * spec.size**2 * 3 for spec in specs]
         memory = self.allocate(self.crop_bytes(request, specs))
         out = memory.numpy()
-        planned = Parameters.of(plan_for(wanted, self.sizes(wanted)))
+        planned = plan_for(wanted, self.sizes(wanted))
 
         def crop(position: int, sample: int) -> None:
             height, width = self.size(sample)
@@ -92,7 +92,7 @@ class Assembler:
                 plan, i = planned, position
             else:  # a replacement has a plan of its own
                 chosen = np.array([sample])
-                plan, i = Parameters.of(plan_for(chosen, self.sizes(chosen))), 0
+                plan, i = plan_for(chosen, self.sizes(chosen)), 0
             make_crops(pixels, height, width, plan, i, sides, room, out, batch, position)
 
         samples, broken = self.fill(request, crop)

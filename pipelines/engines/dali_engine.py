@@ -26,9 +26,10 @@ from torch import Tensor
 from frl.beton.layout import ImageMode
 from frl.config import CropSpec
 from frl.errors import LoaderError
+from pipelines.augment.columns import Columns
 from pipelines.augment.gpu.blur import TAPS
 from pipelines.augment.gpu.ladder import Operation
-from pipelines.augment.plan import Plan, PlanFor
+from pipelines.augment.plan import LEVELS, Plan, PlanFor
 from pipelines.engines.broken import OnBroken
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Request
 from pipelines.engines.prefetch import prefetch
@@ -36,6 +37,7 @@ from pipelines.engines.recovery import DecoderFailed, Recovery
 from pipelines.sampling.beton_set import EncodedImages
 
 Feeds = Mapping[str, Sequence[NDArray[Any]]]
+COLUMNS = Columns(Plan()._asdict())
 
 
 class DALIImages:
@@ -209,10 +211,8 @@ def crop_major(made: Sequence[Any], specs: tuple[CropSpec, ...], batch: int, dev
 
 
 def rows_of(plan: Plan) -> dict[str, Sequence[NDArray[Any]]]:
-    """The plan as inputs, ``plan0`` to ``plan{V-1}``: 16 float32 a crop, taken apart again by ``make_crop``."""
-    flags = [plan.flip, plan.jitter, plan.grey, plan.blur_sigma]
-    columns = [plan.boxes, plan.order, plan.factors, *(flag[..., None] for flag in flags)]
-    rows = np.concatenate([column.astype(np.float32) for column in columns], axis=-1)
+    """The plan as inputs, ``plan0`` to ``plan{V-1}``: a row of float32 a crop, taken apart again by ``make_crop``."""
+    rows = COLUMNS.pack(plan._asdict())
     return {f"plan{v}": list(rows[:, v]) for v in range(rows.shape[1])}
 
 
@@ -250,19 +250,21 @@ def decoded(device: str) -> Any:
 
 def make_crop(image: Any, row: Any, size: int, device: str) -> Any:
     """One crop of each image, uint8 after every operation, as PIL's."""
-    box, order, factors = fn.cast(row[0:4], dtype=types.INT32), row[4:8], row[8:12]
-    flip, jitter, grey, sigma = fn.cast(row[12], dtype=types.INT32), row[13], row[14], row[15]
+    plan = {name: row[place] for name, place in COLUMNS.places.items()}
+    box = fn.cast(plan["boxes"], dtype=types.INT32)
     # Cut out first: with roi_start and roi_end the filter reads pixels beyond the box, up to a third of the range.
     crop = fn.slice(image, box[0:2], box[2:4], axes=(0, 1))
     crop = fn.resize(crop, size=(size, size), interp_type=types.INTERP_LINEAR, antialias=True)
-    crop = fn.flip(crop, horizontal=flip)
-    if jitter > 0:
+    crop = fn.flip(crop, horizontal=fn.cast(plan["flip"], dtype=types.INT32))
+    if plan["jitter"] > 0:
         for place in range(4):
-            crop = operate(crop, order[place], factors, device)
-    if grey > 0:
+            crop = operate(crop, plan["order"][place], plan["factors"], device)
+    if plan["grey"] > 0:
         crop = fn.color_space_conversion(luma(crop), image_type=types.GRAY, output_type=types.RGB)
-    if sigma > 0:
-        crop = fn.gaussian_blur(crop, sigma=sigma, window_size=TAPS)
+    if plan["blur_sigma"] > 0:
+        crop = fn.gaussian_blur(crop, sigma=plan["blur_sigma"], window_size=TAPS)
+    if plan["solarise"] < LEVELS:
+        crop = crop ^ (fn.cast(crop >= plan["solarise"], dtype=types.UINT8) * WHITE)  # the complement of eight bits
     return crop
 
 
@@ -285,6 +287,7 @@ def luma(crop: Any) -> Any:
     return fn.color_space_conversion(crop, image_type=types.RGB, output_type=types.GRAY)
 
 
+WHITE = types.Constant(255).uint8()
 DIFFERENCES = [0.0, 1, -1, -1, 0, 1, 1, -1, 0]  # green - blue, blue - red, red - green
 
 

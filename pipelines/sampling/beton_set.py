@@ -75,8 +75,7 @@ class BetonSet:
         self.betons = [Beton(path) for path in paths]
         self._refuse_twins()
         self.heights, self.widths, self.modes = (
-            _joined([getattr(beton, column) for beton in self.betons])
-            for column in ("heights", "widths", "modes")
+            _joined([getattr(beton, column) for beton in self.betons]) for column in ("heights", "widths", "modes")
         )
         self.starts = _starts(map(len, self.betons))
         self.first_pages = _starts(-(-beton.data.size // beton.page_size) for beton in self.betons)

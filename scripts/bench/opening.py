@@ -56,7 +56,7 @@ def write_sparse(path: Path, samples: int) -> None:
 
 
 def memory_mb(kind: str) -> float:
-    """Memory of this process (proc(5)): RssAnon, its own, without the pages of mapped files; VmHWM, all, at its peak."""
+    """Of this process (proc(5)): RssAnon, its own; VmRSS, with the pages of mapped files; VmHWM, that at its peak."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith(kind)) / 1024
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from frl import console
 from frl.beton import Beton, BetonWriter
-from frl.config import AugmentConfig, DataConfig
+from frl.config import AugmentConfig, ColourConfig, DataConfig
 from frl.errors import LoaderError
 from pipelines.augment.gpu.ladder import Operation
 from pipelines.augment.gpu.multicrop import MultiCrop
@@ -55,35 +56,31 @@ class Difference:
         return f"{self.mean:.2f} / {self.max:.0f}"
 
 
-def without_colour(plan: Plan) -> Plan:
-    """Only the crop, the flip and the resizing."""
-    off = np.zeros_like(plan.flip)
-    return dataclasses.replace(plan, jitter=off, grey=off, blur_sigma=np.zeros_like(plan.blur_sigma))
+def only(plan: Plan, **kept: NDArray[Any]) -> Plan:
+    """The crop, the flip and the resizing of a plan, and what else is given."""
+    return Plan.unchanged(*plan.flip.shape)._replace(boxes=plan.boxes, flip=plan.flip, **kept)
 
 
 def only_jitter(operation: Operation, plan: Plan) -> Plan:
     """Crop, flip, resize, and one of the jitter's operations on every crop."""
-    factors = np.zeros_like(plan.factors) + np.float32([1, 1, 1, 0])
+    factors = Plan.unchanged(*plan.flip.shape).factors
     factors[..., operation] = plan.factors[..., operation]
-    return dataclasses.replace(without_colour(plan), jitter=np.ones_like(plan.jitter), factors=factors)
+    return only(plan, jitter=np.ones_like(plan.jitter), order=plan.order, factors=factors)
 
 
-def only_grey(plan: Plan) -> Plan:
-    """Crop, flip, resize, and grey for every crop."""
-    return dataclasses.replace(without_colour(plan), grey=np.ones_like(plan.grey))
-
-
-def only_blur(plan: Plan) -> Plan:
-    """Crop, flip, resize, and the blur where it is planned."""
-    return dataclasses.replace(without_colour(plan), blur_sigma=plan.blur_sigma)
+def solarised(plan: Plan) -> Plan:
+    """The plan, and every crop solarised at the usual threshold."""
+    return plan._replace(solarise=np.full_like(plan.solarise, ColourConfig().solarise_threshold))
 
 
 VARIANTS: dict[str, Callable[[Plan], Plan]] = {
-    "crop, flip, resize": without_colour,
+    "crop, flip, resize": only,
     **{f"and {operation.name.lower()}": partial(only_jitter, operation) for operation in Operation},
-    "and grey": only_grey,
-    "and blur": only_blur,
+    "and grey": lambda plan: only(plan, grey=np.ones_like(plan.grey)),
+    "and blur": lambda plan: only(plan, blur_sigma=plan.blur_sigma),
+    "and solarise": lambda plan: solarised(only(plan)),
     "everything": lambda plan: plan,
+    "everything, solarised": solarised,
 }
 
 
@@ -102,6 +99,9 @@ class Engine:
         """The crops by the engine itself, or by the GPU's code from the decoded images."""
         if self.name == "gpu code":
             levels = dataclasses.replace(self.recipe, mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))
+            levels = levels.with_colour(
+                blur_p=1, solarise_p=1
+            )  # no operation is left out: the plan says which it wants
             views = [view.permute(0, 2, 3, 1) for view in MultiCrop(levels)(self.decoded.images, plan)]
         else:
             views = self.make(lambda samples, sizes: plan).crops

@@ -5,8 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tyro
 
-from frl.config import DataConfig, KnnConfig, RunConfig, as_dict, from_dict
+from frl.config import (
+    AugmentConfig,
+    ColourConfig,
+    CropSpec,
+    DataConfig,
+    KnnConfig,
+    RunConfig,
+    as_dict,
+    from_dict,
+    validate,
+)
 from frl.errors import ConfigError
 from frl.presets import PRESETS
 
@@ -25,3 +36,71 @@ def test_options_of_later_versions_are_named_and_missing_ones_default():
     assert from_dict(RunConfig, {"seed": 3}) == RunConfig(seed=3)
     with pytest.raises(ConfigError, match="sead"):
         from_dict(RunConfig, {"sead": 3})
+
+
+STRONG = ColourConfig(blur_p=1, blur_sigma=(0.5, 1.5))
+BRIGHT = ColourConfig(blur_p=0.1, solarise_p=0.2, solarise_threshold=100)
+
+
+def views(*colours: ColourConfig | None, **changes) -> AugmentConfig:
+    return AugmentConfig(
+        crops=tuple(CropSpec(size=64, count=1, scale=(0.1, 1.0), colour=colour) for colour in colours), **changes
+    )
+
+
+class TestColour:
+    def test_a_resolution_s_own_replaces_that_of_all(self):
+        augment = views(STRONG, None, hue=0.1)
+        assert augment.colour_of(augment.crops[0]) == STRONG
+        assert augment.colour_of(augment.crops[1]).hue == 0.1
+
+    def test_it_survives_json(self):
+        config = RunConfig(augment=views(STRONG, None, BRIGHT))
+        assert from_dict(RunConfig, json.loads(json.dumps(as_dict(config)))) == config
+
+    def test_a_configuration_from_before_it_existed_is_the_default(self):
+        old = as_dict(RunConfig())
+        for name in ("solarise_p", "solarise_threshold"):
+            del old["augment"][name]
+        for spec in old["augment"]["crops"]:
+            del spec["colour"]
+        assert as_dict(from_dict(RunConfig, old)) == as_dict(RunConfig())
+
+    def test_a_change_for_all_reaches_every_resolution(self):
+        augment = views(STRONG, None, BRIGHT).with_colour(blur_p=0.7)
+        assert [augment.colour_of(spec).blur_p for spec in augment.crops] == [0.7] * 3
+        assert augment.colour_of(augment.crops[2]).solarise_p == 0.2
+        bare = views(STRONG, None, BRIGHT).uncoloured
+        for spec in bare.crops:
+            colour = bare.colour_of(spec)
+            assert colour.jitter_p == colour.grey_p == colour.blur_p == colour.solarise_p == 0
+
+    @pytest.mark.parametrize(
+        ("changes", "option"),
+        [
+            ({"blur_p": 1.5}, "blur_p"),
+            ({"solarise_p": -0.1}, "solarise_p"),
+            ({"solarise_threshold": 256}, "solarise_threshold"),
+            ({"contrast": -1}, "contrast"),
+            ({"hue": 0.6}, "hue"),
+            ({"blur_sigma": (0, 1)}, "blur_sigma"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_by_the_name_of_its_option(self, changes, option):
+        option = option.replace("_", "-")
+        with pytest.raises(ConfigError, match=f"--augment.{option}"):
+            validate(RunConfig(augment=replace(AugmentConfig(), **changes)))
+        with pytest.raises(ConfigError, match=f"--augment.crops.1.colour.{option}"):
+            validate(RunConfig(augment=views(None, ColourConfig(**changes))))
+
+    def test_an_option_that_no_crop_takes_is_refused(self):
+        validate(RunConfig(augment=views(STRONG, None, hue=0.1)))
+        validate(RunConfig(augment=views(STRONG, BRIGHT)))
+        with pytest.raises(ConfigError, match="--augment.hue.*no crop takes it.*--augment.crops.0.colour.hue"):
+            validate(RunConfig(augment=views(STRONG, BRIGHT, hue=0.1)))
+
+    def test_options_name_the_resolution_s_own_colour(self):
+        default = RunConfig(augment=views(STRONG, None))
+        arguments = ["--augment.crops.0.colour.solarise-p", "0.3", "--augment.hue", "0.1"]
+        augment = tyro.cli(RunConfig, args=arguments, default=default).augment
+        assert augment == views(replace(STRONG, solarise_p=0.3), None, hue=0.1)

@@ -9,7 +9,7 @@ import pytest
 
 from frl import recipes
 from frl.cli import main
-from frl.config import AugmentConfig, CropSpec, RunConfig, Stage, validate
+from frl.config import AugmentConfig, ColourConfig, CropSpec, RunConfig, Stage, validate
 from frl.errors import ConfigError
 from frl.presets import PRESETS, Measured
 
@@ -74,3 +74,11 @@ def test_without_stages_every_epoch_is_the_recipe():
 def test_stages_that_cannot_be_are_refused(stages):
     with pytest.raises(ConfigError, match="stages"):
         validate(RunConfig(augment=replace(STAGED, stages=stages)))
+
+
+def test_a_colour_of_its_own_is_told():
+    spec = CropSpec(size=64, count=1, scale=(0.2, 1.0))
+    soft = replace(spec, colour=ColourConfig(blur_p=1, blur_sigma=(0.5, 1.5)))
+    bright = replace(spec, colour=ColourConfig(solarise_p=0.2))
+    words = recipes.crops_in_words(AugmentConfig(crops=(soft, bright, spec)))
+    assert words == "1 x 64 px (blur_p 1, blur_sigma 0.5 to 1.5) + 1 x 64 px (solarise_p 0.2) + 1 x 64 px"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from frl.beton import BetonWriter
+from frl.config import AugmentConfig, ColourConfig, CropSpec
 
 WriteBeton = Callable[..., Path]
 
@@ -25,6 +26,17 @@ THREADED = [
     "torch",
 ]
 ENGINES = [*THREADED, pytest.param("dali", marks=pytest.mark.skipif(not has_dali(), reason="no DALI"))]
+
+
+MILD = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+TWO_VIEWS = AugmentConfig(
+    crops=(
+        CropSpec(size=40, count=1, scale=(0.14, 1.0), colour=ColourConfig(**MILD, blur_p=1)),
+        CropSpec(size=40, count=1, scale=(0.14, 1.0), colour=ColourConfig(**MILD, blur_p=0.1, solarise_p=0.5)),
+        CropSpec(size=9, count=1, scale=(0.05, 0.14), colour=ColourConfig(jitter_p=0, grey_p=0, blur_p=0)),
+    )
+)
+"""Two views of one size that differ as BYOL's do, and a third too small for a blur."""
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -12,11 +12,11 @@ from PIL import Image
 
 from frl.batch import Batch
 from frl.beton import BetonWriter
-from frl.config import AugmentConfig, CropSpec, DataConfig
+from frl.config import AugmentConfig, ColourConfig, CropSpec, DataConfig
 from frl.errors import BetonError, ConfigError, LoaderError
 from pipelines.loader import MultiCropLoader, make_loader
 from pipelines.whole_images import WholeImages
-from tests.pipelines.conftest import ENGINES, picture
+from tests.pipelines.conftest import ENGINES, TWO_VIEWS, picture
 
 RECIPE = AugmentConfig(
     crops=(CropSpec(size=24, count=2, scale=(0.14, 1.0)), CropSpec(size=16, count=2, scale=(0.05, 0.14)))
@@ -99,6 +99,17 @@ class TestEngines:
             assert torch.equal(a.samples, b.samples)
             assert all(torch.equal(x, y) for x, y in zip(a.views, b.views, strict=True))
 
+    def test_resolutions_of_one_size_are_views_of_their_own(self, loader_of, engine):
+        """Two views differ in what is done to them; without it the second is as if it were the only one changed."""
+        batch = next(loader_of(data={"engine": engine}, augment=TWO_VIEWS).epoch(0))
+        assert [tuple(view.shape) for view in batch.views] == [(8, 3, 40, 40), (8, 3, 40, 40), (8, 3, 9, 9)]
+        assert not torch.equal(batch.views[0], batch.views[1])
+        first = dataclasses.replace(TWO_VIEWS.crops[0], colour=ColourConfig(jitter_p=0, grey_p=0, blur_p=0))
+        other = dataclasses.replace(TWO_VIEWS, crops=(first, *TWO_VIEWS.crops[1:]))
+        changed = next(loader_of(data={"engine": engine}, augment=other).epoch(0))
+        equal = [torch.equal(a, b) for a, b in zip(batch.views, changed.views, strict=True)]
+        assert equal == [False, True, True]
+
     def test_replaced_samples_are_counted(self, broken_beton, engine):
         data = DataConfig(data=(broken_beton,), engine=engine, workers=1, on_broken="replace")
         loader = make_loader(data, RECIPE, batch_size=4, seed=0, device=CPU)
@@ -108,12 +119,12 @@ class TestEngines:
         loader.close()
 
 
-def test_engines_agree(loader_of):
+@pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
+def test_engines_agree(loader_of, recipe):
     """The same samples and crops, and pixels within the DCTs' difference, about one level on average."""
-    plain = dataclasses.replace(RECIPE, jitter_p=0)
-    for a, b in zip(
-        *(loader_of(data={"engine": e}, augment=plain).epoch(0) for e in ("threads", "torch")), strict=True
-    ):
+    plain = recipe.with_colour(jitter_p=0)
+    fast, accurate = (loader_of(data={"engine": name}, augment=plain).epoch(0) for name in ("threads", "torch"))
+    for a, b in zip(fast, accurate, strict=True):
         assert torch.equal(a.samples, b.samples)
         for x, y in zip(a.views, b.views, strict=True):
             assert ((x - y).abs() * min(RECIPE.std) * 255).mean() < 1.3

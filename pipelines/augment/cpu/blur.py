@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.augment.cpu.compiler import kernel
 from pipelines.augment.cpu.sums import Plane, quantise, sum_rows
-from pipelines.augment.cpu.vectors import LANES, load, store
+from pipelines.augment.cpu.vectors import LANES, load, reverse, store
 from pipelines.augment.gpu.blur import RADIUS, TAPS
 
 NEGLIGIBLE = 1 / 1024  # weight that may be left out: less than a quarter of a grey level between black and white
@@ -32,24 +32,32 @@ def gaussian(sigma: float, exact: NDArray[np.float64], weights: Plane) -> int:
 
 
 @kernel
+def mirror(crop: Plane, first: int, size: int, line: Plane, at: int) -> None:
+    """Copy ``size`` values to ``line[at:]``, and before and after them their mirror images, of at most ``LANES``."""
+    for x in range(0, size, LANES):
+        store(load(crop, first + x), line, at + x)
+    store(reverse(load(crop, first + 1)), line, at - LANES)
+    store(reverse(load(line, at + size - 1 - LANES)), line, at + size)
+
+
+@kernel
 def blur(
     crop: Plane, channel: int, size: int, row: int, radius: int, weights: Plane, mirrored: Plane, smooth: Plane
 ) -> None:
     """Blur one of the planes ``(3, size, row)``, in place; ``size`` exceeds ``radius``.
 
     Args:
-        mirrored: room for one line with its mirrored ends.
+        mirrored: room for two lines with mirrored ends: the next is laid out while one is summed, because a processor
+            waits where it reads what it has just written in other pieces.
         smooth: room for ``(RADIUS + size + RADIUS, row)``, the plane blurred along x.
     """
-    taps = 2 * radius + 1
+    taps, pitch = 2 * radius + 1, row + 2 * LANES
+    mirror(crop, channel * size * row, size, mirrored, LANES)
     for y in range(size):
-        first = (channel * size + y) * row
-        for x in range(0, size, LANES):
-            store(load(crop, first + x), mirrored, radius + x)
-        for x in range(1, radius + 1):
-            mirrored[radius - x] = crop[first + x]
-            mirrored[radius + size - 1 + x] = crop[first + size - 1 - x]
-        sum_rows(mirrored, 0, 1, taps, weights, 0, smooth, (radius + y) * row, size)
+        if y + 1 < size:
+            mirror(crop, (channel * size + y + 1) * row, size, mirrored, (y + 1) % 2 * pitch + LANES)
+        at = y % 2 * pitch + LANES - radius
+        sum_rows(mirrored, at, 1, taps, weights, 0, smooth, (radius + y) * row, size)
     for y in range(1, radius + 1):
         above, below = (radius - y) * row, (radius + size - 1 + y) * row
         for x in range(0, size, LANES):

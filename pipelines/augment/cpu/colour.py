@@ -1,4 +1,4 @@
-"""Jitter and grey on the planes of one crop, as ``torchvision.transforms.functional`` defines them.
+"""Jitter, grey and solarisation on the planes of one crop, as ``torchvision.transforms.functional`` defines them.
 
 A vector of pixels goes through all its operations in registers, in fixed point: grey level times 256, for the hue times
 16. Only the contrast has to see the whole crop first, so a crop is passed over at most twice.
@@ -38,6 +38,7 @@ from pipelines.augment.cpu.vectors import (
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 WHITE = np.uint16(255 * 256)
+WHOLE = np.uint16(0xFF00)  # the bits of a value that hold its grey level
 RED_SHARE, GREEN_SHARE, BLUE_SHARE = 19595, 38470, 7471  # of ITU-R 601's luma, in 65536ths
 Factors = NDArray[np.float32]
 Vector = Any
@@ -56,13 +57,10 @@ def luma(red: Vector, green: Vector, blue: Vector) -> Vector:
 
 
 @inlined
-def blend(value: Vector, gain: Vector, other: Vector, lighter: bool, doublings: int) -> Vector:
-    """``(value * gain +- other) * 2 ** doublings``, clamped to [0, WHITE]: a factor above 1 is halved beforehand."""
+def blend(value: Vector, gain: Vector, other: Vector, lighter: bool) -> Vector:
+    """``value * gain +- other``, clamped to 16 bits."""
     scaled = scale(value, gain)
-    scaled = add_clamped(scaled, other) if lighter else subtract_clamped(scaled, other)
-    for _ in range(doublings):
-        scaled = add_clamped(scaled, scaled)
-    return unsigned_least(scaled, splat(WHITE))
+    return add_clamped(scaled, other) if lighter else subtract_clamped(scaled, other)
 
 
 @inlined
@@ -147,9 +145,11 @@ def pass_over(crop: Plane, pixels: int, order: NDArray[np.uint8], steps: Plane, 
     A grey crop is left in the first plane only.
 
     Args:
-        steps: ``(4, 4)``; for each place of ``order`` the gain, what is blended in, the doublings, and whether to add
-            it rather than to subtract; for the hue its shift and whether it goes forward.
+        steps: ``(4, 4)``; for each place of ``order`` the gain, what is blended in, the doublings (a factor above 1 is
+            halved as often beforehand), and whether to add rather than to subtract; for the hue its shift and whether
+            it goes forward.
     """
+    white = splat(WHITE)
     for i in range(0, pixels, LANES):
         red, green, blue = load(crop, i), load(crop, pixels + i), load(crop, 2 * pixels + i)
         for place, operation in enumerate(order):
@@ -157,12 +157,18 @@ def pass_over(crop: Plane, pixels: int, order: NDArray[np.uint8], steps: Plane, 
             doublings, forward = steps[place, 2], steps[place, 3] != 0
             if operation == HUE:
                 red, green, blue = turn(red, green, blue, gain, forward)
+                continue
+            if operation == BRIGHTNESS:  # nothing is blended in
+                red, green, blue = scale(red, gain), scale(green, gain), scale(blue, gain)
             else:
                 if operation == SATURATION:
                     other = scale(luma(red, green, blue), other)
-                red = blend(red, gain, other, forward, doublings)
-                green = blend(green, gain, other, forward, doublings)
-                blue = blend(blue, gain, other, forward, doublings)
+                red = blend(red, gain, other, forward)
+                green = blend(green, gain, other, forward)
+                blue = blend(blue, gain, other, forward)
+            for _ in range(doublings):
+                red, green, blue = add_clamped(red, red), add_clamped(green, green), add_clamped(blue, blue)
+            red, green, blue = unsigned_least(red, white), unsigned_least(green, white), unsigned_least(blue, white)
         if grey:
             store(luma(red, green, blue), crop, i)
         else:
@@ -189,3 +195,13 @@ def jitter_and_grey(
         pass_over(crop, pixels, order[:before], steps, False)
     prepare(order[before:], factors, mean_grey(crop, size, row), steps)
     pass_over(crop, pixels, order[before:], steps, grey)
+
+
+@kernel
+def solarise(crop: Plane, values: int, threshold: int) -> None:
+    """Round ``values`` of the planes to whole levels and invert those from ``threshold`` (0 to 255) on, in place."""
+    half, whole, limit = splat(np.uint16(128)), splat(WHOLE), splat(np.uint16(threshold * 256))
+    for i in range(0, values, LANES):
+        level = both(add(load(crop, i), half), whole)
+        bright = equal(unsigned_least(level, limit), limit)
+        store(choose(bright, subtract(splat(WHITE), level), level), crop, i)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -12,30 +11,13 @@ from numpy.typing import NDArray
 
 from frl.config import CropSpec
 from pipelines.augment.cpu.blur import blur, gaussian
-from pipelines.augment.cpu.colour import jitter_and_grey
+from pipelines.augment.cpu.colour import jitter_and_grey, solarise
 from pipelines.augment.cpu.compiler import entry_point, kernel
 from pipelines.augment.cpu.resize import load_image, resize
 from pipelines.augment.cpu.sums import Plane, padded, plane
 from pipelines.augment.cpu.vectors import BLOCK, LANES, join_pixels, load
 from pipelines.augment.gpu.blur import RADIUS, TAPS
-from pipelines.augment.plan import Plan
-
-
-class Parameters(NamedTuple):
-    """A ``Plan`` as the kernels take it: the same names, shapes and meaning, contiguous."""
-
-    boxes: NDArray[np.int32]
-    flip: NDArray[np.bool_]
-    jitter: NDArray[np.bool_]
-    order: NDArray[np.uint8]
-    factors: NDArray[np.float32]
-    grey: NDArray[np.bool_]
-    blur_sigma: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, plan: Plan) -> Parameters:
-        """The parameters of a plan whose leading axes are ``(B, V)``."""
-        return cls(**{field.name: np.ascontiguousarray(getattr(plan, field.name)) for field in fields(plan)})
+from pipelines.augment.plan import LEVELS, Plan
 
 
 class Scratch(NamedTuple):
@@ -69,7 +51,7 @@ def scratch_for(side: int, size: int) -> Scratch:
         tall=plane((side + BLOCK) * (row + BLOCK)),
         crop=plane(3 * size * row),
         steps=np.zeros((4, 4), dtype=np.uint16),
-        mirrored=plane(padded(size) + 2 * RADIUS + LANES),
+        mirrored=plane(2 * (padded(size) + 2 * LANES)),
         smooth=plane((size + 2 * RADIUS) * row),
         tail=np.zeros(LANES * 3, dtype=np.uint8),
     )
@@ -103,7 +85,7 @@ def make_crops(
     pixels: NDArray[np.uint8],
     height: int,
     width: int,
-    plan: Parameters,
+    plan: Plan,
     i: int,
     sizes: NDArray[np.int64],
     scratch: Scratch,
@@ -138,7 +120,7 @@ def make_crops(
 def make_crop(
     width: int,
     pitch: int,
-    plan: Parameters,
+    plan: Plan,
     i: int,
     v: int,
     size: int,
@@ -160,6 +142,8 @@ def make_crop(
         radius = gaussian(sigma, scratch.exact, scratch.weights)
         for channel in range((1 if grey else 3) if radius > 0 else 0):
             blur(crop, channel, size, row, radius, scratch.weights, scratch.mirrored, scratch.smooth)
+    if plan.solarise[i, v] < LEVELS:
+        solarise(crop, size * row * (1 if grey else 3), plan.solarise[i, v])
     store_crop(crop, size, row, grey, scratch.tail, out, to)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.augment.cpu.compiler import inlined, kernel
-from pipelines.augment.cpu.sums import Plane, padded, quantise, sum_rows
+from pipelines.augment.cpu.sums import ONE, Plane, padded, quantise, sum_rows
 from pipelines.augment.cpu.vectors import BLOCK, LANES, split_pixels, transpose_block
 
 
@@ -35,6 +35,23 @@ def load_image(pixels: NDArray[np.uint8], height: int, width: int, band: Plane, 
 
 
 @kernel
+def two_weights(length: int, size: int, starts: NDArray[np.int32], weights: Plane) -> None:
+    """``filter_weights`` when at least two pixels are enlarged: the same numbers without arrays between them."""
+    scale = length / size
+    for i in range(size):
+        centre = (i + 0.5) * scale
+        low, high = max(int(centre - 0.5), 0), min(int(centre + 1.5), length)
+        start = min(low, length - 2)
+        near = max(0.0, 1 - abs(start + 0.5 - centre)) if low <= start else 0.0
+        far = max(0.0, 1 - abs(start + 1.5 - centre)) if start + 1 < high else 0.0
+        first, second = int(near / (near + far) * ONE + 0.5), int(far / (near + far) * ONE + 0.5)
+        rest = ONE - first - second
+        weights[2 * i] = first if far > near else first + rest
+        weights[2 * i + 1] = second + rest if far > near else second
+        starts[i] = start
+
+
+@kernel
 def filter_weights(
     length: int, size: int, exact: NDArray[np.float64], starts: NDArray[np.int32], weights: Plane
 ) -> int:
@@ -45,6 +62,9 @@ def filter_weights(
     """
     scale = length / size
     reach = max(scale, 1.0)
+    if reach == 1 and length >= 2:
+        two_weights(length, size, starts, weights)
+        return 2
     taps = min(length, math.ceil(2 * reach))
     for i in range(size):
         centre = (i + 0.5) * scale

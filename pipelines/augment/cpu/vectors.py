@@ -145,10 +145,15 @@ def subtract_clamped(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Valu
 
 @lanewise
 def scale(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """The products divided by 65536, rounded down: one factor is a fraction."""
-    wide = ir.VectorType(INT, LANES)
-    product = builder.mul(builder.zext(a, wide), builder.zext(b, wide))
-    return builder.trunc(builder.lshr(product, ir.Constant(wide, [16] * LANES)), VECTOR)
+    """The products divided by 65536, rounded down: one factor is a fraction.
+
+    Named as a product of fixed-point numbers, which is the upper half of the product, it becomes the instruction that
+    a processor has for that (x86: ``pmulhuw``). In the general terms of widening, multiplying and shifting LLVM finds
+    it only where both factors are widened next to the product, and a loop's constant factor is widened before the loop.
+    """
+    kind = ir.FunctionType(VECTOR, [VECTOR, VECTOR, INT])
+    product = cgutils.get_or_insert_function(builder.module, kind, f"llvm.umul.fix.v{LANES}i16")
+    return builder.call(product, [a, b, ir.Constant(INT, 16)])
 
 
 @lanewise
@@ -204,6 +209,16 @@ def less(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 def both(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """The bits set in both."""
     return builder.and_(a, b)
+
+
+@intrinsic
+def reverse(typing: Any, value: types.Type) -> tuple[Any, Callable]:
+    """The lanes in the opposite order."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        return shuffle(builder, arguments[0], arguments[0], list(range(LANES - 1, -1, -1)))
+
+    return vector(vector), emit
 
 
 @intrinsic

@@ -88,3 +88,9 @@ def batch_grey(images: Planes, grey: Tensor) -> Planes:
     """Drop the colour of the images where ``grey`` (``(N,)`` bool) says so."""
     level = luma(images)
     return Planes(*(torch.where(grey[:, None, None], level, plane) for plane in images))
+
+
+def batch_solarise(images: Planes, threshold: Tensor) -> Planes:
+    """Invert the values that round to a whole level of ``threshold`` (``(N,)``, 256: none) or above."""
+    limit = ((threshold - 0.5) / 255)[:, None, None]
+    return Planes(*(torch.where(plane < limit, plane, 1 - plane) for plane in images))

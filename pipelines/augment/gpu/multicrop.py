@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import ConfigError
 from pipelines.augment.gpu.blur import RADIUS, TAPS, batch_blur
-from pipelines.augment.gpu.colour import Planes, batch_grey, batch_jitter
+from pipelines.augment.gpu.colour import Planes, batch_grey, batch_jitter, batch_solarise
 from pipelines.augment.gpu.packed import DevicePlan, pack, unpack
 from pipelines.augment.gpu.resample import batch_resample, columns_first
 from pipelines.augment.normalise import Normalise
@@ -16,10 +16,11 @@ from pipelines.augment.plan import Plan
 
 
 class MultiCrop(nn.Module):
-    """Crop, flip, resize, jitter, grey, blur, normalise: all crops of all samples of a batch, on their device.
+    """All crops of a batch, on its device: crop, flip, resize, jitter, grey, blur, solarise, normalise.
 
-    Every operation is computed for every crop and masked: static shapes, no synchronisation with the host, one graph
-    that compiles to a few kernels. It runs on a CPU too, slowly, for tests of parity.
+    An operation that a resolution never sees is left out of its graph, every other is computed for every crop and
+    masked: static shapes, no synchronisation with the host, one graph that compiles to a few kernels. It runs on a CPU
+    too, slowly, for tests of parity.
 
     Args:
         recipe: the augmentation.
@@ -53,7 +54,7 @@ class MultiCrop(nn.Module):
         return self.masked(images, packed)
 
     def forward_masked(self, images: Tensor, packed: Tensor) -> list[Tensor]:
-        """The graph. ``packed``: ``(B, V, 22)`` float32, from ``pack``."""
+        """The graph. ``packed``: ``(B, V, columns)`` float32, from ``pack``."""
         columns = columns_first(images)
         views, first = [], 0
         for spec in self.recipe.crops:
@@ -63,14 +64,17 @@ class MultiCrop(nn.Module):
 
     def view_masked(self, columns: Tensor, plan: DevicePlan, spec: CropSpec) -> Tensor:
         """The crops of one size. They stay columns first until the blur, and each image's together to the end."""
-        crops = batch_resample(columns, plan.boxes, plan.flip, spec.size)
+        colour = self.recipe.colour_of(spec)
+        crops = batch_resample(columns, plan["boxes"], plan["flip"], spec.size)
         planes = Planes(*(crops.float() / 255).unbind(dim=2))
-        planes = batch_jitter(planes, plan.jitter.flatten(0, 1))
-        planes = batch_grey(planes, plan.grey.flatten())
-        if self.recipe.blur_p > 0:
-            upright = batch_blur(planes, plan.blur_sigma.flatten(), columns.dtype)
+        planes = batch_jitter(planes, plan["rungs"].flatten(0, 1))
+        planes = batch_grey(planes, plan["grey"].flatten())
+        if colour.blur_p > 0:
+            upright = batch_blur(planes, plan["blur_sigma"].flatten(), columns.dtype)
         else:
             upright = Planes(*(plane.transpose(1, 2) for plane in planes))
+        if colour.solarise_p > 0:
+            upright = batch_solarise(upright, plan["solarise"].flatten())
         stacked = torch.stack(upright, dim=1)
         return self.normalise(stacked.unflatten(0, (-1, spec.count)).transpose(0, 1).flatten(0, 1))
 
@@ -79,9 +83,10 @@ def require_room_for_blur(recipe: AugmentConfig) -> None:
     """Refuse crops that the blur's mirrored border does not fit in.
 
     Raises:
-        ConfigError: naming the smallest crop.
+        ConfigError: naming the smallest crop that is blurred.
     """
-    smallest = min(spec.size for spec in recipe.crops)
-    if recipe.blur_p > 0 and smallest <= RADIUS:
+    blurred = [spec.size for spec in recipe.crops if recipe.colour_of(spec).blur_p > 0]
+    smallest = min(blurred, default=TAPS)
+    if smallest <= RADIUS:
         cause = f"{smallest} pixels are too few for a blur of {TAPS} taps"
-        raise ConfigError("--augment.crops", cause, f"Use more than {RADIUS}, or --augment.blur-p 0.")
+        raise ConfigError("--augment.crops", cause, f"Use more than {RADIUS}, or a blur probability of 0 for them.")

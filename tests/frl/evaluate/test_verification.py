@@ -18,9 +18,11 @@ from frl.config import AugmentConfig
 from frl.errors import MachineError, SourceError
 from frl.evaluate import RawPixels, read_pairs, verification
 from frl.evaluate.images import load_image
-from frl.evaluate.verification import Mirrored, Pair, best_threshold, cosine_similarity, cross_validate, roc_auc
+from frl.evaluate.verification import Mirrored
 from frl.images.photo import Photo
 from frl.images.turbojpeg import JpegDecoder
+from frl.tasks.layouts.lfw import Pair
+from frl.tasks.metrics import best_threshold, cosine_similarity, cross_validate, roc_auc
 
 PAIRS = """2\t2
 Ann\t1\t2

@@ -118,7 +118,7 @@ def test_healthy_is_silent():
         ({"loss": 8.0}, ["ln K", "--objective.epsilon from 0.05 to 0.03", "--objective.freeze-prototypes-steps"]),
         ({"loss": float("nan")}, ["nan", "--optim.lr"]),
         ({"scalars": {"prototypes_used": 0.01}}, ["prototypes", "--objective.sinkhorn-iterations from 3"]),
-        ({"feature_std": 0.01}, ["alike", "frl preview", "--optim.lr from 1.2 to 0.6"]),
+        ({"feature_std": 0.01}, ["alike", "frl preview", "--optim.lr from 4.8 to 2.4"]),
         ({"effective_rank": 1.2}, ["1.2 of 128 directions", "--objective.freeze-prototypes-steps"]),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -11,6 +11,7 @@ from frl.objectives.momentum import follow, momentum_at, teacher_of
 YES, NO = torch.tensor(True), torch.tensor(False)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.lists(st.floats(-3, 3), min_size=1, max_size=6))
 def test_after_n_steps_it_is_the_weighted_sum_of_the_students(momentum, values):
     student = nn.Linear(2, 1, bias=False).double()

@@ -276,6 +276,19 @@ def test_ranks_that_see_different_folders_go_on_from_the_same_checkpoint(tmp_pat
     assert not (tmp_path / "1" / "checkpoints").exists()
 
 
+def test_options_that_an_older_checkpoint_lacks_have_their_defaults(uninterrupted, tmp_path):
+    """A run goes on under a version with more options, unless one of them is set."""
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    newest = checkpoint.path_of(tmp_path / "run" / "checkpoints", LAST_STEP)
+    state = checkpoint.load(newest)
+    del state["config"]["augment"]["solarise_p"], state["config"]["augment"]["crops"][0]["colour"]
+    checkpoint.save(newest, state)
+    run(replace(CONFIG, out=tmp_path / "run"))
+    bright = replace(CONFIG, out=tmp_path / "run", augment=replace(CONFIG.augment, solarise_p=0.2))
+    with pytest.raises(CheckpointError, match=r"differs in augment\.solarise_p: 0\.0 -> 0\.2\. "):
+        run(bright)
+
+
 def test_another_data_set_is_refused(uninterrupted, tmp_path):
     """Fault T12."""
     shutil.copytree(uninterrupted, tmp_path / "run")

@@ -1,6 +1,5 @@
 """The CPU's crops: each operation against torchvision, PIL and OpenCV, and all of them against the slow reference."""
 
-import dataclasses
 import subprocess
 import sys
 
@@ -13,10 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frl.config import AugmentConfig, CropSpec
-from pipelines.augment.cpu.crops import Parameters, ThreadScratch, make_crops, sides_of
+from pipelines.augment.cpu.compiler import kernel
+from pipelines.augment.cpu.crops import ThreadScratch, make_crops, sides_of
+from pipelines.augment.cpu.sums import plane
+from pipelines.augment.cpu.vectors import LANES, load, scale, splat, store
 from pipelines.augment.plan import JITTER_ORDERS, Plan, draw, plan_whole
-from pipelines.augment.reference import crops_of, resized_crop
-from tests.pipelines.conftest import picture
+from pipelines.augment.reference import crops_of, resized_crop, solarised
+from tests.pipelines.conftest import TWO_VIEWS, picture
 
 RECIPE = AugmentConfig(
     crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
@@ -28,13 +30,13 @@ def cpu_crops(images: list[np.ndarray], plan: Plan, specs: tuple[CropSpec, ...])
     local = ThreadScratch(max(max(image.shape[:2]) for image in images))
     local.pixels[:] = 77  # what is beyond an image must not matter
     scratch = local.for_crops(max(spec.size for spec in specs))
-    batch, parameters = len(images), Parameters.of(plan)
+    batch = len(images)
     sides = sides_of(specs)
     out = np.full(batch * int((sides**2).sum()) * 3, 99, np.uint8)
     for i, image in enumerate(images):
         height, width = image.shape[:2]
         local.pixels[: image.size] = image.reshape(-1)
-        make_crops(local.pixels, height, width, parameters, i, sides, scratch, out, batch, i)
+        make_crops(local.pixels, height, width, plan, i, sides, scratch, out, batch, i)
     of_crop = np.split(out, np.cumsum(batch * sides**2 * 3)[:-1])
     views = [part.reshape(batch, side, side, 3) for part, side in zip(of_crop, sides, strict=True)]
     return [[view[i] for view in views] for i in range(batch)]
@@ -44,7 +46,7 @@ def one_crop(image: np.ndarray, size: int, **changes) -> np.ndarray:
     """The whole image as one crop of ``size``, with some of the plan's parameters changed."""
     plan = plan_whole(np.array([0]), np.array([image.shape[:2]], dtype=np.int32))
     typed = {name: np.array([[value]], getattr(plan, name).dtype) for name, value in changes.items()}
-    plan = dataclasses.replace(plan, **typed)
+    plan = plan._replace(**typed)
     return cpu_crops([image], plan, (CropSpec(size=size, count=1, scale=(1, 1)),))[0][0]
 
 
@@ -59,6 +61,27 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 def in_levels(adjust, image: np.ndarray, factor: float) -> np.ndarray:
     """One of torchvision's functions on a float64 tensor, in grey levels, not rounded."""
     return adjust(TF.to_tensor(image).double(), factor).permute(1, 2, 0).numpy() * 255
+
+
+@kernel
+def scaled(values, factor, out):
+    for i in range(0, len(values), LANES):
+        store(scale(load(values, i), splat(factor)), out, i)
+
+
+class TestVectors:
+    def test_scale_is_the_upper_half_of_the_product(self):
+        """Of every value with every seventeenth factor; 0 and 65535 are among them."""
+        values, out = np.arange(65536, dtype=np.uint16), np.empty(65536, np.uint16)
+        for factor in range(0, 65536, 17):
+            scaled(values, np.uint16(factor), out)
+            np.testing.assert_array_equal(out, (values.astype(np.uint32) * np.uint32(factor) >> 16).astype(np.uint16))
+
+    def test_planes_begin_at_whole_vectors(self):
+        for values in (1, 31, 100, 5000):
+            room = plane(values)
+            assert room.ctypes.data % (2 * LANES) == 0 and len(room) == values + LANES
+            assert room.flags.c_contiguous and not room.any()
 
 
 class TestResize:
@@ -158,18 +181,44 @@ class TestBlur:
             off = np.abs(one_crop(image, len(image), blur_sigma=sigma) - expected)
             assert off.max() < 0.95 and off.mean() < 0.35
 
+    @pytest.mark.parametrize("size", [12, 17, 31, 32, 33, 63, 65, 97])
+    def test_both_ends_of_every_line_are_mirrored(self, size):
+        expected = cv2.GaussianBlur(noise(size, size).astype(np.float32), (23, 23), 2.0)
+        assert np.abs(one_crop(noise(size, size), size, blur_sigma=2) - expected).max() < 0.95
+
     def test_sigma_zero_changes_nothing(self):
         np.testing.assert_array_equal(one_crop(noise(48, 48), 48, blur_sigma=0), noise(48, 48))
 
 
+class TestSolarise:
+    @pytest.mark.parametrize("threshold", [0, 1, 77, 128, 254, 255, 256])
+    def test_whole_levels_are_pil_s_to_the_bit(self, threshold):
+        """All 256 levels; and resized, coloured and blurred ones once they are rounded, whatever their width."""
+        levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+        for image, size, changes in (
+            (levels, 16, {}),
+            (noise(60, 50), 33, {"flip": True}),
+            (noise(60, 50), 47, {"grey": True, "blur_sigma": 0.7}),
+            (picture(64, 64), 64, {"jitter": True, "order": [2, 1, 0, 3], "factors": [1.3, 0.5, 1.4, 0.1]}),
+        ):
+            expected = solarised(one_crop(image, size, **changes), threshold)
+            np.testing.assert_array_equal(one_crop(image, size, **changes, solarise=threshold), expected)
+
+    def test_a_level_is_inverted_from_the_threshold_on(self):
+        levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+        made = one_crop(levels, 16, solarise=100)[..., 1].reshape(-1).tolist()
+        assert made == [*range(100), *range(155, -1, -1)]
+
+
 class TestEndToEnd:
+    @pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
     @pytest.mark.parametrize("sizes", [[(64, 64)] * 8, [(300, 280), (61, 83), (40, 200), (150, 150)]])
-    def test_follows_the_plan_as_the_reference_does(self, sizes):
+    def test_follows_the_plan_as_the_reference_does(self, sizes, recipe):
         images = [picture(*size, seed=i) // 2 + 60 for i, size in enumerate(sizes)]
-        plan = draw(RECIPE, 5, 0, np.arange(len(images)), np.int32(sizes))
-        for i, made in enumerate(cpu_crops(images, plan, RECIPE.crops)):
+        plan = draw(recipe, 5, 0, np.arange(len(images)), np.int32(sizes))
+        for i, made in enumerate(cpu_crops(images, plan, recipe.crops)):
             for kind, largest, mean in (("EXACT", 9, 0.8), ("PIL", 40, 2.5)):
-                for ours, expected in zip(made, crops_of(images[i], plan, i, RECIPE, kind), strict=True):
+                for ours, expected in zip(made, crops_of(images[i], plan, i, recipe, kind), strict=True):
                     off = difference(ours, expected)
                     assert off.max() <= largest and off.mean() < mean
 

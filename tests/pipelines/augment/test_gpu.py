@@ -9,7 +9,7 @@ import torch
 import torchvision.transforms.functional as TF
 from PIL import Image
 
-from frl.config import AugmentConfig, CropSpec
+from frl.config import AugmentConfig, ColourConfig, CropSpec
 from frl.errors import ConfigError
 from pipelines.augment.gpu import colour
 from pipelines.augment.gpu.blur import batch_blur, blur_matrix
@@ -19,8 +19,9 @@ from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.gpu.packed import pack, unpack
 from pipelines.augment.gpu.resample import batch_resample, columns_first, filter_weights
 from pipelines.augment.normalise import NormaliseCrops
-from pipelines.augment.plan import JITTER_ORDERS, Plan, draw
+from pipelines.augment.plan import JITTER_ORDERS, LEVELS, Plan, draw
 from pipelines.augment.reference import crops_of
+from tests.pipelines.conftest import TWO_VIEWS
 
 LEVEL = 1 / 255
 RECIPE = AugmentConfig(
@@ -71,16 +72,7 @@ def crops_from(planes: Planes) -> torch.Tensor:
 
 def jitter_plan(order: np.ndarray, factors: np.ndarray, jitter: np.ndarray) -> Plan:
     """A plan of nothing but jitter: ``(N, 4)``, ``(N, 4)``, ``(N,)``."""
-    n, off = len(order), np.zeros(len(order), bool)
-    return Plan(
-        boxes=np.zeros((n, 4), np.int32),
-        flip=off,
-        jitter=jitter,
-        order=order,
-        factors=factors.astype(np.float32),
-        grey=off,
-        blur_sigma=np.zeros(n, np.float32),
-    )
+    return Plan.unchanged(len(order))._replace(jitter=jitter, order=order, factors=factors.astype(np.float32))
 
 
 def resampled(images: torch.Tensor, boxes: np.ndarray, flip: np.ndarray, size: int, half: bool = False) -> torch.Tensor:
@@ -258,6 +250,27 @@ class TestColour:
         assert torch.equal(out[:, 0][chosen], out[:, 2][chosen])
 
 
+class TestSolarise:
+    @pytest.mark.parametrize("threshold", [0, 1, 128, 255])
+    def test_whole_levels_equal_torchvision(self, threshold):
+        levels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 16, 256)
+        ours = crops_from(colour.batch_solarise(planes_of(levels / 255), torch.tensor([float(threshold)])))
+        expected = TF.solarize(levels, threshold)
+        assert torch.equal((ours * 255).round().byte(), expected)
+
+    def test_values_between_two_levels_go_with_the_nearer(self):
+        values = torch.tensor([127.4, 127.6, 128.0]).view(1, 1, 3) / 255
+        ours = colour.batch_solarise(Planes(values, values, values), torch.tensor([128.0])).red * 255
+        torch.testing.assert_close(ours.flatten(), torch.tensor([127.4, 127.4, 127.0]), atol=1e-4, rtol=0)
+
+    def test_masks(self, crops):
+        threshold = torch.tensor([LEVELS, 128, LEVELS, 10, 255, LEVELS])
+        out = crops_from(colour.batch_solarise(planes_of(crops), threshold))
+        for i, limit in enumerate(threshold.tolist()):
+            expected = crops[i] if limit == LEVELS else TF.solarize(crops[i], limit / 255 - 1e-6)
+            torch.testing.assert_close(out[i], expected)
+
+
 class TestBlur:
     @staticmethod
     def blurred(crops: torch.Tensor, sigma: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -306,18 +319,19 @@ class TestMultiCrop:
             assert [tuple(v.shape) for v in views] == [(10, 3, 40, 40), (15, 3, 24, 24)]
             assert all(v.dtype == dtype and v.is_contiguous(memory_format=torch.channels_last) for v in views)
 
-    def test_views_follow_the_plan_crop_by_crop(self):
+    @pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
+    def test_views_follow_the_plan_crop_by_crop(self, recipe):
         """The whole recipe against torchvision on PIL images, one crop at a time."""
         images = random_images(6, 64, seed=3) // 3 + 60  # few clamped values, so that PIL's rounding stays small
-        plan = plan_of(images, RECIPE)
-        views = MultiCrop(dataclasses.replace(RECIPE, mean=(0, 0, 0), std=(1, 1, 1)))(images, plan)
+        plan = plan_of(images, recipe)
+        views = MultiCrop(dataclasses.replace(recipe, mean=(0, 0, 0), std=(1, 1, 1)))(images, plan)
         ours = [crop.permute(1, 2, 0).numpy() * 255 for view in views for crop in view]
-        ours = [ours[place] for i in range(6) for place in (i, 6 + i, 12 + i, 18 + i, 24 + i)]
+        ours = [ours[place] for i in range(6) for place in range(i, len(ours), 6)]
         jittered = plan.jitter.flatten()
         # PIL truncates after each of the jitter's operations, and the reference rounds after resizing and at the end.
         for kind, mean in (("PIL", 2.5), ("EXACT", 1.0)):
             expected = [
-                crop for i, image in enumerate(images) for crop in crops_of(image.numpy(), plan, i, RECIPE, kind)
+                crop for i, image in enumerate(images) for crop in crops_of(image.numpy(), plan, i, recipe, kind)
             ]
             differences = [np.abs(a - b) for a, b in zip(ours, expected, strict=True)]
             assert max(d.mean() for d in differences) < mean
@@ -352,30 +366,65 @@ class TestMultiCrop:
                 chosen_alone = whole.view(-1, 9, *whole.shape[1:])[:, chosen].flatten(0, 1)
                 torch.testing.assert_close(some, chosen_alone, atol=1e-5, rtol=0)
 
-    def test_one_graph_without_breaks(self):
+    @pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
+    def test_one_graph_without_breaks(self, recipe):
         """What a GPU compiles: the capture fails on a graph break or a synchronisation with the host."""
         images = random_images(4, 64)
-        multicrop = MultiCrop(RECIPE)
-        packed = torch.from_numpy(pack(plan_of(images, RECIPE)))
+        multicrop = MultiCrop(recipe)
+        packed = torch.from_numpy(pack(plan_of(images, recipe)))
         captured = torch.compile(multicrop.forward_masked, backend="eager", fullgraph=True, dynamic=False)
         for a, b in zip(captured(images, packed), multicrop.forward_masked(images, packed), strict=True):
             assert torch.equal(a, b)
 
     def test_pack_keeps_every_number(self):
-        plan = plan_of(random_images(4, 64), RECIPE)
+        plan = plan_of(random_images(4, 64), TWO_VIEWS)
         packed = unpack(torch.from_numpy(pack(plan)))
-        np.testing.assert_array_equal(packed.jitter.numpy(), rung_factors(plan))
-        for name in ("boxes", "flip", "grey", "blur_sigma"):
-            np.testing.assert_array_equal(getattr(packed, name).numpy(), getattr(plan, name), err_msg=name)
+        np.testing.assert_array_equal(packed.pop("rungs").numpy(), rung_factors(plan))
+        assert packed.keys() | {"jitter", "order", "factors"} == set(Plan._fields)
+        for name, part in packed.items():
+            np.testing.assert_array_equal(part.numpy(), getattr(plan, name), err_msg=name)
 
     def test_crops_too_small_for_the_blur_are_refused(self):
         tiny = dataclasses.replace(RECIPE, crops=(CropSpec(size=11, count=2, scale=(0.5, 1)),))
         with pytest.raises(ConfigError, match="23 taps"):
             MultiCrop(tiny)
+        own = dataclasses.replace(tiny.crops[0], colour=ColourConfig())
+        with pytest.raises(ConfigError, match="11 pixels are too few"):
+            MultiCrop(dataclasses.replace(tiny, crops=(own,), blur_p=0))
         sharp = dataclasses.replace(tiny, blur_p=0)
         images = random_images(2, 32)
         plan = plan_of(images, sharp)
         assert MultiCrop(sharp)(images, plan)[0].shape == (4, 3, 11, 11)
+
+
+def operations(recipe: AugmentConfig) -> list[str]:
+    """The names of the operations in the graph that a GPU compiles."""
+    images, found = random_images(2, 64), []
+
+    def look(graph: torch.fx.GraphModule, inputs: list) -> object:
+        found.extend(getattr(node.target, "__name__", str(node.target)) for node in graph.graph.nodes)
+        return graph.forward
+
+    packed = torch.from_numpy(pack(plan_of(images, recipe)))
+    torch.compile(MultiCrop(recipe).forward_masked, backend=look, fullgraph=True, dynamic=False)(images, packed)
+    return found
+
+
+def test_an_operation_is_left_out_only_where_a_resolution_never_sees_it():
+    """Blur is two products a plane, solarisation a choice a plane; the resizing of a resolution is two products."""
+    plain, blurred = ColourConfig(blur_p=0), ColourConfig(blur_p=0.1)
+    bright = ColourConfig(blur_p=0, solarise_p=0.1)
+
+    def graph(*colours: ColourConfig) -> list[str]:
+        crops = tuple(CropSpec(size=24, count=1, scale=(0.1, 1), colour=colour) for colour in colours)
+        return operations(AugmentConfig(crops=crops))
+
+    neither = graph(plain, plain)
+    assert neither.count("bmm") == 4
+    assert graph(blurred, plain).count("bmm") == graph(plain, blurred).count("bmm") == 4 + 6
+    assert graph(blurred, blurred).count("bmm") == 4 + 12
+    assert graph(bright, plain).count("where") == neither.count("where") + 3
+    assert graph(bright, bright).count("where") == neither.count("where") + 6
 
 
 def test_crops_made_while_loading_are_normalised():

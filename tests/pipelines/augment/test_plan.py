@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision import transforms
 
-from frl.config import AugmentConfig, CropSpec
-from pipelines.augment.plan import JITTER_ORDERS, Plan, draw
+from frl.config import AugmentConfig, ColourConfig, CropSpec
+from pipelines.augment.plan import JITTER_ORDERS, LEVELS, Plan, draw, plan_whole
 
 RECIPE = AugmentConfig()
 DRAWS = 4000
@@ -43,7 +43,7 @@ def chi_square(counts, expected) -> float:
 
 
 def as_dict(plan: Plan) -> dict[str, np.ndarray]:
-    return {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)}
+    return plan._asdict()
 
 
 class TestLaws:
@@ -123,6 +123,7 @@ class TestLaws:
             ("jitter_p", lambda plan: plan.jitter),
             ("grey_p", lambda plan: plan.grey),
             ("blur_p", lambda plan: plan.blur_sigma > 0),
+            ("solarise_p", lambda plan: plan.solarise < LEVELS),
         ],
     )
     def test_probabilities(self, option, of):
@@ -130,6 +131,10 @@ class TestLaws:
         assert of(of_samples(one_crop(**{option: 1}), 1000)).all()
         share = of(of_samples(one_crop(**{option: 0.3}), 20000)).mean()
         assert abs(share - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 20000)
+
+    def test_solarisation_keeps_its_threshold(self):
+        plan = of_samples(one_crop(solarise_p=0.5, solarise_threshold=77), 100)
+        assert set(np.unique(plan.solarise)) == {77, LEVELS}
 
     @settings(max_examples=100, deadline=None)
     @given(
@@ -147,9 +152,9 @@ class TestLaws:
 
 class TestIndependence:
     def test_no_two_decisions_correlate(self):
-        plan = of_samples(dataclasses.replace(RECIPE, blur_p=1), DRAWS)
+        plan = of_samples(dataclasses.replace(RECIPE, blur_p=1, solarise_p=0.5), DRAWS)
         columns = [plan.boxes[:, 0].astype(float), plan.boxes[:, 1], plan.factors[:, 0], plan.factors[:, 1]]
-        columns += [c[:, :2].astype(float) for c in (plan.flip, plan.jitter, plan.grey, plan.blur_sigma)]
+        columns += [c[:, :2].astype(float) for c in (plan.flip, plan.jitter, plan.grey, plan.blur_sigma, plan.solarise)]
         table = np.concatenate(columns, axis=1)
         correlation = np.corrcoef(table.T) - np.eye(table.shape[1])
         correlation[:4, :4] = correlation[4:8, 4:8] = 0  # the four numbers of one box are bound to each other
@@ -200,15 +205,68 @@ class TestPurity:
             "factors": ((5, 8, 4), "float32"),
             "grey": ((5, 8), "bool"),
             "blur_sigma": ((5, 8), "float32"),
+            "solarise": ((5, 8), "int32"),
         }
 
+    @pytest.mark.parametrize(
+        "plan", [of_samples(RECIPE, 5), plan_whole(np.arange(5), np.full((5, 2), 9, np.int32)), Plan.unchanged(5, 8)]
+    )
+    def test_every_plan_has_the_types_that_the_kernels_were_compiled_for(self, plan):
+        for part, of_one in zip(plan, Plan(), strict=True):
+            assert part.dtype == of_one.dtype and part.ndim == 2 + of_one.ndim
+            assert part.flags.c_contiguous and part.flags.writeable and part.flags.aligned
 
-def test_crop_major_puts_the_samples_of_one_crop_together():
-    plan = of_samples(RECIPE, 5)
-    rows = plan.crop_major(2, 6)
-    assert rows.boxes.shape == (30, 4)
-    np.testing.assert_array_equal(rows.boxes[5:10], plan.boxes[:, 3])
-    np.testing.assert_array_equal(rows.flip[25:], plan.flip[:, 7])
+
+STRENGTHS = {"brightness": 0.4, "contrast": 0.3, "saturation": 0.2, "hue": 0.1}
+SPEC = CropSpec(size=96, count=1, scale=(0.14, 1.0))
+
+
+class TestViews:
+    """Crops of one size with colours of their own."""
+
+    BYOL = AugmentConfig(
+        crops=(
+            dataclasses.replace(SPEC, colour=ColourConfig(**STRENGTHS, jitter_p=0.8, grey_p=0.2, blur_p=1)),
+            dataclasses.replace(
+                SPEC, colour=ColourConfig(**STRENGTHS, jitter_p=0.3, grey_p=0, blur_p=0.1, solarise_p=0.2)
+            ),
+            dataclasses.replace(SPEC, count=2),
+        )
+    )
+
+    def test_each_has_its_own_probabilities(self):
+        plan = of_samples(self.BYOL, 20000)
+        shares = [plan.jitter, plan.grey, plan.blur_sigma > 0, plan.solarise < LEVELS]
+        expected = [[0.8, 0.3, 0.8, 0.8], [0.2, 0, 0.2, 0.2], [1, 0.1, 0.5, 0.5], [0, 0.2, 0, 0]]
+        for share, probabilities in zip(shares, np.array(expected), strict=True):
+            error = np.sqrt(probabilities * (1 - probabilities) / 20000)
+            assert (np.abs(share.mean(axis=0) - probabilities) <= 4 * error).all()
+
+    def test_each_has_its_own_strengths(self):
+        factors = of_samples(self.BYOL, DRAWS).factors
+        for i, strength in enumerate(STRENGTHS.values()):
+            own, middle = factors[:, :2, i], float(i < 3)
+            assert np.abs(own - middle).max() <= strength < np.abs(factors[:, 2:, i] - middle).max()
+            assert ks_statistic(own.ravel(), np.linspace(middle - strength, middle + strength, DRAWS)) < KS_LIMIT
+
+    def test_a_colour_like_all_others_changes_nothing(self):
+        """So do the colours of other crops: each number depends on its own crop's options alone."""
+        everywhere = dataclasses.replace(
+            RECIPE, crops=tuple(dataclasses.replace(s, colour=ColourConfig()) for s in RECIPE.crops)
+        )
+        for ours, theirs in zip(of_samples(everywhere, 50), of_samples(RECIPE, 50), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        plain = dataclasses.replace(RECIPE, crops=(dataclasses.replace(SPEC, count=4),))
+        for ours, theirs in zip(of_samples(self.BYOL, 50), of_samples(plain, 50), strict=True):
+            np.testing.assert_array_equal(ours[:, 2:], theirs[:, 2:])
+
+    def test_two_views_of_one_size_are_two_draws(self):
+        same = dataclasses.replace(RECIPE, crops=(SPEC, SPEC))
+        plan = of_samples(same, DRAWS)
+        assert (plan.boxes[:, 0] != plan.boxes[:, 1]).any(axis=1).mean() > 0.99
+        assert abs(np.corrcoef(plan.factors[:, 0, 0], plan.factors[:, 1, 0])[0, 1]) < 5 / np.sqrt(DRAWS)
+        together = of_samples(dataclasses.replace(RECIPE, crops=(dataclasses.replace(SPEC, count=2),)), DRAWS)
+        np.testing.assert_array_equal(plan.boxes, together.boxes)
 
 
 PINNED_BOXES = [[94, 86, 147, 142], [66, 41, 109, 83]]

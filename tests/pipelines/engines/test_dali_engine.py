@@ -15,14 +15,14 @@ from PIL import Image
 from frl.beton import Beton, BetonWriter
 from frl.config import AugmentConfig, CropSpec, DataConfig
 from frl.errors import LoaderError
-from pipelines.augment.plan import draw
-from pipelines.augment.reference import crops_of
+from pipelines.augment.plan import LEVELS, draw
+from pipelines.augment.reference import crops_of, solarised
 from pipelines.engines.decoders import pil_decoder
 from pipelines.engines.engine import Request
 from pipelines.engines.recovery import Recovery
 from pipelines.engines.threaded import ThreadedImages
 from pipelines.loader import make_loader
-from tests.pipelines.conftest import has_dali
+from tests.pipelines.conftest import TWO_VIEWS, has_dali
 
 if not has_dali():
     pytest.skip("DALI is not installed", allow_module_level=True)
@@ -114,6 +114,19 @@ class TestCrops:
                 difference = np.abs(batch.crops[v][i].numpy().astype(int) - crop)
                 assert difference.mean() < (2 if plan.jitter[i, v] else 0.5)
                 assert difference.max() <= (24 if plan.jitter[i, v] else 3)
+
+    def test_views_of_one_size_have_their_own_colours(self, engine_of, write_beton):
+        """Solarised last, on whole levels: bit for bit what PIL makes of the same crops without it."""
+        engine, n = engine_of(write_beton([(64, 64)] * 12)), 12
+        plan = draw(TWO_VIEWS, 7, 0, np.arange(n), np.full((n, 2), 64))
+        bare = plan._replace(solarise=np.full_like(plan.solarise, LEVELS))
+        made, before = (engine.crop(step(*range(n)), TWO_VIEWS.crops, lambda *_, p=p: p).crops for p in (plan, bare))
+        assert [tuple(crops.shape) for crops in made] == [(n, 40, 40, 3), (n, 40, 40, 3), (n, 9, 9, 3)]
+        assert 0 < (plan.solarise[:, 1] < LEVELS).sum() < n
+        for v, crops in enumerate(made):
+            for i, crop in enumerate(crops.numpy()):
+                expected = solarised(before[v][i].numpy(), int(plan.solarise[i, v]))
+                np.testing.assert_array_equal(crop, expected)
 
     def test_a_broken_image_is_replaced_with_a_plan_of_its_own(self, engine_of, write_beton):
         path = write_beton([(48, 48)] * 6, {1: bytes(900)})

@@ -1,0 +1,1 @@
+"""Each benchmark as its authors lay it out on disk; a module for each."""
