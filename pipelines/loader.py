@@ -147,7 +147,7 @@ class MultiCropLoader:
         """Yield the batches of ``epoch`` from step ``start`` on.
 
         Raises:
-            LoaderError: naming the sample that does not decode, or the worker that died.
+            LoaderError: naming the sample that does not decode, or what no longer answers.
         """
         order = self.order.epoch(epoch)
         make = self.cropped if self.placement.place == "cpu" else self.decoded

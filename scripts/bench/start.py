@@ -65,7 +65,7 @@ def main() -> None:
     config = tyro.cli(BenchConfig)
     first, *warm = [to_first_batch(config.data) for _ in range(config.rounds)]
     median = Start(statistics.median(s.wall for s in warm), statistics.median(s.cpu for s in warm))
-    print(f"to the first batch: {first} at first; {median} then (medians of {len(warm)}); load {os.getloadavg()[0]:.1f}")
+    print(f"to the first batch: {first} cold; {median} warm (medians); load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
