@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,13 @@ class BenchConfig:
     """A look, in about a minute: short turns, everything on alone, no contestant that starts slowly."""
 
 
-def measure(config: BenchConfig) -> Results:
-    """Start the contestants one after the other, then let them take turns."""
+def measure(config: BenchConfig, keep: Callable[[Results], None]) -> Results:
+    """Start the contestants one after the other, then let them take turns.
+
+    Args:
+        config: what to measure.
+        keep: is given the figures after each round: a benchmark that is stopped has not been in vain.
+    """
     check(config)
     seconds, limit = (QUICK_SECONDS, QUICK_LIMIT) if config.quick else (config.seconds, config.limit)
     task = Task(
@@ -86,8 +92,10 @@ def measure(config: BenchConfig) -> Results:
                 except Failed as failure:
                     result.skipped = str(failure)
                 result.peak_mb = process.peak_mb
-    load = round(os.getloadavg()[0], 1)
-    return Results(results, {**about, "load_after": load, "workers": task.workers, "rounds": config.rounds})
+            load = round(os.getloadavg()[0], 1)
+            found = Results(results, {**about, "load_after": load, "workers": task.workers, "rounds": turn + 1})
+            keep(found)
+    return found
 
 
 def programme(config: BenchConfig) -> list[Result]:

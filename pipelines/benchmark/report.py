@@ -97,7 +97,7 @@ def verdict(best: Result, peer: Result | None, stages: dict[str, float], gpu_ima
 
 def describe(about: Machine) -> str:
     """``machine()`` in words."""
-    own = ("date", "processor", "vectors", "cores", "load_before", "load_after", "workers")
+    own = ("date", "processor", "vectors", "cores", "load_before", "load_after", "workers", "rounds")
     packages = ", ".join(f"{name} {value}" for name, value in about.items() if name not in own)
     return (
         f"Measured on {about['date']}, {about['cores']} cores of {about['processor']} ({about['vectors']}), "

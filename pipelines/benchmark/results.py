@@ -95,6 +95,7 @@ def save(results: Results, path: Path) -> None:
         for r in results.all
     ]
     rows = [{key: None if value != value else value for key, value in row.items()} for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as stream:
         stream.write(json.dumps({"machine": results.machine, "results": rows}, indent=1).encode())
 

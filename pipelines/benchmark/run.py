@@ -20,8 +20,6 @@ def main(arguments: list[str] | None = None) -> None:
     """
     config = tyro.cli(BenchConfig, args=arguments, prog="frl bench loader")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the contestants are ended too
-    results = measure(config)
-    config.out.mkdir(parents=True, exist_ok=True)
-    save(results, config.out / "results.json")
+    results = measure(config, lambda so_far: save(so_far, config.out / "results.json"))
     render(results, config.out, config.gpu_images_per_s)
     print(f"saved: {config.out}/results.json, table.md, loader.png")

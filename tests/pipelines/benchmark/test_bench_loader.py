@@ -135,7 +135,9 @@ def test_a_contestant_that_fails_does_not_stop_the_others(monkeypatch, many_face
     monkeypatch.setitem(ENTRIES, "dies", Entry(label="d", kind="peer", function=f"{HERE}:dies", crops_only=False))
     monkeypatch.setitem(ENTRIES, "busy", Entry(label="b", kind="peer", function=f"{HERE}:busy", crops_only=False))
     config = BenchConfig(data=many_faces, only=("raises", "dies", "busy"), batch_size=4, seconds=0.1, rounds=1)
-    raised, died, good = measure(config).all
+    kept: list[Results] = []
+    raised, died, good = measure(config, kept.append).all
+    assert [r.name for r in kept[0].all] == ["raises", "dies", "busy"]
     assert "no such operator" in raised.skipped and "status 3" in died.skipped
     assert len(good.rounds) == 1 and not good.skipped
 
