@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 
 PACKAGES = (
+    "albumentationsx",
     "torch",
     "torchvision",
     "triton",

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from frl.batch import Batch
-from frl.config import AugmentConfig, DataConfig
+from frl.config import AugmentConfig, DataConfig, EngineName
 from frl.errors import ConfigError, LoaderError
 from frl.machine import cores
 from frl.runtime.distributed import agreed
@@ -22,15 +22,22 @@ from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import draw
 from pipelines.augment.points import points_in_views
+from pipelines.engines.decoders import Decoder, pil_decoder, simplejpeg_decoder
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Engine, Request
-from pipelines.engines.ffcv_engine import FFCVImages
-from pipelines.engines.torch_engine import TorchImages
+from pipelines.engines.ffcv_engine import libffcv_decoder
+from pipelines.engines.threaded import ThreadedImages
 from pipelines.placement import Place, decide
 from pipelines.sampling.beton_set import BetonSet, EncodedImages
 from pipelines.sampling.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
 from pipelines.sampling.readahead import ReadAhead, fits_memory
 
 Made = tuple[list[torch.Tensor], CroppedBatch | DecodedBatch]  # views on the device, and what they were made of
+
+DECODERS: dict[EngineName, Callable[[], Decoder]] = {
+    "threads": simplejpeg_decoder,
+    "ffcv": libffcv_decoder,
+    "torch": pil_decoder,
+}
 
 
 def open_engine(images: EncodedImages, data: DataConfig, device: torch.device | str) -> Engine:
@@ -43,9 +50,8 @@ def open_engine(images: EncodedImages, data: DataConfig, device: torch.device | 
     workers = data.workers or default_workers()
     if data.engine == "dali":
         return dali_engine()(images, workers=workers, ahead=data.prefetch, on_broken=data.on_broken, device=device)
-    engine: type[FFCVImages] | type[TorchImages] = FFCVImages if data.engine == "ffcv" else TorchImages
-    pin = device.type == "cuda"
-    return engine(images, workers=workers, ahead=data.prefetch, on_broken=data.on_broken, pin=pin)
+    decoder, pin = DECODERS[data.engine](), device.type == "cuda"
+    return ThreadedImages(images, decoder, workers=workers, ahead=data.prefetch, on_broken=data.on_broken, pin=pin)
 
 
 def dali_engine() -> Callable[..., Engine]:
@@ -57,7 +63,7 @@ def dali_engine() -> Callable[..., Engine]:
     try:
         from pipelines.engines.dali_engine import DALIImages
     except ImportError as error:
-        remedy = "Run pip install nvidia-dali-cuda130==2.4.0, or use --engine ffcv."
+        remedy = "Run pip install nvidia-dali-cuda130==2.4.0, or use --engine threads."
         raise LoaderError("nvidia.dali", f"it is not installed ({error})", remedy) from error
     return DALIImages
 
@@ -164,7 +170,7 @@ class MultiCropLoader:
         """Yield the batches of ``epoch`` from step ``start`` on.
 
         Raises:
-            LoaderError: naming the sample that does not decode, or the worker that died.
+            LoaderError: naming the sample that does not decode, or what no longer answers.
         """
         order = self.order.epoch(epoch)
         make = self.cropped if self.placement.place == "cpu" else self.decoded

@@ -48,7 +48,7 @@ class StagedLoader:
         """Yield the batches of ``epoch`` from step ``start`` on.
 
         Raises:
-            LoaderError: naming the sample that does not decode, or the worker that died.
+            LoaderError: naming the sample that does not decode, or what no longer answers.
         """
         return self.loaders[self.augment.of_epoch(epoch)].epoch(epoch, start)
 

@@ -31,7 +31,7 @@ class WholeImages:
         limit: images used at most; None: all.
         part: which of how many parts of them, one after the other: 0 of 1 for all; of several ranks each takes its own.
         engine: which engine decodes.
-        workers: its threads or processes; 0: the cores of this machine shared by its ranks.
+        workers: its threads; 0: the cores of this machine shared by its ranks.
         on_broken: raise on an image that does not decode, or (replace) go without it.
 
     Attributes:
@@ -52,7 +52,7 @@ class WholeImages:
         augment: AugmentConfig,
         limit: int | None = None,
         part: tuple[int, int] = (0, 1),
-        engine: EngineName = "ffcv",
+        engine: EngineName = "threads",
         workers: int = 0,
         on_broken: Literal["raise", "replace"] = "raise",
     ) -> None:

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Make .venv with everything that training, the quickstart and the tests need. Safe to run again; quick when done.
 #
-#   bash scripts/setup.sh            PYTHON=python3.12 bash scripts/setup.sh
+#   bash scripts/setup.sh            PYTHON=python3.12 bash scripts/setup.sh            FFCV=0 bash scripts/setup.sh
 #
+# FFCV=0 leaves ffcv out, and with it the compiler; everything but --engine ffcv and the comparisons with it works.
 # ffcv is compiled here. Its build asks pkg-config for the whole of OpenCV but uses only core and imgproc, so it is
 # shown a description of just these two, and the compiler a header that includes just these two.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PYTHON=${PYTHON:-python3}
-PACKAGES=(g++ pkg-config python3-venv libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev libgl1 libglib2.0-0)
+FFCV=${FFCV:-1}
+PACKAGES=(python3-venv libturbojpeg0 libgl1 libglib2.0-0)
+[ "$FFCV" = 0 ] || PACKAGES+=(g++ pkg-config libopencv-core-dev libopencv-imgproc-dev libturbojpeg0-dev)
 STAMP=.venv/.ready
 SHIM=$PWD/.venv/ffcv-build
 
@@ -21,6 +24,7 @@ fail() {
 wanted() {
     cat requirements.txt setup.py scripts/setup.sh | sha256sum | cut -d' ' -f1
     "$PYTHON" -c 'import sys; print(sys.version)'
+    echo "FFCV=$FFCV"
 }
 
 check_python() {
@@ -35,13 +39,18 @@ can_build_ffcv() {
         g++ -fsyntax-only -x c++ -I/usr/include/opencv4 $(pkg-config --cflags libturbojpeg) - 2>/dev/null
 }
 
+has_libraries() {
+    ldconfig -p | grep -q 'libGL\.so\.1' && ldconfig -p | grep -q 'libturbojpeg\.so\.0'
+}
+
 install_system_packages() {
-    can_build_ffcv && "$PYTHON" -c 'import ensurepip' 2>/dev/null && ldconfig -p | grep -q 'libGL\.so\.1' && return
+    { [ "$FFCV" = 0 ] || can_build_ffcv; } && "$PYTHON" -c 'import ensurepip' 2>/dev/null && has_libraries && return
     local line="apt-get update && apt-get install -y --no-install-recommends ${PACKAGES[*]}"
     command -v apt-get >/dev/null ||
-        fail "ffcv needs a C++ compiler, pkg-config, and the headers of OpenCV (core, imgproc) and libturbojpeg." \
-            "On Debian or Ubuntu: $line"
-    [ "$(id -u)" = 0 ] || fail "Debian packages are missing. Run this line, then this script again:" "sudo sh -c '$line'"
+        fail "ffcv needs a C++ compiler, pkg-config, and the headers of OpenCV (core, imgproc) and libturbojpeg;" \
+            "the writers need libturbojpeg. On Debian or Ubuntu: $line" "Without ffcv: FFCV=0 bash scripts/setup.sh"
+    [ "$(id -u)" = 0 ] || fail "Debian packages are missing. Run this line, then this script again:" "sudo sh -c '$line'" \
+        "FFCV=0 bash scripts/setup.sh needs fewer of them: no compiler."
     echo "setup: installing Debian packages"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}" >/dev/null
@@ -54,6 +63,10 @@ describe_opencv() {
         'Libs: -lopencv_imgproc -lopencv_core' "Cflags: -I$SHIM -I/usr/include/opencv4" >"$SHIM/opencv4.pc"
 }
 
+pinned() {
+    if [ "$FFCV" = 0 ]; then grep -v '^ffcv==' requirements.txt; else cat requirements.txt; fi
+}
+
 check_python
 if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$(wanted)" ]; then
     exit 0
@@ -63,8 +76,10 @@ install_system_packages
 describe_opencv
 echo "setup: installing Python packages into .venv (the first time downloads about 3 GB)"
 PKG_CONFIG_PATH="$SHIM${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}" \
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r <(pinned)
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-.venv/bin/python -c 'import cv2, numba, torch, torchvision, ffcv._libffcv' 2>&1 | tail -n 1
+modules='cv2, numba, simplejpeg, torch, torchvision'
+[ "$FFCV" = 0 ] || modules+=', ffcv._libffcv'
+.venv/bin/python -c "import $modules" 2>&1 | tail -n 1
 wanted >"$STAMP"
 echo "setup: ready"

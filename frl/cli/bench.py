@@ -6,7 +6,7 @@ import importlib
 
 from frl.errors import ConfigError
 
-BENCHMARKS = {"loader": "pipelines.benchmark"}
+BENCHMARKS = {"loader": "pipelines.benchmark", "report": "pipelines.benchmark.render"}
 
 
 def main(arguments: list[str]) -> None:

@@ -121,8 +121,8 @@ class Knn(Networks):
     """Of the weights of their votes: the smaller, the more the nearest count."""
     limit: int = 20000
     """Images used at most."""
-    engine: EngineName = "ffcv"
-    """What decodes the images: ffcv's native decoder on threads, or PIL in worker processes."""
+    engine: EngineName = "threads"
+    """What decodes the images; see ``frl pretrain``."""
 
     def check(self) -> None:
         """As for all networks; and the votes can be counted."""

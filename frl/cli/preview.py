@@ -32,7 +32,7 @@ class PreviewConfig:
     """Images shown."""
     seed: int = 0
     """Seed of the crops, as in frl pretrain."""
-    engines: tuple[EngineName, ...] = ("ffcv", "dali", "torch")
+    engines: tuple[EngineName, ...] = ("threads", "ffcv", "dali", "torch")
     """Engines whose images and crops are shown one below the other; those that are not installed are left out."""
     preset: str = "vggface2"
     """Whose crops to show; a preset of frl pretrain."""
@@ -60,7 +60,11 @@ def main(arguments: list[str]) -> None:
 
 def _is_here(engine: EngineName) -> bool:
     """Whether an engine's package is installed; says so where it is not."""
-    packages = {"ffcv": ("ffcv", "bash scripts/setup.sh"), "dali": ("nvidia.dali", "pip install nvidia-dali-cuda130")}
+    packages = {
+        "threads": ("simplejpeg", "pip install simplejpeg"),
+        "ffcv": ("ffcv", "bash scripts/setup.sh"),
+        "dali": ("nvidia.dali", "pip install nvidia-dali-cuda130"),
+    }
     package, install = packages.get(engine, ("torch", ""))
     try:
         found = importlib.util.find_spec(package) is not None

@@ -12,7 +12,7 @@ import tyro
 from frl.config.check import require, require_above, require_least, require_new_folder
 from frl.config.coerce import coerce
 
-EngineName = Literal["ffcv", "dali", "torch"]
+EngineName = Literal["threads", "ffcv", "dali", "torch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,11 @@ class DataConfig:
     """Pages (8 MiB each, unless the writer was told otherwise) whose samples are mixed in page order."""
     augment_on: Annotated[Literal["auto", "cpu", "gpu"], tyro.conf.arg(name="augment")] = "auto"
     """Where crops are made: cpu, while loading; gpu, on the training device; auto measures both at the start."""
-    engine: EngineName = "ffcv"
-    """Loader: ffcv's decoder on threads, NVIDIA's DALI, or a plain PyTorch DataLoader. Same samples, same crops."""
+    engine: EngineName = "threads"
+    """What decodes: threads, with libjpeg-turbo from a wheel; ffcv, the same threads and pixels with ffcv's library;
+    torch, the same threads with PIL; dali, NVIDIA's DALI. Same samples, same crops."""
     workers: int = 0
-    """Decoding threads (ffcv, dali) or processes (torch) per GPU; 0: the cores of this machine shared by its ranks."""
+    """Decoding threads per GPU; 0: the cores of this machine shared by its ranks."""
     prefetch: int = 3
     """Batches decoded ahead of the step."""
     stage: Path | None = None

@@ -49,6 +49,25 @@ ENTRIES = {
     "torchvision": Entry(
         label="torchvision v2 on tensors", kind="peer", function="pipelines.benchmark.torchvision_v2:batches"
     ),
+    "by-hand": Entry(
+        label="by hand: simplejpeg, OpenCV AREA and LINEAR, tables",
+        kind="peer",
+        function="pipelines.benchmark.by_hand:batches",
+        needs="simplejpeg",
+    ),
+    "by-hand-linear": Entry(
+        label="the same, LINEAR only (aliases)",
+        kind="peer",
+        function="pipelines.benchmark.by_hand:aliased_batches",
+        needs="simplejpeg",
+    ),
+    "albumentationsx": Entry(
+        label="simplejpeg, albumentationsx",
+        kind="peer",
+        function="pipelines.benchmark.albumentationsx:batches",
+        needs="albumentations",
+        install="pip install albumentationsx",
+    ),
     "dali": Entry(
         label="DALI's own operators, CPU",
         kind="peer",
@@ -63,6 +82,9 @@ ENTRIES = {
         needs="ffcv",
         everything=False,
         slow_start=True,
+    ),
+    "frl-threads": Entry(
+        label="frl, engine threads", kind="ours", function="pipelines.benchmark.ours:threads", needs="simplejpeg"
     ),
     "frl-ffcv": Entry(label="frl, engine ffcv", kind="ours", function="pipelines.benchmark.ours:ffcv", needs="ffcv"),
     "frl-torch": Entry(label="frl, engine torch", kind="ours", function="pipelines.benchmark.ours:torch"),
@@ -84,8 +106,8 @@ ENTRIES = {
     ),
     **{
         f"stage-{name}": Entry(
-            label=name, kind="stage", function=f"pipelines.benchmark.ours:{name}", needs="ffcv", crops_only=False
+            label=name, kind="stage", function=f"pipelines.benchmark.ours:{name}", needs="simplejpeg", crops_only=False
         )
-        for name in ("read", "decode", "crop", "colour", "blur", "copy")
+        for name in ("read", "decode", "crop", "colour", "blur")
     },
 }

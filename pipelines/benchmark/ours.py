@@ -1,4 +1,4 @@
-"""Our engines, making the crops while loading, and the ffcv engine cut short after each of its stages."""
+"""Our engines, making the crops while loading, and the default engine cut short after each of its stages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from frl.beton import Beton
 from frl.config import AugmentConfig, DataConfig, EngineName
 from pipelines.augment.plan import draw
 from pipelines.benchmark.task import Task
+from pipelines.engines.decoders import simplejpeg_decoder
 from pipelines.engines.engine import CroppedBatch, Engine, Request
+from pipelines.engines.threaded import ThreadedImages
 from pipelines.loader import open_engine
 from pipelines.sampling.order import permutation, step_samples
+
+
+def threads(task: Task) -> Iterator[int]:
+    """The default engine."""
+    yield from counted(task, "threads", task.recipe)
 
 
 def ffcv(task: Task) -> Iterator[int]:
@@ -45,35 +52,32 @@ def read(task: Task) -> Iterator[int]:
 
 
 def decode(task: Task) -> Iterator[int]:
-    """Stages 1 and 2: whole images."""
+    """Stages 1 and 2: whole images, each into its thread's own memory, as crops are made of them."""
     with Beton(task.data) as beton:
-        engine = open(beton, task, "ffcv")
+        engine = ThreadedImages(beton, simplejpeg_decoder(), workers=task.workers)
+
+        def work(index: int) -> None:
+            engine.decode_sample(index, engine.assembler.scratch.pixels)
+
         for epoch in endless():
-            for batch in engine.images(requests(beton, task, epoch)):
-                yield len(batch.samples)
+            for request in requests(beton, task, epoch):
+                engine.threads.for_each(work, request.wanted.tolist())
+                yield task.batch_size
 
 
 def crop(task: Task) -> Iterator[int]:
     """Stages 1 to 3: crops and flips."""
-    yield from counted(task, "ffcv", task.recipe.uncoloured)
+    yield from counted(task, "threads", task.recipe.uncoloured)
 
 
 def colour(task: Task) -> Iterator[int]:
     """Stages 1 to 4: with the jitter and the grey."""
-    yield from counted(task, "ffcv", task.recipe.with_colour(blur_p=0, solarise_p=0))
+    yield from counted(task, "threads", task.recipe.with_colour(blur_p=0, solarise_p=0))
 
 
 def blur(task: Task) -> Iterator[int]:
     """Stages 1 to 5: everything."""
-    yield from counted(task, "ffcv", task.recipe)
-
-
-def copy(task: Task) -> Iterator[int]:
-    """Stages 1 to 6: and a copy of the finished crops, as to a device."""
-    with Beton(task.data) as beton:
-        for batch in crops(beton, open(beton, task, "ffcv"), task, task.recipe):
-            _ = [made.clone() for made in batch.crops]
-            yield len(batch.samples)
+    yield from counted(task, "threads", task.recipe)
 
 
 def counted(task: Task, name: EngineName, recipe: AugmentConfig) -> Iterator[int]:

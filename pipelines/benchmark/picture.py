@@ -12,7 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from pipelines.benchmark.contestants import ENTRIES
-from pipelines.benchmark.report import CROPS, FULL, Results, number, stage_costs
+from pipelines.benchmark.report import number, stage_costs
+from pipelines.benchmark.results import CROPS, FULL, Results
 
 COLOURS = {"ours": "#1f6f8b", "peer": "#9aa5b1", "floor": "#d9b44a"}
 
@@ -25,7 +26,7 @@ def draw(results: Results, path: Path) -> None:
     rate_bars(axes[1], results, CROPS)
     if stages:
         axes[2].barh(list(stages)[::-1], list(stages.values())[::-1], color=COLOURS["ours"])
-        axes[2].set_title("frl, engine ffcv: CPU-ms an image")
+        axes[2].set_title("frl, engine threads: CPU-ms an image")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)

@@ -19,6 +19,7 @@ from typing import Self
 from pipelines.benchmark.task import Task
 
 IMPORTS_S = 90.0  # for what all contestants import, on a busy machine
+WATCH_S = 0.5  # between two looks at its memory, which cost as much as there are processes on the machine
 TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,7 +127,7 @@ class Process:
         return json.loads(line)
 
     def _watch_memory(self, over: threading.Event) -> None:
-        while not over.wait(0.1):
+        while not over.wait(WATCH_S):
             self.peak_mb = max(self.peak_mb, sum(map(_memory_mb, self._members())))
 
     def _members(self) -> list[Path]:

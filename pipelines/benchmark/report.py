@@ -1,84 +1,22 @@
-"""The result of a benchmark: a table, a JSON file, a picture, and what follows from them."""
+"""Results in words: a table, the stages of our pipeline, and what follows from them."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-import statistics
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from frl import machine
-from frl.files import atomic_write
 from pipelines.benchmark.contestants import ENTRIES
-from pipelines.benchmark.process import Round
-
-FULL, CROPS = "everything on", "crops and flip"
-
-
-@dataclass(kw_only=True)
-class Result:
-    """What one contestant did.
-
-    Attributes:
-        name: key of ``ENTRIES``.
-        recipe: ``FULL`` or ``CROPS``.
-        first_batch_s: time to the first batch, in seconds.
-        peak_mb: peak memory.
-        rounds: its turns.
-        skipped: why it did not take part, or dropped out.
-    """
-
-    name: str
-    recipe: str
-    first_batch_s: float = math.nan
-    peak_mb: float = math.nan
-    rounds: list[Round] = field(default_factory=list)
-    skipped: str = ""
-
-    @property
-    def images_per_s(self) -> float:
-        """Median over the rounds; NaN without any."""
-        return statistics.median([turn.images_per_s for turn in self.rounds] or [math.nan])
-
-    @property
-    def cpu_ms(self) -> float:
-        """Processor time of one image in milliseconds, median over the rounds; NaN without any."""
-        return statistics.median([turn.cpu_ms_per_image for turn in self.rounds] or [math.nan])
-
-    @property
-    def label(self) -> str:
-        """In tables."""
-        return ENTRIES[self.name].label
-
-
-class Results:
-    """All results, to look up by contestant and recipe."""
-
-    def __init__(self, results: Sequence[Result]) -> None:
-        self.all = list(results)
-
-    def rate(self, name: str, recipe: str) -> float:
-        """Images per second; NaN where not measured."""
-        return next((r.images_per_s for r in self.all if (r.name, r.recipe) == (name, recipe)), math.nan)
-
-    def best(self) -> Result | None:
-        """The fastest of ours, with everything on."""
-        ours = [r for r in self.all if ENTRIES[r.name].kind == "ours" and r.recipe == FULL and r.rounds]
-        return max(ours, key=lambda r: r.images_per_s, default=None)
+from pipelines.benchmark.results import CROPS, FULL, Machine, Result, Results
 
 
 def table(results: Results) -> str:
     """The table, in Markdown."""
     head = [
-        "pipeline", "images/s", "CPU-ms an image", "x the paper's", "share of the floor",
+        "pipeline", "images/s", "CPU-ms an image", "x the paper's", "CPU-ms, to frl's best",
         "crops and flip only", "to the first batch", "peak memory",
     ]  # fmt: skip
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
-    floor = results.rate("floor-resize", CROPS)
+    best = results.best()
+    least = math.nan if best is None else best.cpu_ms
     for name, entry in ENTRIES.items():
         mine = {r.recipe: r for r in results.all if r.name == name}
         if not mine or entry.kind == "stage":
@@ -92,7 +30,7 @@ def table(results: Results) -> str:
                 number(full),
                 number(main.cpu_ms if entry.everything or entry.kind == "floor" else math.nan, 2),
                 number(full / results.rate("paper", FULL), 1),
-                number(100 * full / floor, 0, " %"),
+                number(main.cpu_ms / least if entry.everything else math.nan, 1),
                 number(results.rate(name, CROPS)),
                 number(main.first_batch_s, 1, " s"),
                 number(main.peak_mb, 0, " MB"),
@@ -106,7 +44,7 @@ def number(value: float, digits: int = 0, unit: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:,.{digits}f}{unit}"
 
 
-def text(results: Results, gpu_images_per_s: float, cores: int) -> str:
+def text(results: Results, gpu_images_per_s: float) -> str:
     """The table, the stages, the bottleneck, and the cores that a GPU needs."""
     parts = [table(results)]
     stages = stage_costs(results)
@@ -114,7 +52,8 @@ def text(results: Results, gpu_images_per_s: float, cores: int) -> str:
         parts.append(stage_table(stages))
     best = results.best()
     if best is not None:
-        parts.append(verdict(best, stages, gpu_images_per_s, cores))
+        parts.append(verdict(best, results.best_peer(), stages, gpu_images_per_s, int(results.machine["cores"])))
+    parts.append(describe(results.machine))
     return "\n\n".join(parts)
 
 
@@ -133,12 +72,17 @@ def stage_table(stages: dict[str, float]) -> str:
     """The stages of our pipeline, in Markdown."""
     total = sum(stages.values())
     rows = [f"| {name} | {ms:.3f} | {ms / total:.0%} |" for name, ms in stages.items()]
-    return "\n".join(["| stage of frl's ffcv engine | CPU-ms an image | share |", "|---|---:|---:|", *rows])
+    return "\n".join(["| stage of frl's threaded engine | CPU-ms an image | share |", "|---|---:|---:|", *rows])
 
 
-def verdict(best: Result, stages: dict[str, float], gpu_images_per_s: float, cores: int) -> str:
-    """What limits us, and how many cores feed a GPU."""
+def verdict(best: Result, peer: Result | None, stages: dict[str, float], gpu_images_per_s: float, cores: int) -> str:
+    """How far the best of the others is behind, what limits us, and how many cores feed a GPU."""
     words = []
+    if peer is not None:
+        words.append(
+            f"The best of the others, {peer.label}, costs {peer.cpu_ms:.2f} CPU-ms an image, "
+            f"{peer.cpu_ms / best.cpu_ms:.1f} times as much as {best.label}."
+        )
     if stages:
         worst = max(stages, key=lambda name: stages[name])
         words.append(f"The bottleneck is {worst}: {stages[worst] / sum(stages.values()):.0%} of the processor's time.")
@@ -151,36 +95,12 @@ def verdict(best: Result, stages: dict[str, float], gpu_images_per_s: float, cor
     return " ".join(words)
 
 
-def save(results: Results, words: str, folder: Path) -> None:
-    """Write ``results.json`` and ``table.md``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for result in results.all:
-        row = {**dataclasses.asdict(result), "label": result.label, "images_per_s": result.images_per_s}
-        rows.append({key: None if value != value else value for key, value in {**row, "cpu_ms": result.cpu_ms}.items()})
-    content = {"machine": where(), "results": rows}
-    with atomic_write(folder / "results.json") as stream:
-        stream.write(json.dumps(content, indent=1).encode())
-    with atomic_write(folder / "table.md") as stream:
-        stream.write(f"{words}\n\n{describe(where())}\n".encode())
-
-
-def where() -> dict[str, str | int]:
-    """Where and with what this was measured."""
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": machine.processor(),
-        "vector_bits": machine.vector_bits(),
-        "cores": machine.cores(),
-        "python": machine.python(),
-        **machine.versions(),
-    }
-
-
-def describe(about: dict[str, str | int]) -> str:
-    """``where()`` in a line."""
-    versions = ", ".join(
-        f"{name} {value}" for name, value in about.items() if name not in ("date", "processor", "vector_bits", "cores")
+def describe(about: Machine) -> str:
+    """``machine()`` in words."""
+    own = ("date", "processor", "vectors", "cores", "load_before", "load_after", "workers", "rounds")
+    packages = ", ".join(f"{name} {value}" for name, value in about.items() if name not in own)
+    return (
+        f"Measured on {about['date']}, {about['cores']} cores of {about['processor']} ({about['vectors']}), "
+        f"{about.get('workers', '?')} thread(s) or process(es) each; load {about['load_before']} before, "
+        f"{about.get('load_after', '?')} after (of the machine, this benchmark included); {packages}."
     )
-    processor = f"{about['processor']} ({about['vector_bits']}-bit vectors)"
-    return f"Measured on {about['date']}, {about['cores']} cores of {processor}; {versions}."

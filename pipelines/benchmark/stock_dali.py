@@ -15,7 +15,7 @@ from nvidia.dali import types as dali_types
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
-from pipelines.benchmark.task import Task
+from pipelines.benchmark.task import Task, around_one
 
 types: Any = dali_types  # filled at run time, out of a type checker's sight
 
@@ -96,8 +96,3 @@ def crop(images: Any, recipe: AugmentConfig, spec: CropSpec) -> Any:
         else:
             crops = crops
     return fn.flip(crops, horizontal=fn.random.coin_flip(probability=recipe.flip_p))
-
-
-def around_one(strength: float) -> tuple[float, float]:
-    """The range of a factor."""
-    return max(0.0, 1 - strength), 1 + strength

@@ -47,3 +47,8 @@ class Task:
         """The inverse of ``to_json``."""
         fields = json.loads(text)
         return cls(**{**fields, "data": Path(fields["data"])})
+
+
+def around_one(strength: float) -> tuple[float, float]:
+    """The range of a factor."""
+    return max(0.0, 1 - strength), 1 + strength

@@ -64,7 +64,7 @@ class DALIImages:
         device: torch.device,
     ) -> None:
         if (np.asarray(beton.modes) != ImageMode.JPG).any():
-            raise LoaderError(beton.path, "it holds raw images, and DALI decodes JPEGs", "Use --engine ffcv.")
+            raise LoaderError(beton.path, "it holds raw images, and DALI decodes JPEGs", "Use --engine threads.")
         self.beton = beton
         self.workers = workers
         self.ahead = ahead

@@ -88,7 +88,7 @@ class Engine(Protocol):
         """Yield the decoded images of each request, to be augmented on the training device.
 
         Raises:
-            LoaderError: naming the sample that cannot be decoded, or the worker that died.
+            LoaderError: naming the sample that cannot be decoded, or what no longer answers.
         """
         ...
 

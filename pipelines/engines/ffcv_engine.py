@@ -1,4 +1,4 @@
-"""The FFCV engine: libffcv's JPEG decoder on threads, straight out of the mapped file.
+"""The FFCV engine: libffcv's JPEG decoder for the threads, and our crops for ffcv's own loader.
 
 The only file here that touches ffcv to read. It loads ffcv's compiled library and not its Python package, whose import
 takes seconds and whose loader ignores the decoder's verdict, overwrites the buffers it gave, and hangs on an exception.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,93 +20,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from frl.beton.layout import ImageMode
-from frl.config import AugmentConfig, CropSpec
+from frl.config import AugmentConfig
 from frl.errors import LoaderError
-from frl.images.markers import frame
-from pipelines.augment.plan import PlanFor, draw
-from pipelines.engines.assemble import Assembler
-from pipelines.engines.broken import OnBroken, Undecodable, check_size
-from pipelines.engines.buffers import Buffers
-from pipelines.engines.engine import CroppedBatch, DecodedBatch, Request
-from pipelines.engines.prefetch import overlapped, prefetch
-from pipelines.engines.threads import Threads
-from pipelines.sampling.beton_set import EncodedImages
+from pipelines.augment.plan import draw
+from pipelines.engines.broken import Undecodable
+from pipelines.engines.decoders import Decoder
+from pipelines.engines.engine import Request
+from pipelines.engines.threaded import ThreadedImages
 
-INSTALL = "Run bash scripts/setup.sh (it builds ffcv 1.0.2), or use --engine torch."
+INSTALL = "Run bash scripts/setup.sh (it builds ffcv 1.0.2), or use --engine threads, whose pixels are the same."
 
 
-class FFCVImages:
-    """Decodes steps of a ``.beton`` on threads, some of them ahead of the consumer.
+def libffcv_decoder() -> Decoder:
+    """libjpeg-turbo with the fast DCT as ffcv calls it: the pixels of ``ffcv.loader.Loader``; warnings are errors.
 
-    JPEGs are decoded with libjpeg-turbo's fast DCT, as ffcv does: the same pixels as ``ffcv.loader.Loader``.
-
-    Args:
-        beton: the data set; it must stay open.
-        workers: decoding threads.
-        ahead: decoded batches that may wait.
-        on_broken: what to do with an image that does not decode.
-        pin: decode into page-locked memory.
+    libffcv keeps one decompressor for each thread and never frees it.
 
     Raises:
         LoaderError: if ffcv is not installed or its library does not load.
     """
+    imdecode = load_imdecode()
 
-    def __init__(
-        self, beton: EncodedImages, *, workers: int, ahead: int = 3, on_broken: OnBroken = "raise", pin: bool = False
-    ) -> None:
-        self.beton = beton
-        self.ahead = ahead
-        self.imdecode = load_imdecode()
-        # libffcv keeps one decoder per thread and never frees it: the threads must live as long as the engine.
-        self.threads = Threads(workers, "frl-decode")
-        self.assembler = Assembler(
-            beton,
-            self.decode_sample,
-            on_broken=on_broken,
-            for_each=self.threads.for_each,
-            allocate=Buffers(pin).take,
-        )
-
-    def images(self, requests: Iterable[Request]) -> Iterator[DecodedBatch]:
-        """Yield one batch of images per request, in order; see ``Engine``."""
-        return prefetch(overlapped(self.assembler.images, requests), self.ahead)
-
-    def crops(
-        self, requests: Iterable[Request], specs: tuple[CropSpec, ...], plan_for: PlanFor
-    ) -> Iterator[CroppedBatch]:
-        """Yield one batch of crops per request, in order; see ``Engine``."""
-        make = partial(self.assembler.crops, specs=specs, plan_for=plan_for)
-        return prefetch(overlapped(make, requests), self.ahead)
-
-    def decode_sample(self, sample: int, pixels: NDArray[np.uint8]) -> None:
-        """Write the rows of image ``sample``, densely packed RGB, to the beginning of ``pixels``, flat.
-
-        Raises:
-            Undecodable: if libjpeg-turbo fails or warns, or the image's size is not the one in the metadata.
-        """
-        height, width = int(self.beton.heights[sample]), int(self.beton.widths[sample])
-        encoded = self.beton.encoded(sample)
-        if self.beton.modes[sample] == ImageMode.JPG:
-            self.decode_jpeg(encoded, height, width, pixels)
-        else:
-            pixels[: height * width * 3] = encoded[: height * width * 3]
-
-    def decode_jpeg(self, encoded: NDArray[np.uint8], height: int, width: int, out: NDArray[np.uint8]) -> None:
-        """Decode to ``height`` rows of ``width`` packed RGB pixels at the beginning of ``out``."""
-        try:
-            found = frame(encoded.data)
-        except ValueError as error:
-            raise Undecodable(str(error)) from None
-        # The decoder would scale a larger image down, or leave a part of the buffer as it was.
-        check_size(found[:2], height, width)
+    def decode(encoded: NDArray[np.uint8], height: int, width: int, out: NDArray[np.uint8]) -> None:
         source, target = encoded.ctypes.data, out.ctypes.data
-        if self.imdecode(source, encoded.size, height, width, target, height, width, 0, 0, 1, 1, False, False) != 0:
+        if imdecode(source, encoded.size, height, width, target, height, width, 0, 0, 1, 1, False, False) != 0:
             raise Undecodable("its JPEG data is damaged or cut off")
 
-    def close(self) -> None:
-        """Stop the decoding threads."""
-        self.threads.close()
+    return decode
 
 
 def load_imdecode() -> ctypes._NamedFuncPointer:
@@ -135,12 +75,14 @@ def load_imdecode() -> ctypes._NamedFuncPointer:
     return imdecode
 
 
-def stock_crops(engine: FFCVImages, augment: AugmentConfig, seed: int) -> tuple[dict[str, Any], Callable[[int], None]]:
-    """This engine's crops within a stock ``ffcv.loader.Loader``: one decode an image, one output per crop size.
+def stock_crops(
+    engine: ThreadedImages, augment: AugmentConfig, seed: int
+) -> tuple[dict[str, Any], Callable[[int], None]]:
+    """An engine's crops within a stock ``ffcv.loader.Loader``: one decode an image, one output per crop size.
 
     ::
 
-        engine = FFCVImages(Beton(path), workers=8)
+        engine = ThreadedImages(Beton(path), libffcv_decoder(), workers=8)
         pipelines, set_epoch = stock_crops(engine, AugmentConfig(), seed=0)
         loader = Loader(path, batch_size=256, order=OrderOption.RANDOM, drop_last=True, pipelines=pipelines)
         for epoch in range(epochs):

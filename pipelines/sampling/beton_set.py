@@ -83,12 +83,11 @@ class BetonSet:
         self.betons = [Beton(path) for path in paths]
         self._refuse_twins()
         self.heights, self.widths, self.modes = (
-            np.concatenate([getattr(beton, column) for beton in self.betons])
-            for column in ("heights", "widths", "modes")
+            _joined([getattr(beton, column) for beton in self.betons]) for column in ("heights", "widths", "modes")
         )
         self.starts = _starts(map(len, self.betons))
         self.first_pages = _starts(-(-beton.data.size // beton.page_size) for beton in self.betons)
-        self.pages = np.concatenate(
+        self.pages = _joined(
             [first + (beton.pointers // beton.page_size).astype(np.int64)
              for first, beton in zip(self.first_pages, self.betons, strict=False)]
         )  # fmt: skip
@@ -180,6 +179,11 @@ class BetonSet:
         return type(self), ([beton.path for beton in self.betons],)
 
 
+def _joined(parts: Sequence[NDArray]) -> NDArray:
+    """The arrays one after the other; of a single one no copy."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def _starts(lengths: Iterable[int]) -> NDArray[np.int64]:
     return np.cumsum([0, *lengths], dtype=np.int64)
 
@@ -207,6 +211,6 @@ def _apart(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """The files' labels one after the other, each file's above those of the files before it; -1 stays."""
     shift, parts = 0, []
     for of_file in labels:
-        parts.append(np.where(of_file < 0, of_file, of_file + shift))
+        parts.append(np.where(of_file < 0, of_file, of_file + shift) if shift else of_file)
         shift += int(of_file.max(initial=-1)) + 1
-    return np.concatenate(parts)
+    return _joined(parts)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ from smooth_images import smooth_image
 
 from frl import console
 from frl.beton import BetonWriter
-from frl.config import AugmentConfig, CropSpec, DataConfig
+from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
 from frl.errors import FrlError
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.gpu.packed import pack
@@ -191,9 +191,9 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "faces.beton"
             write(path, self.work.images, self.work.side)
-            return {engine: self.load(path, engine) for engine in ("ffcv", "dali", "torch")}
+            return {engine: self.load(path, engine) for engine in get_args(EngineName)}
 
-    def load(self, path: Path, engine: Literal["ffcv", "dali", "torch"]) -> dict[str, float] | str:
+    def load(self, path: Path, engine: EngineName) -> dict[str, float] | str:
         batch, compile = self.work.loader_batch, self.compile
         start = time.perf_counter()
         try:

@@ -26,9 +26,7 @@ from pipelines.augment.gpu.ladder import Operation
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.plan import Plan, draw
 from pipelines.augment.reference import Kind, crops_of
-from pipelines.engines.assemble import Assembler
 from pipelines.engines.engine import DecodedBatch, Request
-from pipelines.engines.torch_engine import StepDataset
 from pipelines.loader import open_engine
 
 CPU = torch.device("cpu")
@@ -93,14 +91,10 @@ class Engine:
     def __init__(self, beton: Beton, name: str, recipe: AugmentConfig, count: int) -> None:
         self.name, self.recipe = name, recipe
         self.request = Request(samples=np.arange(count), share=slice(0, count))
-        if name in ("ffcv", "dali"):
-            engine = open_engine(beton, DataConfig(engine=name, workers=1), CPU)  # type: ignore[arg-type]
-            (self.decoded,) = engine.images([self.request])
-            self.make = lambda plan_for: next(engine.crops([self.request], recipe.crops, plan_for))
-        else:  # the torch engine's decoder, in this process
-            assembler = StepDataset(beton, "raise", Assembler.images).assembler
-            self.decoded = assembler.images(self.request)
-            self.make = lambda plan_for: assembler.crops(self.request, recipe.crops, plan_for)
+        decoding = "torch" if name == "gpu code" else name  # PIL's pixels for the GPU's code
+        engine = open_engine(beton, DataConfig(engine=decoding, workers=1), CPU)  # type: ignore[arg-type]
+        (self.decoded,) = engine.images([self.request])
+        self.make = lambda plan_for: next(engine.crops([self.request], recipe.crops, plan_for))
 
     def crops(self, plan: Plan) -> Crops:
         """The crops by the engine itself, or by the GPU's code from the decoded images."""
@@ -133,7 +127,7 @@ def difference(ours: Crops, theirs: Crops) -> Difference:
 
 def engines_of(beton: Beton, recipe: AugmentConfig, count: int) -> Iterator[Engine]:
     """Every engine that is installed."""
-    for name in ("ffcv", "torch", "dali", "gpu code"):
+    for name in ("threads", "ffcv", "torch", "dali", "gpu code"):
         try:
             yield Engine(beton, name, recipe, count)
         except LoaderError as error:

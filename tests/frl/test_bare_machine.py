@@ -52,7 +52,7 @@ def test_doctor_names_what_is_missing_and_the_command(bare: None, capsys: pytest
 def test_the_whole_way_works_without_them(bare: None, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     faces, beton, run = tmp_path / "faces", tmp_path / "faces.beton", tmp_path / "run"
     tiny = ["--augment.crops.0.size", "24", "--augment.crops.1.size", "16", "--objective.prototypes", "12"]
-    tiny += ["--optim.batch-size", "8", "--optim.epochs", "1", "--engine", "torch"]
+    tiny += ["--optim.batch-size", "8", "--optim.epochs", "1"]
     tiny += ["--knn.data", str(beton), "--knn.size", "24", "--knn.every-epochs", "1"]
     for command in (
         ["synthesize", str(faces), "--identities", "4", "--images", "4", "--size", "40"],
@@ -61,8 +61,7 @@ def test_the_whole_way_works_without_them(bare: None, tmp_path: Path, capsys: py
         ["preview", str(beton), "--preset", "cpu", "--count", "2", "--out", str(tmp_path / "crops.png")],
         ["pretrain", "cpu", "--data", str(beton), "--out", str(run), *tiny],
         ["export", str(run), "--out", str(tmp_path / "backbone.pth")],
-        ["evaluate", "knn", "--weights", str(tmp_path / "backbone.pth"), "--data", str(beton), "--size", "24",
-         "--engine", "torch"],
+        ["evaluate", "knn", "--weights", str(tmp_path / "backbone.pth"), "--data", str(beton), "--size", "24"],
         ["report", str(run)],
     ):  # fmt: skip
         assert main(command) == 0, capsys.readouterr().err
@@ -74,7 +73,7 @@ def test_what_needs_them_says_so(bare: None, tmp_path: Path, capsys: pytest.Capt
     """And before a folder, a lock or a step is made."""
     from pipelines.engines.ffcv_engine import load_imdecode
 
-    with pytest.raises(LoaderError, match=r"ffcv: it is not installed.*scripts/setup.sh.*--engine torch"):
+    with pytest.raises(LoaderError, match=r"ffcv: it is not installed.*scripts/setup.sh.*--engine threads"):
         load_imdecode()
     faces, beton, run = tmp_path / "faces", tmp_path / "faces.beton", tmp_path / "run"
     assert main(["synthesize", str(faces), "--identities", "2", "--images", "4", "--size", "40"]) == 0
@@ -82,10 +81,10 @@ def test_what_needs_them_says_so(bare: None, tmp_path: Path, capsys: pytest.Capt
     command = ["pretrain", "cpu", "--data", str(beton), "--out", str(run), "--optim.batch-size", "8"]
     capsys.readouterr()
     for options, cause in (
-        ([], "ffcv: it is not installed"),
+        (["--engine", "ffcv"], "ffcv: it is not installed"),
         (["--engine", "dali"], "nvidia.dali: it is not installed"),
-        (["--engine", "torch", "--wandb", "faces"], "wandb is not installed"),
-        (["--engine", "torch", "--device", "cuda"], "has no GPU of its own"),
+        (["--wandb", "faces"], "wandb is not installed"),
+        (["--device", "cuda"], "has no GPU of its own"),
     ):
         assert main([*command, *options]) == 1
         assert cause in capsys.readouterr().err and not run.exists()

@@ -13,7 +13,7 @@ from pipelines.engines.engine import Request
 from pipelines.loader import make_loader, open_engine
 from tests.gpu.conftest import RECIPE
 
-ENGINES = {"ffcv": "ffcv", "torch": "torch", "dali": "nvidia.dali"}
+ENGINES = {"threads": "simplejpeg", "ffcv": "ffcv", "torch": "torch", "dali": "nvidia.dali"}
 
 
 def installed(package: str) -> bool:

@@ -20,11 +20,12 @@ def has_dali() -> bool:
     return importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 
 
-ENGINES = [
+THREADED = [
+    "threads",
     pytest.param("ffcv", marks=pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")),
-    pytest.param("dali", marks=pytest.mark.skipif(not has_dali(), reason="no DALI")),
     "torch",
 ]
+ENGINES = [*THREADED, pytest.param("dali", marks=pytest.mark.skipif(not has_dali(), reason="no DALI"))]
 
 
 MILD = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}

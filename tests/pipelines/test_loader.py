@@ -1,7 +1,6 @@
 """Training batches are a pure function of (seed, epoch, step): of nothing else."""
 
 import dataclasses
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def loader_of(write_beton):
     opened = []
 
     def make(*, data: dict | None = None, **options) -> MultiCropLoader:
-        config = DataConfig(**({"data": (path,), "engine": "torch", "workers": 1} | (data or {})))
+        config = DataConfig(**({"data": (path,), "engine": "threads", "workers": 1} | (data or {})))
         options = {"batch_size": 8, "seed": 3, "device": CPU} | options
         opened.append(make_loader(config, options.pop("augment", RECIPE), **options))
         return opened[-1]
@@ -120,12 +119,12 @@ class TestEngines:
         loader.close()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")
 @pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
 def test_engines_agree(loader_of, recipe):
     """The same samples and crops, and pixels within the DCTs' difference, about one level on average."""
     plain = recipe.with_colour(jitter_p=0)
-    for a, b in zip(*(loader_of(data={"engine": e}, augment=plain).epoch(0) for e in ("ffcv", "torch")), strict=True):
+    fast, accurate = (loader_of(data={"engine": name}, augment=plain).epoch(0) for name in ("threads", "torch"))
+    for a, b in zip(fast, accurate, strict=True):
         assert torch.equal(a.samples, b.samples)
         for x, y in zip(a.views, b.views, strict=True):
             assert ((x - y).abs() * min(RECIPE.std) * 255).mean() < 1.3
@@ -145,7 +144,6 @@ def test_views_have_the_wanted_type(loader_of):
 PAGED = {"order": "pages", "page_window": 2}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ffcv") is None, reason="no ffcv")
 class TestManyPages:
     """Page order, and files mixed by weight, keep every promise that random order keeps."""
 
@@ -166,7 +164,7 @@ class TestManyPages:
             "one": {"data": (many_pages,), "order": "pages", "page_window": 3},
             "two": {"data": (many_pages, other), "order": "pages", "page_window": 2},
             "weights": {"data": (many_pages, other), "weights": (0.5, 1.0)},
-        }[request.param] | {"engine": "ffcv"}
+        }[request.param] | {"engine": "threads"}
 
     @pytest.mark.parametrize("world", [2, 4])
     def test_ranks_share_the_steps_of_a_single_process(self, loader_of, data, world):
@@ -192,15 +190,15 @@ class TestManyPages:
         assert len(set(samples)) == len(samples) == len(loader.order) // 4 * 4
 
     def test_the_order_does_not_change_the_crops(self, loader_of, many_pages):
-        files = {"data": (many_pages,), "engine": "ffcv"}
+        files = {"data": (many_pages,), "engine": "threads"}
         random = by_sample(loader_of(data=files, batch_size=4).epoch(2))
         paged = by_sample(loader_of(data=files | PAGED, batch_size=4).epoch(2))
         assert random.keys() == paged.keys() and random == paged
 
     def test_another_file_does_not_change_the_crops(self, loader_of, many_pages, write_beton):
-        alone = by_sample(loader_of(data={"data": (many_pages,), "engine": "ffcv"}, batch_size=4).epoch(2))
+        alone = by_sample(loader_of(data={"data": (many_pages,), "engine": "threads"}, batch_size=4).epoch(2))
         both = (many_pages, write_beton([(40, 31)] * 12, name="other.beton"))
-        together = by_sample(loader_of(data={"data": both, "engine": "ffcv"}, batch_size=4).epoch(2))
+        together = by_sample(loader_of(data={"data": both, "engine": "threads"}, batch_size=4).epoch(2))
         assert len(together) == 32 and {sample: together[sample] for sample in alone} == alone
 
     def test_the_law_in_words(self, loader_of, many_pages, write_beton):

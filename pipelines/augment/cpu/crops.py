@@ -164,6 +164,3 @@ class ThreadScratch(threading.local):
         if size > self.size:
             self.size, self.scratch = size, scratch_for(self.side, size)
         return self.scratch
-
-    def __reduce__(self) -> tuple[type[ThreadScratch], tuple[int]]:
-        return type(self), (self.side,)

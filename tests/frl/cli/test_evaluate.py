@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_untrained_network(weights: Path, images: Path, 
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("engine", ["ffcv", "torch"])
+@pytest.mark.parametrize("engine", ["threads", "ffcv", "torch"])
 def test_knn_on_a_beton(engine: str, beton: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ffcv" if engine == "ffcv" else "torch")
     main(f"knn --data {beton} --weights {weights} --size 32 --neighbours 2 --batch-size 4 --engine {engine}".split())

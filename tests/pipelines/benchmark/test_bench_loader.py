@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import pytest
 
 from frl.cli import main
 from frl.config import AugmentConfig
+from frl.runtime.environment import processor, vectors
 from pipelines.benchmark import report
 from pipelines.benchmark.contestants import ENTRIES, Entry
+from pipelines.benchmark.measure import BenchConfig, measure, programme
 from pipelines.benchmark.process import Failed, Process, Round
-from pipelines.benchmark.report import CROPS, FULL, Result, Results
-from pipelines.benchmark.run import BenchConfig, measure, programme
+from pipelines.benchmark.results import CROPS, FULL, Result, Results, load, machine, save
 from pipelines.benchmark.task import Task
 
 TASK = Task(data=Path("unused.beton"), preset="vggface2", everything=True, workers=1, batch_size=4)
@@ -60,10 +60,12 @@ def results() -> Results:
             result("paper", FULL, 80, 20.0),
             result("paper", CROPS, 250, 7.0),
             Result(name="ffcv", recipe=CROPS, skipped="not installed (bash scripts/setup.sh)"),
-            result("frl-ffcv", FULL, 1000, 2.0),
+            result("by-hand", FULL, 300, 5.0),
+            result("frl-threads", FULL, 1000, 2.0),
             result("frl-torch", FULL, 500, 4.0),
             result("stage-read", FULL, 20000, 0.05),
-        ]
+        ],
+        {**machine(), "load_after": 1.5, "workers": 1, "cores": 2},
     )
 
 
@@ -74,24 +76,34 @@ class TestReport:
 
     def test_the_table(self, results):
         lines = report.table(results).splitlines()
-        ours = next(line for line in lines if line.startswith("| frl, engine ffcv"))
-        assert [cell.strip() for cell in ours.split("|")[2:5]] == ["1,000", "2.00", "12.5"]
+        ours = next(line for line in lines if line.startswith("| frl, engine threads"))
+        assert [cell.strip() for cell in ours.split("|")[2:6]] == ["1,000", "2.00", "12.5", "1.0"]
+        by_hand = next(line for line in lines if line.startswith("| by hand"))
+        assert [cell.strip() for cell in by_hand.split("|")[2:6]] == ["300", "5.00", "3.8", "2.5"]
         paper = next(line for line in lines if line.startswith("| the paper"))
         assert [cell.strip() for cell in paper.split("|")[6:9]] == ["250", "1.2 s", "512 MB"]
         assert any("stock ffcv, one decode a crop: not installed (bash scripts/setup.sh)" in line for line in lines)
 
     def test_the_cores_that_a_gpu_needs(self, results):
-        words = report.text(results, 1600, 2)
-        assert "frl, engine ffcv costs 2.00 CPU-ms an image" in words
+        words = report.text(results, 1600)
+        assert "frl, engine threads costs 2.00 CPU-ms an image" in words
         assert "1,600 images/s needs 4 cores for the crops; the 2 here feed 1,000." in words
-        assert "needs 1 core for" in report.text(results, 300, 2)
+        assert "needs 1 core for" in report.text(results, 300)
 
-    def test_saved_figures_are_valid_json(self, results, tmp_path):
-        report.save(results, "words", tmp_path / "new")
-        content = json.loads((tmp_path / "new" / "results.json").read_text(), parse_constant=pytest.fail)
+    def test_the_best_of_the_others_is_named(self, results):
+        words = report.text(results, 1600)
+        assert "by hand: simplejpeg, OpenCV AREA and LINEAR, tables, costs 5.00 CPU-ms an image, 2.5 times" in words
+
+    def test_where_and_beside_what_it_was_measured(self, results):
+        words = report.text(results, 1600)
+        assert processor() in words and vectors() in words and "after" in words and "1 thread(s)" in words
+
+    def test_saved_figures_are_valid_json_and_say_the_same_again(self, results, tmp_path):
+        save(results, tmp_path / "results.json")
+        content = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
         assert content["results"][0]["images_per_s"] == 80 and content["results"][2]["images_per_s"] is None
-        assert content["machine"]["cores"] == len(os.sched_getaffinity(0))
-        assert "words" in (tmp_path / "new" / "table.md").read_text()
+        assert content["machine"]["processor"] == processor()
+        assert report.text(load(tmp_path / "results.json"), 1600) == report.text(results, 1600)
 
 
 class TestTask:
@@ -123,7 +135,9 @@ def test_a_contestant_that_fails_does_not_stop_the_others(monkeypatch, many_face
     monkeypatch.setitem(ENTRIES, "dies", Entry(label="d", kind="peer", function=f"{HERE}:dies", crops_only=False))
     monkeypatch.setitem(ENTRIES, "busy", Entry(label="b", kind="peer", function=f"{HERE}:busy", crops_only=False))
     config = BenchConfig(data=many_faces, only=("raises", "dies", "busy"), batch_size=4, seconds=0.1, rounds=1)
-    raised, died, good = measure(config).all
+    kept: list[Results] = []
+    raised, died, good = measure(config, kept.append).all
+    assert [r.name for r in kept[0].all] == ["raises", "dies", "busy"]
     assert "no such operator" in raised.skipped and "status 3" in died.skipped
     assert len(good.rounds) == 1 and not good.skipped
 
@@ -131,13 +145,21 @@ def test_a_contestant_that_fails_does_not_stop_the_others(monkeypatch, many_face
 class TestCommand:
     def test_a_table_and_a_picture(self, many_faces, tmp_path, capsys):
         options = ["--preset", "quickstart", "--batch-size", "4", "--seconds", "0.2", "--rounds", "1", "--workers", "1"]
-        out = ["--out", str(tmp_path / "out"), "--only", "floor-resize", "frl-torch"]
+        out = ["--out", str(tmp_path / "out"), "--only", "floor-resize", "by-hand", "frl-torch"]
         assert main(["bench", "loader", "--data", str(many_faces), *options, *out]) == 0
         printed = capsys.readouterr().out
         assert "| floor: decode + resize |" in printed and "needs" in printed and "core" in printed
         assert (tmp_path / "out" / "loader.png").stat().st_size > 5000
         rates = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
         assert all(row["images_per_s"] > 0 for row in rates)
+        (tmp_path / "out" / "loader.png").unlink()
+        assert main(["bench", "report", str(tmp_path / "out" / "results.json")]) == 0
+        assert capsys.readouterr().out.strip() in printed and (tmp_path / "out" / "loader.png").exists()
+
+    def test_a_report_of_something_else(self, tmp_path, capsys):
+        (tmp_path / "x.json").write_text("[]")
+        assert main(["bench", "report", str(tmp_path / "x.json")]) == 1
+        assert "x.json: it holds no figures of this benchmark" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("options", "words"),

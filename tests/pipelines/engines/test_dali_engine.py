@@ -17,9 +17,10 @@ from frl.config import AugmentConfig, CropSpec, DataConfig
 from frl.errors import LoaderError
 from pipelines.augment.plan import LEVELS, draw
 from pipelines.augment.reference import crops_of, solarised
+from pipelines.engines.decoders import pil_decoder
 from pipelines.engines.engine import Request
 from pipelines.engines.recovery import Recovery
-from pipelines.engines.torch_engine import TorchImages
+from pipelines.engines.threaded import ThreadedImages
 from pipelines.loader import make_loader
 from tests.pipelines.conftest import TWO_VIEWS, has_dali
 
@@ -66,11 +67,12 @@ class TestDecoding:
     def test_pixels_equal_pil_s(self, engine_of, write_beton):
         path = write_beton(SIZES * 3)
         steps = [*requests(12, 4), step(3, 1)]  # the last is smaller
-        pairs = zip(engine_of(path).images(steps), TorchImages(Beton(path), workers=1).images(steps), strict=True)
-        for ours, pil in pairs:
-            assert torch.equal(ours.images, pil.images)
+        pil = ThreadedImages(Beton(path), pil_decoder(), workers=1)
+        pairs = zip(engine_of(path).images(steps), pil.images(steps), strict=True)
+        for ours, theirs in pairs:
+            assert torch.equal(ours.images, theirs.images)
             for name in ("sizes", "samples", "labels"):
-                a, b = getattr(ours, name), getattr(pil, name)
+                a, b = getattr(ours, name), getattr(theirs, name)
                 np.testing.assert_array_equal(a, b)
                 assert a.dtype == b.dtype
 
@@ -87,7 +89,7 @@ class TestDecoding:
     def test_raw_images_are_refused(self, tmp_path, write_beton):
         beton = Beton(write_beton(SIZES))
         beton.modes = np.ones_like(beton.modes)
-        with pytest.raises(LoaderError, match="raw images.*--engine ffcv"):
+        with pytest.raises(LoaderError, match="raw images.*--engine threads"):
             DALIImages(beton, workers=1, device=CPU)
 
     def test_without_dali_the_error_names_the_command(self, write_beton, monkeypatch):

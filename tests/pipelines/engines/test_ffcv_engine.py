@@ -1,31 +1,29 @@
-"""The FFCV engine: right pixels, own buffers, and an error or a count for everything that is broken."""
+"""The FFCV engine: ffcv's own pixels, our crops within its loader, and its absence."""
 
-import gc
 import importlib.util
-import io
-import itertools
-import logging
-import threading
-import time
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
-from frl.errors import LoaderError, MachineError
-from frl.images.markers import frame
-from pipelines.augment.plan import PlanFor, draw
-from pipelines.augment.reference import crops_of
+from frl.errors import LoaderError
+from pipelines.augment.plan import draw
 from pipelines.engines import ffcv_engine
 from pipelines.engines.engine import Request
-from pipelines.engines.ffcv_engine import FFCVImages, stock_crops
+from pipelines.engines.ffcv_engine import libffcv_decoder, stock_crops
+from pipelines.engines.threaded import ThreadedImages
+from pipelines.loader import DECODERS
+from tests.pipelines.conftest import THREADED
 
 if importlib.util.find_spec("ffcv") is None:
     pytest.skip("ffcv is not installed", allow_module_level=True)
+
+RECIPE = AugmentConfig(
+    crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
+)
 
 
 def requests(n: int, batch: int) -> list[Request]:
@@ -33,18 +31,13 @@ def requests(n: int, batch: int) -> list[Request]:
     return [Request(samples=order[i : i + batch], share=slice(0, batch)) for i in range(0, n - batch + 1, batch)]
 
 
-def step(*samples: int) -> Request:
-    return Request(samples=np.array(samples), share=slice(0, len(samples)))
-
-
 @pytest.fixture
 def engine_of():
     """Open engines over files; closed when the test ends."""
     opened = []
 
-    def make(path, **options) -> FFCVImages:
-        options = {"workers": 2} | options
-        opened.append(FFCVImages(Beton(path), **options))
+    def make(path, name="ffcv") -> ThreadedImages:
+        opened.append(ThreadedImages(Beton(path), DECODERS[name](), workers=2))
         return opened[-1]
 
     yield make
@@ -52,294 +45,54 @@ def engine_of():
         engine.close()
 
 
-class TestPixels:
-    def test_images_of_any_size_fill_their_canvas(self, engine_of, write_beton):
-        sizes = [(64, 64), (64, 40), (33, 64), (17, 23), (1, 1)]
-        engine = engine_of(write_beton(sizes))
-        batch = engine.assembler.images(step(4, 2, 0, 1, 3))
-        assert batch.images.shape == (5, 64, 64, 3)
-        assert batch.sizes.tolist() == [list(sizes[i]) for i in (4, 2, 0, 1, 3)]
-        assert batch.samples.tolist() == [4, 2, 0, 1, 3]
-        assert batch.labels.tolist() == [1, 2, 0, 1, 0]
-        for image, sample, (height, width) in zip(batch.images.numpy(), batch.samples, batch.sizes, strict=True):
-            with Image.open(io.BytesIO(engine.beton.encoded(int(sample)).tobytes())) as reference:
-                difference = np.abs(image[:height, :width].astype(int) - np.asarray(reference).astype(int))
-            assert difference.mean() < 2 and difference.max() <= 10  # the fast DCT, see test_torch_engine.py
-            assert not image[height:].any() and not image[:, width:].any()
+@pytest.mark.parametrize("name", ["threads", "ffcv"])
+def test_pixels_equal_stock_ffcv(engine_of, tiny_beton, name):
+    from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
 
-    def test_pixels_equal_stock_ffcv(self, engine_of, tiny_beton):
-        from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
-        from ffcv.loader import Loader, OrderOption
-
-        stock = Loader(
-            str(tiny_beton),
-            batch_size=23,
-            num_workers=1,
-            order=OrderOption.SEQUENTIAL,
-            pipelines={"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]},
-        )
-        images, labels = next(iter(stock))
-        ours = engine_of(tiny_beton).assembler.images(step(*range(23)))
-        np.testing.assert_array_equal(ours.images.numpy(), images)
-        np.testing.assert_array_equal(ours.labels, labels[:, 0])
-
-    def test_raw_images_of_stock_ffcv_are_copied(self, engine_of, tmp_path):
-        from ffcv.fields import IntField, RGBImageField
-        from ffcv.writer import DatasetWriter
-
-        pictures = np.random.default_rng(0).integers(0, 256, (6, 20, 32, 3), dtype=np.uint8)
-        path = tmp_path / "raw.beton"
-        fields = {"image": RGBImageField(write_mode="raw"), "label": IntField()}
-        DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(list(zip(pictures, range(6), strict=True)))
-        batch = engine_of(path).assembler.images(step(*range(6)))
-        np.testing.assert_array_equal(batch.images.numpy()[:, :20], pictures)
-        assert not batch.images.numpy()[:, 20:].any()
-
-    def test_grey_jpegs_become_rgb(self, engine_of, write_beton, as_jpeg):
-        grey = np.tile(np.arange(48, dtype=np.uint8) * 5, (48, 1))
-        image = engine_of(write_beton([(48, 48)], {0: as_jpeg(grey)})).assembler.images(step(0)).images[0]
-        assert torch.equal(image[..., 0], image[..., 2])
-        assert (image[..., 1].int() - torch.from_numpy(grey.astype(int))).abs().max() <= 4
-
-    @pytest.mark.parametrize("workers", [1, 3])
-    def test_any_number_of_threads_gives_the_same_batches(self, engine_of, tiny_beton, workers):
-        expected = engine_of(tiny_beton).assembler.images(step(*range(23))).images
-        batches = list(engine_of(tiny_beton, workers=workers).images(requests(23, 4)))
-        assert len(batches) == 5
-        assert torch.equal(torch.cat([batch.images for batch in batches]), expected[:20])
-
-
-RECIPE = AugmentConfig(
-    crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
-)
-
-
-def plan_for(epoch: int) -> PlanFor:
-    return partial(draw, RECIPE, 3, epoch)
-
-
-class TestCrops:
-    def test_are_those_of_the_decoded_images(self, engine_of, write_beton):
-        engine = engine_of(write_beton([(64, 64), (64, 40), (33, 64), (17, 23), (1, 1)]))
-        request = step(4, 2, 0, 1, 3)
-        decoded, cropped = engine.assembler.images(request), engine.assembler.crops(request, RECIPE.crops, plan_for(2))
-        assert [tuple(crops.shape) for crops in cropped.crops] == [(10, 40, 40, 3), (15, 24, 24, 3)]
-        assert all(crops.is_contiguous() and crops.dtype == torch.uint8 for crops in cropped.crops)
-        plan = draw(RECIPE, 3, 2, decoded.samples, decoded.sizes)
-        for i, (height, width) in enumerate(decoded.sizes):
-            expected = crops_of(decoded.images[i, :height, :width].numpy(), plan, i, RECIPE)
-            made = [crop.numpy() for crops in cropped.crops for crop in crops[i::5]]
-            for ours, reference in zip(made, expected, strict=True):
-                assert np.abs(ours.astype(int) - reference).mean() < 1
-
-    @pytest.mark.parametrize("workers", [1, 2, 4])
-    def test_do_not_depend_on_the_number_of_threads(self, engine_of, tiny_beton, workers):
-        expected = engine_of(tiny_beton, workers=3).assembler.crops(step(*range(20)), RECIPE.crops, plan_for(0)).crops
-        batches = list(engine_of(tiny_beton, workers=workers).crops(requests(20, 5), RECIPE.crops, plan_for(0)))
-        for place, whole in enumerate(expected):
-            parts = [batch.crops[place].unflatten(0, (-1, 5)) for batch in batches]
-            assert torch.equal(torch.cat(parts, dim=1).flatten(0, 1), whole)
-
-    def test_within_a_stock_loader_are_the_same(self, engine_of, write_beton):
-        from ffcv.loader import Loader, OrderOption
-
-        path = write_beton([(48, 48), (40, 31), (64, 17)] * 4)
-        engine = engine_of(path)
-        pipelines, set_epoch = stock_crops(engine, RECIPE, seed=3)
-        loader = Loader(str(path), batch_size=4, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
-        for epoch in (0, 1):
-            set_epoch(epoch)
-            ours = engine.crops(requests(12, 4), RECIPE.crops, plan_for(epoch))
-            for (labels, *stock), batch in zip(loader, ours, strict=True):
-                np.testing.assert_array_equal(labels.flatten(), batch.labels)
-                assert all(torch.equal(a, b) for a, b in zip(stock, batch.crops, strict=True))
-
-    @pytest.mark.timeout(20)
-    def test_a_broken_sample_is_named_or_replaced_with_a_plan_of_its_own(self, engine_of, broken_beton):
-        with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\)"):
-            list(engine_of(broken_beton).crops(requests(12, 4), RECIPE.crops, plan_for(0)))
-        engine = engine_of(broken_beton, on_broken="replace")
-        batch = engine.assembler.crops(step(4, 5, 6, 7), RECIPE.crops, plan_for(0))
-        assert batch.samples.tolist() == [4, 6, 6, 7] and batch.broken == 1
-        assert all(torch.equal(crops[1::4], crops[2::4]) for crops in batch.crops)
-
-    def test_kept_batches_keep_their_values(self, engine_of, tiny_beton):
-        """R7."""
-        kept, copies = [], []
-        for batch in engine_of(tiny_beton).crops(requests(23, 2), RECIPE.crops, plan_for(0)):
-            kept.append(batch)
-            copies.append([crops.clone() for crops in batch.crops])
-        gc.collect()
-        for batch, copied in zip(kept, copies, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(batch.crops, copied, strict=True))
-
-
-ZEROS = bytes(900)
-
-
-class TestBroken:
-    """R5: never a black or stale image."""
-
-    @pytest.mark.timeout(10)
-    def test_raises_naming_the_sample(self, engine_of, broken_beton):
-        engine = engine_of(broken_beton)
-        batches = engine.images(requests(12, 4))
-        assert next(batches).samples.tolist() == [0, 1, 2, 3]
-        with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\).*JPEG.*verify --deep"):
-            next(batches)
-
-    def test_replaces_and_counts(self, engine_of, broken_beton, caplog):
-        engine = engine_of(broken_beton, on_broken="replace")
-        with caplog.at_level(logging.WARNING):
-            batches = list(engine.images(requests(12, 4)))
-        assert [batch.broken for batch in batches] == [0, 1, 0]
-        assert batches[1].samples.tolist() == [4, 6, 6, 7]
-        assert batches[1].labels.tolist() == [1, 0, 0, 1]
-        assert torch.equal(batches[1].images[1], batches[1].images[2])
-        assert "sample 5 (face_005.jpg)" in caplog.text and "replaced by sample 6" in caplog.text
-
-    def test_the_replacement_does_not_depend_on_the_number_of_ranks(self, engine_of, write_beton):
-        engine = engine_of(write_beton([(48, 48)] * 8, {3: ZEROS, 4: ZEROS, 7: ZEROS}), on_broken="replace")
-        whole = engine.assembler.images(step(*range(8)))
-        assert whole.samples.tolist() == [0, 1, 2, 5, 5, 5, 6, 0]
-        for world in (2, 4):
-            shares = [slice(r * 8 // world, (r + 1) * 8 // world) for r in range(world)]
-            parts = [engine.assembler.images(Request(samples=np.arange(8), share=share)) for share in shares]
-            assert np.concatenate([part.samples for part in parts]).tolist() == whole.samples.tolist()
-            assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
-            assert sum(part.broken for part in parts) == 3
-
-    def test_nothing_of_a_broken_image_is_left_around_a_smaller_replacement(self, engine_of, write_beton, as_jpeg):
-        noise = as_jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-        path = write_beton([(64, 64), (20, 30), (64, 64)], {0: noise[: len(noise) // 2]})
-        batch = engine_of(path, on_broken="replace").assembler.images(step(0, 1, 2))
-        assert batch.samples.tolist() == [1, 1, 2]
-        assert batch.sizes.tolist() == [[20, 30], [20, 30], [64, 64]]
-        assert torch.equal(batch.images[0], batch.images[1])
-        assert not batch.images[0, 20:].any() and not batch.images[0, :, 30:].any()
-
-    def test_a_step_without_a_good_sample_is_refused(self, engine_of, write_beton):
-        engine = engine_of(write_beton([(48, 48)] * 3, dict.fromkeys(range(3), ZEROS)), on_broken="replace")
-        with pytest.raises(LoaderError, match="no sample of a whole step decodes"):
-            engine.assembler.images(step(0, 1, 2))
-
-    def test_missing_ffcv_names_the_remedy(self, tiny_beton, monkeypatch):
-        monkeypatch.setattr(ffcv_engine.importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(LoaderError, match="ffcv: it is not installed. Run bash scripts/setup.sh"):
-            FFCVImages(Beton(tiny_beton), workers=1)
-
-
-class TestThreads:
-    @pytest.mark.timeout(10)
-    @pytest.mark.parametrize("way", ["images", "crops"])
-    def test_an_exception_in_a_thread_reaches_the_caller(self, engine_of, tiny_beton, monkeypatch, way):
-        """R6: stock ffcv blocks for ever here."""
-        engine = engine_of(tiny_beton)
-        encoded = engine.beton.encoded
-
-        def failing(sample):
-            if sample == 9:
-                raise OSError("the disk is on fire")
-            return encoded(sample)
-
-        monkeypatch.setattr(engine.beton, "encoded", failing)
-        with pytest.raises(MachineError, match=r"sample 9 .*the disk is on fire"):
-            list(run(engine, way, requests(23, 4)))
-
-    @pytest.mark.timeout(10)
-    def test_an_exception_in_the_requests_reaches_the_caller(self, engine_of, tiny_beton):
-        def failing():
-            yield step(0, 1)
-            raise KeyError("no such epoch")
-
-        batches = engine_of(tiny_beton).images(failing())
-        next(batches)
-        with pytest.raises(KeyError, match="no such epoch"):
-            next(batches)
-
-    def test_kept_batches_keep_their_values(self, engine_of, tiny_beton):
-        """R7: stock ffcv overwrites them."""
-        engine = engine_of(tiny_beton, ahead=2)
-        kept, copies = [], []
-        for batch in itertools.islice(engine.images(requests(23, 2) * 2), 20):
-            kept.append(batch)
-            copies.append(batch.images.clone())
-        gc.collect()
-        assert all(torch.equal(batch.images, copy) for batch, copy in zip(kept, copies, strict=True))
-        assert len({batch.images.data_ptr() for batch in kept}) == 20
-
-    @pytest.mark.timeout(30)
-    @pytest.mark.parametrize("ending", ["close", "garbage collection", "exception"])
-    def test_a_consumer_that_stops_early_ends_the_thread(self, engine_of, tiny_beton, ending):
-        engine = engine_of(tiny_beton)
-        before = prefetch_threads()
-        batches = engine.images(requests(23, 1) * 1000)
-        next(batches)
-        assert prefetch_threads() == before + 1
-        if ending == "close":
-            batches.close()
-        elif ending == "garbage collection":
-            del batches
-            gc.collect()
-        else:
-            with pytest.raises(ZeroDivisionError):
-                batches.throw(ZeroDivisionError)
-        deadline = time.monotonic() + 10
-        while prefetch_threads() > before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert prefetch_threads() == before
-        assert len(list(engine.images(requests(23, 4)))) == 5
-
-    def test_decodes_no_further_ahead_than_told(self, engine_of, tiny_beton):
-        taken = []
-
-        def counted():
-            for request in requests(23, 1):
-                taken.append(request)
-                yield request
-
-        batches = engine_of(tiny_beton, ahead=2).images(counted())
-        next(batches)
-        time.sleep(0.5)
-        assert len(taken) <= 1 + 2 + 2 + 1  # handed over, waiting, being made, taken for the next
-        batches.close()
-
-
-class TestFrameSize:
-    def test_reads_what_pil_reads(self, as_jpeg):
-        for height, width in [(1, 1), (37, 511), (300, 16)]:
-            encoded = as_jpeg(np.zeros((height, width, 3), np.uint8))
-            assert frame(memoryview(encoded))[:2] == (height, width)
-
-    @pytest.mark.parametrize("option", [{"progressive": True}, {"icc_profile": bytes(70000)}, {"comment": b"\xff\xc0"}])
-    def test_skips_other_segments(self, option, tmp_path):
-        Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", **option)
-        assert frame(memoryview((tmp_path / "a.jpg").read_bytes()))[:2] == (20, 30)
-
-    @pytest.mark.parametrize(
-        "damaged",
-        [b"", b"\xff", b"\xff\xd8", bytes(100), b"\xff\xd8\xff\xd9", b"\xff\xd8" + bytes(50), b"\xff\xd8\xff\xff\xff"],
+    stock = Loader(
+        str(tiny_beton),
+        batch_size=23,
+        num_workers=1,
+        order=OrderOption.SEQUENTIAL,
+        pipelines={"image": [SimpleRGBImageDecoder()], "label": [IntDecoder()]},
     )
-    def test_refuses_what_is_no_jpeg(self, damaged):
-        with pytest.raises(ValueError, match="JPEG"):
-            frame(memoryview(damaged))
-
-    def test_ends_on_every_mutation(self, as_jpeg):
-        good = as_jpeg(np.zeros((20, 30, 3), np.uint8))
-        rng = np.random.default_rng(0)
-        for _ in range(500):
-            mutated = bytearray(good)
-            mutated[rng.integers(len(good))] = rng.integers(256)
-            try:
-                height, width, _ = frame(memoryview(bytes(mutated)))
-            except ValueError:
-                continue
-            assert 0 <= height < 65536 and 0 <= width < 65536
+    images, labels = next(iter(stock))
+    ours = engine_of(tiny_beton, name).assembler.images(requests(23, 23)[0])
+    np.testing.assert_array_equal(ours.images.numpy(), images)
+    np.testing.assert_array_equal(ours.labels, labels[:, 0])
 
 
-def run(engine: FFCVImages, way: str, requests):
-    return engine.images(requests) if way == "images" else engine.crops(requests, RECIPE.crops, plan_for(0))
+@pytest.mark.parametrize("name", THREADED)
+def test_raw_images_of_stock_ffcv_are_copied(engine_of, tmp_path, name):
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 20, 32, 3), dtype=np.uint8)
+    path = tmp_path / "raw.beton"
+    fields = {"image": RGBImageField(write_mode="raw"), "label": IntField()}
+    DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(list(zip(pictures, range(6), strict=True)))
+    batch = engine_of(path, name).assembler.images(requests(6, 6)[0])
+    np.testing.assert_array_equal(batch.images.numpy()[:, :20], pictures)
+    assert not batch.images.numpy()[:, 20:].any()
 
 
-def prefetch_threads() -> int:
-    return sum(thread.name == "frl-prefetch" for thread in threading.enumerate())
+def test_within_a_stock_loader_are_the_same(engine_of, write_beton):
+    from ffcv.loader import Loader, OrderOption
+
+    path = write_beton([(48, 48), (40, 31), (64, 17)] * 4)
+    engine = engine_of(path)
+    pipelines, set_epoch = stock_crops(engine, RECIPE, seed=3)
+    loader = Loader(str(path), batch_size=4, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
+    for epoch in (0, 1):
+        set_epoch(epoch)
+        ours = engine.crops(requests(12, 4), RECIPE.crops, partial(draw, RECIPE, 3, epoch))
+        for (labels, *stock), batch in zip(loader, ours, strict=True):
+            np.testing.assert_array_equal(labels.flatten(), batch.labels)
+            assert all(torch.equal(a, b) for a, b in zip(stock, batch.crops, strict=True))
+
+
+def test_missing_ffcv_names_the_remedy(monkeypatch):
+    monkeypatch.setattr(ffcv_engine.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(LoaderError, match=r"ffcv: it is not installed. Run bash scripts/setup.sh.*--engine threads"):
+        libffcv_decoder()
