@@ -286,7 +286,7 @@ PRESETS = {
     ),
     "simclr-cpu": small("SimCLR", SimCLRConfig(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
     "moco-v2-cpu": small(
-        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.99), lr=0.06
+        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.99, bn_groups=4), lr=0.06
     ),
     "moco-v3-cpu": small("MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
     "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64), lr=0.1),
