@@ -20,7 +20,12 @@ setup(
     # the path wins over any mere folder of its name, such as the clone itself in the folder above.
     package_dir={"": "."},
     packages=find_packages(include=["frl*", "pipelines*", "writers*"]),
-    package_data={"frl.report": ["page.css", "page.js"]},
+    package_data={
+        "frl": ["py.typed"],
+        "pipelines": ["py.typed"],
+        "writers": ["py.typed"],
+        "frl.report": ["page.css", "page.js"],
+    },
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",
@@ -40,10 +45,11 @@ setup(
         "faces": ["dlib-bin>=19.24"],
         "curate": ["blake3>=1.0", "ImageHash>=4.3"],
         "hdf5": ["h5py>=3.10"],
+        "timm": ["timm>=1.0.20"],
         "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
         "dev": [
-            *["ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
-            *["timm>=1.0", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+            *["pre-commit", "ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
+            *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
         ],
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,12 +17,19 @@ class Batch:
         views: one tensor per crop size, ``(count * B, 3, size, size)``, normalised float, channels-last,
             crop-major: rows ``[c * B, (c + 1) * B)`` are crop ``c`` of the B samples.
         samples: ``(B,)`` int64, indices into the data set.
-        labels: ``(B,)`` int64, identity of each sample, -1 where unknown.
+        targets: what is known of each sample, by name. ``identity``, ``(B,)`` int64, -1 where unknown, is always there;
+            the others are those of the files: ``(B, *shape)`` float32, int64 or int8, NaN or -1 where unknown. Points
+            are in pixels of the stored image, not of a view: see ``pipelines.augment.points``.
     """
 
     views: list[torch.Tensor]
     samples: torch.Tensor
-    labels: torch.Tensor
+    targets: Mapping[str, torch.Tensor]
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """``(B,)`` int64, identity of each sample, -1 where unknown."""
+        return self.targets["identity"]
 
 
 class Loader(Protocol):

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from frl.errors import FrlError, explained
+from frl.printable import printable
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 and the signal's number, as shells have it."""
@@ -47,7 +48,7 @@ def complain(name: str, error: FrlError) -> None:
     message = str(error)
     print(message if message.startswith(f"{name}:") else f"{name}: {message}", file=sys.stderr)
     for note in getattr(error, "__notes__", ()):
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import traceback
 
+from frl.printable import printable, printable_lines
+
 
 class FrlError(Exception):
-    """Base of every error that frl raises on purpose.
+    """Base of every error that frl raises on purpose. As text it is fit for a terminal, whatever is in names of files.
 
     Args:
         subject: what is affected: a file, a sample, an option.
@@ -20,7 +22,7 @@ class FrlError(Exception):
     """
 
     def __init__(self, subject: object, cause: str, remedy: str) -> None:
-        super().__init__(f"{subject}: {cause}. {remedy}")
+        super().__init__(f"{printable(subject)}: {printable_lines(cause)}. {printable_lines(remedy)}")
         self.subject = str(subject)
         self.cause = cause
         self.remedy = remedy

@@ -109,7 +109,7 @@ def small(name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15)
                 final_lr=0.0,
                 warmup_epochs=1,
                 weight_decay=1e-4,
-                trust=0.0,
+                optimiser="sgd",
             ),
             checkpoint_every_steps=200,
         ),
@@ -202,7 +202,6 @@ PRESETS = {
             ),
         ),
     ),
-    # LARS once it is there: SimCLR, MoCo v3 and BYOL are published with it, biases and norms left out; LARC stands in.
     "simclr": Preset(
         summary="SimCLR as published: ResNet-50, batch 4096, 1000 epochs",
         advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
@@ -211,7 +210,14 @@ PRESETS = {
             model=ModelConfig(batch_norm="sync"),
             objective=SimCLRConfig(),
             optim=OptimConfig(
-                batch_size=4096, reference_batch=256, epochs=1000, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+                optimiser="lars",
+                batch_size=4096,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.3,
+                start_lr=0.0,
+                final_lr=0.0,
+                warmup_epochs=10,
             ),
         ),
     ),
@@ -232,7 +238,7 @@ PRESETS = {
                 final_lr=0.0,
                 warmup_epochs=0,
                 weight_decay=1e-4,
-                trust=0.0,
+                optimiser="sgd",
             ),
         ),
     ),
@@ -246,7 +252,14 @@ PRESETS = {
             model=ModelConfig(batch_norm="sync"),
             objective=MoCoV3Config(),
             optim=OptimConfig(
-                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+                optimiser="lars",
+                batch_size=4096,
+                reference_batch=256,
+                epochs=300,
+                lr=0.3,
+                start_lr=0.0,
+                final_lr=0.0,
+                warmup_epochs=10,
             ),
         ),
     ),
@@ -259,14 +272,20 @@ PRESETS = {
             model=ModelConfig(batch_norm="sync"),
             objective=BYOLConfig(),
             optim=OptimConfig(
-                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+                optimiser="lars",
+                batch_size=4096,
+                reference_batch=256,
+                epochs=300,
+                lr=0.3,
+                start_lr=0.0,
+                final_lr=0.0,
+                warmup_epochs=10,
             ),
         ),
     ),
     "simsiam": Preset(
         summary="SimSiam as published: ResNet-50, batch 512, 100 epochs",
         advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
-        # The predictor's rate stays at its peak once groups of parameters have rates of their own.
         config=RunConfig(
             augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="sync"),
@@ -280,7 +299,7 @@ PRESETS = {
                 final_lr=0.0,
                 warmup_epochs=0,
                 weight_decay=1e-4,
-                trust=0.0,
+                optimiser="sgd",
             ),
         ),
     ),

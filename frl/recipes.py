@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from frl import console
-from frl.config import AugmentConfig, CropSpec, ObjectiveConfig, RunConfig
+from frl.config import AugmentConfig, CropSpec, ObjectiveConfig, OptimConfig, RunConfig
 from frl.presets import PRESETS, Preset
 
 UNMEASURED = "not yet measured"
@@ -51,13 +51,24 @@ def facts_of(config: RunConfig) -> dict[str, str]:
     """What defines a recipe, in words."""
     optim = config.optim
     return {
-        "network": config.model.arch,
+        "network": config.model.network,
         "objective": config.objective.name,
         **config.objective.facts(),
         "crops": crops_in_words(config.augment),
         "epochs": f"{optim.epochs} at batch {optim.batch_size}",
-        "rate": f"{optim.lr:g} after {optim.warmup_epochs:g} epochs of warm-up, cosine to {optim.final_lr:g}",
+        "optimiser": optimiser_in_words(optim),
+        "rate": f"{optim.lr * optim.lr_scale:g} after {optim.warmup_epochs:g} epochs of warm-up, cosine to "
+        f"{optim.final_lr * optim.lr_scale:g}",
     }
+
+
+def optimiser_in_words(optim: OptimConfig) -> str:
+    """Its name and its weight decay, in a line."""
+    decay = f"weight decay {optim.weight_decay:g}"
+    if optim.final_weight_decay is not None:
+        decay += f", cosine to {optim.final_weight_decay:g}"
+    name = f"{optim.optimiser} with Nesterov's momentum" if optim.nesterov else optim.optimiser
+    return f"{name}, {decay}{', not of biases and norms' if optim.excludes_bias_and_norm else ''}"
 
 
 def objective_in_words(objective: ObjectiveConfig) -> str:

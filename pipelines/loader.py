@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from frl.batch import Batch
 from frl.config import AugmentConfig, DataConfig
 from frl.errors import ConfigError, LoaderError
+from frl.machine import cores
 from frl.runtime.distributed import agreed
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import draw
+from pipelines.augment.points import points_in_views
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Engine, Request
 from pipelines.engines.ffcv_engine import FFCVImages
 from pipelines.engines.torch_engine import TorchImages
@@ -60,15 +62,33 @@ def dali_engine() -> Callable[..., Engine]:
     return DALIImages
 
 
-def to_device(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
+def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """Move a small array without waiting for the device: only page-locked memory is copied asynchronously."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
+def targets_of(
+    images: EncodedImages, samples: NDArray[np.int64], labels: NDArray[np.int64], device: torch.device
+) -> dict[str, torch.Tensor]:
+    """What ``Batch.targets`` holds of some samples: read here, from pages that their images have just brought in.
+
+    Args:
+        images: the data set.
+        samples: ``(B,)``.
+        labels: ``(B,)``, the identities of these.
+        device: where to.
+    """
+    targets = {"identity": labels}
+    for spec in images.targets:
+        stored = images.target(spec.name, samples)
+        targets[spec.name] = stored.astype(np.float32, copy=False) if stored.dtype.kind == "f" else stored
+    return {name: to_device(values, device) for name, values in targets.items()}
+
+
 def default_workers() -> int:
     """The cores that this process may use, shared by the ranks of this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 class MultiCropLoader:
@@ -152,7 +172,7 @@ class MultiCropLoader:
                 yield Batch(
                     views=views,
                     samples=to_device(batch.samples, self.device),
-                    labels=to_device(batch.labels, self.device),
+                    targets=targets_of(self.betons, batch.samples, batch.labels, self.device),
                 )
 
     def cropped(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
@@ -166,6 +186,25 @@ class MultiCropLoader:
         for batch in self.engine.images(self.requests(order, start)):
             plan = draw(self.recipe, self.seed, epoch, batch.samples, batch.sizes)
             yield self.multicrop(batch.images.to(self.device, non_blocking=True), plan), batch
+
+    def points(self, batch: Batch, epoch: int, name: str = "landmarks") -> list[torch.Tensor]:
+        """Where a target's points lie in the views of a batch of ``epoch``.
+
+        Nothing is remembered for it: the crops of a sample can be drawn again at any time. Waits for the device.
+
+        Returns:
+            a tensor per crop size, ``(count * B, n, 2 or 3)`` float32 on the device, in the order of ``batch.views``.
+
+        Raises:
+            KeyError: no target has this name.
+            ConfigError: it has no points, or nobody knows which points are each other's mirror images.
+        """
+        values = batch.targets[name]
+        spec = next(spec for spec in self.betons.targets if spec.name == name)
+        samples = batch.samples.cpu().numpy()
+        sizes = np.stack([self.betons.heights[samples], self.betons.widths[samples]], axis=1).astype(np.int32)
+        plan = draw(self.recipe, self.seed, epoch, samples, sizes)
+        return points_in_views(values, plan, self.recipe.crops, spec)
 
     def _first_epoch(self, way: Callable[[int, EpochOrder, int], Iterator[Made]]) -> Iterator[Made]:
         return way(0, self.order.epoch(0), 0)

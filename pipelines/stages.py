@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import torch
+
 from frl.batch import Batch
 from frl.config import AugmentConfig
 from pipelines.loader import MultiCropLoader
@@ -48,6 +50,10 @@ class StagedLoader:
             LoaderError: naming the sample that does not decode, or the worker that died.
         """
         return self.loaders[self.augment.of_epoch(epoch)].epoch(epoch, start)
+
+    def points(self, batch: Batch, epoch: int, name: str = "landmarks") -> list[torch.Tensor]:
+        """Where a target's points lie in the views of a batch of ``epoch``; see ``MultiCropLoader.points``."""
+        return self.loaders[self.augment.of_epoch(epoch)].points(batch, epoch, name)
 
     def close(self) -> None:
         """Stop the engines and close the files."""

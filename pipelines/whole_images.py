@@ -16,7 +16,7 @@ from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
 from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import plan_whole
 from pipelines.engines.engine import Request
-from pipelines.loader import open_engine, to_device
+from pipelines.loader import open_engine, targets_of, to_device
 
 
 class WholeImages:
@@ -81,7 +81,7 @@ class WholeImages:
             yield Batch(
                 views=self.normalise([view.to(self.device, non_blocking=True) for view in crops]),
                 samples=to_device(batch.samples[kept], self.device),
-                labels=to_device(batch.labels[kept], self.device),
+                targets=targets_of(self.beton, batch.samples[kept], batch.labels[kept], self.device),
             )
 
     def requests(self) -> Iterator[Request]:

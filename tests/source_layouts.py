@@ -64,6 +64,17 @@ def _vggface2(root: Path, images: Images) -> str:
     return str(root / "vgg")
 
 
+def _synthetic(root: Path, images: Images) -> str:
+    """Identity folders with the truth about each image."""
+    _vggface2(root, images)
+    (root / "vgg").rename(root / "drawn")
+    truth = {"landmarks": [[i, i] for i in range(68)], "visible": [True] * 68, "expression": {"smile": 1.0}}
+    angles = dict.fromkeys(("yaw", "pitch", "roll"), 5.0)
+    lines = (json.dumps({"path": f"train/{path}", **truth, **angles}) for path in images)
+    (root / "drawn" / "truth.jsonl").write_text("\n".join(lines))
+    return str(root / "drawn")
+
+
 def _vggface2_tar(suffix: str) -> Callable[[Path, Images], str]:
     return lambda root, images: (
         f"vggface2:{pack(root / f'train{suffix}', {f'train/{p}': d for p, d in images.items()})}"
@@ -116,6 +127,7 @@ LAYOUTS = {
     "vggface2": Layout(_vggface2, lambda path, number: f"vgg/train/{path}"),
     "vggface2 tar": Layout(_vggface2_tar(".tar"), lambda path, number: f"train.tar/train/{path}"),
     "vggface2 tar.gz": Layout(_vggface2_tar(".tar.gz"), lambda path, number: f"train.tar.gz/train/{path}"),
+    "synthetic": Layout(_synthetic, lambda path, number: f"drawn/train/{path}"),
     "lfw": Layout(lambda root, images: f"lfw:{plant(root / 'lfw', images)}", lambda path, number: f"lfw/{path}"),
     "lfw tgz": Layout(
         lambda root, images: f"lfw:{pack(root / 'lfw.tar.gz', {f'lfw/{p}': d for p, d in images.items()})}",

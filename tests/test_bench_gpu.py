@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.bench import gpu, gpu_table
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -35,3 +37,19 @@ def test_it_runs_through_and_leaves_a_json_and_a_table(tmp_path):
 def test_without_a_gpu_it_says_so():
     done = run()
     assert done.returncode == 1 and "no GPU here" in done.stdout
+
+
+def test_what_it_starts_is_there():
+    assert gpu.TRAINER.exists()
+
+
+def test_what_the_trainer_measured_is_on_the_page():
+    rows = [("reference step", 100, 1.0, None), ("step", 250, 2.5, 1.5), ("loader", 90, 0.9, None),
+            ("loader and step", 80, 0.8, 1.5)]  # fmt: skip
+    names = ("name", "images_per_s", "of_reference", "memory_gib")
+    trainer = {"model": "resnet50", "crops": "2x224 + 6x96", "batch_size": 128, "precision": "bf16"}
+    trainer["rows"] = [dict(zip(names, row, strict=True)) for row in rows]
+    where = {"device": "G", "processor": "P", "cores": 2, "vector_bits": 512, "date": "2026-01-02", "commit": "abc"}
+    page = gpu_table.page({"about": {**where, "python": "3.11", "packages": {"torch": "2"}}, "trainer": trainer})
+    assert "# G" in page and "2 cores of P (512-bit vectors)" in page and "mean nothing" not in page
+    assert "| step | 250 | 2.50 | 1.5 |" in page and "32% of the step alone; bound by the loader." in page

@@ -8,7 +8,7 @@ import pytest
 from frl.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_every_test_that_reliability_names_exists():
@@ -40,3 +40,21 @@ def test_commands_and_scripts_exist(page):
         assert command in COMMANDS, command
     for script in re.findall(r"(?:python|bash) ((?:scripts|writers)/[\w/]+\.(?:py|sh))", text):
         assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/extending.md", "CONTRIBUTING.md"])
+def test_the_files_on_the_way_exist(page):
+    named = re.findall(r"`([\w.]+(?:/[\w.]+)+)`", (ROOT / page).read_text())
+    assert len(named) > 5
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
+def test_each_of_the_four_ways_has_its_files_in_order_and_a_diagram():
+    sections = re.split(r"^## ", (ROOT / "docs" / "architecture.md").read_text(), flags=re.M)
+    ways = {section.split("\n")[0]: section for section in sections[1:5]}
+    assert list(ways) == ["An image", "A batch", "An option", "A checkpoint"]
+    for way in ways.values():
+        assert way.count("```mermaid\nflowchart") == 1
+        numbers = [int(number) for number in re.findall(r"^(\d+)\. ", way, re.M)]
+        assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 6

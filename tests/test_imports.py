@@ -1,6 +1,10 @@
 """The directions of imports, read off the syntax trees: frl knows neither pipelines nor writers, and so on."""
 
 import ast
+import os
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,8 +13,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("frl", "pipelines", "writers")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MAY_IMPORT = {
-    "pipelines": ("frl.config", "frl.batch", "frl.beton", "frl.errors", "frl.images", "frl.runtime.distributed"),
-    "writers": ("frl.beton", "frl.children", "frl.config", "frl.console", "frl.content", "frl.errors", "frl.images"),
+    "pipelines": (
+        *("frl.config", "frl.batch", "frl.beton", "frl.errors", "frl.images", "frl.machine", "frl.printable"),
+        "frl.runtime.distributed",
+    ),
+    "writers": (
+        *("frl.beton", "frl.children", "frl.config", "frl.console", "frl.content", "frl.errors", "frl.images"),
+        *("frl.machine", "frl.printable"),
+    ),
 }
 
 
@@ -64,3 +74,108 @@ def test_the_walk_sees_imports_of_every_kind(tmp_path):
     source = "import a.b\nfrom c import d\ndef f():\n    import e\n    from g.h import i as j\n"
     (tmp_path / "m.py").write_text(source)
     assert imported(tmp_path / "m.py") == {"a.b", "c.d", "e", "g.h.i"}
+
+
+def rooms(package: str, sources: dict[str, str]) -> dict[str, set[str]]:
+    """Which folders and modules directly in ``package`` import which others, when they are loaded or later.
+
+    Args:
+        package: whose rooms are told apart.
+        sources: text of every module of the package by its dotted name; a package's is that of its ``__init__``.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        here = room_of(package, module)
+        graph.setdefault(here, set())
+        for name in imports_at_run_time(ast.parse(source)):
+            # ``from frl import beton`` imports a module, ``from frl import __version__`` what frl/__init__.py defines.
+            there = room_of(package, name if name in sources else name.rpartition(".")[0])
+            if there and there != here:
+                graph[here].add(there)
+    return graph
+
+
+def room_of(package: str, module: str) -> str:
+    """``frl.beton`` for ``frl.beton.reader``; the package's own ``__init__`` is a room; "" for what is elsewhere."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == package else ""
+
+
+def imports_at_run_time(tree: ast.AST) -> set[str]:
+    """As `imported`, without what only a type checker reads."""
+    names = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            names |= {name for other in node.orelse for name in imports_at_run_time(ast.Module([other], []))}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        else:
+            names |= imports_at_run_time(node)
+    return names
+
+
+def modules_of(package: str) -> dict[str, str]:
+    """The text of every module by its dotted name."""
+    sources = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        sources[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text()
+    return sources
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_rooms_of_a_package_form_no_circle(package):
+    graph = rooms(package, modules_of(package))
+    assert len(graph) > 5
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_the_graph_sees_circles_and_spares_types():
+    sources = {
+        "p": "",
+        "p.a": "",
+        "p.a.x": "from p.b import f\nfrom p import __version__",
+        "p.b": "if TYPE_CHECKING:\n    from p.a import x\nelse:\n    import p.c\ndef f():\n    import p.d.y",
+        "p.c": "import os",
+        "p.d": "",
+        "p.d.y": "from p import c",
+    }
+    graph = rooms("p", sources)
+    assert graph == {"p": set(), "p.a": {"p.b", "p"}, "p.b": {"p.c", "p.d"}, "p.c": set(), "p.d": {"p.c"}}
+    with pytest.raises(CycleError):
+        TopologicalSorter(rooms("p", sources | {"p.c": "from p.a.x import g"})).prepare()
+
+
+@pytest.mark.parametrize("module", ["frl.config", "writers.config", "frl.presets", "frl.recipes", "frl.cli"])
+def test_configuration_is_free_of_torch(module):
+    """Worker processes, ``frl --help`` and tools that only read a configuration start in an instant."""
+    command = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", command], env=environment, check=False, timeout=100).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "package", ["frl/objectives", "frl/training", "frl/evaluate", "frl/tasks", "frl/models", "frl/monitoring"]
+)
+def test_what_learns_and_judges_knows_no_loader(package):
+    """``test_directions`` says it of all of frl; here it is said of folders by name, which so must exist."""
+    found = {name for path in (ROOT / package).rglob("*.py") for name in imported(path)}
+    assert found and not any(within(name, ("pipelines", "writers", "frl.cli")) for name in found)
+
+
+def test_one_file_touches_ffcv_and_one_dali():
+    users = {
+        engine: {path.name for path in MODULES if path.parts[-2] != "benchmark" and any(
+            within(name, (engine,)) for name in imported(path))}
+        for engine in ("ffcv", "nvidia.dali")
+    }  # fmt: skip
+    assert users["nvidia.dali"] == {"dali_engine.py"}
+    assert users["ffcv"] <= {"ffcv_engine.py"}  # which loads ffcv's library by its path
+
+
+def test_no_script_imports_from_tests():
+    names_in_tests = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    for path in (ROOT / "scripts").rglob("*.py"):
+        assert not {name.partition(".")[0] for name in imported(path)} & {"tests", *names_in_tests}, path

@@ -56,7 +56,7 @@ class RandomViews:
                 view = view[:1, :1].expand_as(view) if self.identical else view
                 views.append(view.chunk(self.world_size, 1)[self.rank].flatten(0, 1).contiguous())
             samples = torch.arange(batch).chunk(self.world_size)[self.rank]
-            yield Batch(views=views, samples=samples, labels=samples)
+            yield Batch(views=views, samples=samples, targets={"identity": samples})
 
 
 class Slowed(RandomViews):

@@ -40,6 +40,9 @@ class WriteConfig:
     """JPEG quality of the samples that are encoded anew, 1 to 95."""
     boxes: Path | None = None
     """CSV of face boxes: NAME_ID (path without suffix), X, Y, W, H. VGGFace2's loose_bb_*.csv are found without."""
+    targets: tuple[str, ...] = ()
+    """What else the columns of a list say of a face, each as NAME, NAME:KIND or NAME:KIND=COLUMN,FIRST:LAST,...: kinds
+    are points, vector, class and visibility. Columns x0,y0,x1,y1,... are landmarks without being named."""
     margin: float = 0.3
     """Share of a box's longer side added around it. Images without a box are cut to their central square."""
     licence: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -124,6 +127,8 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
     kept = as_dict(config)
     for option in ("out", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
         del kept[option]
+    if not config.targets:
+        del kept["targets"]
     stated = licences(config)
     kept["licences"] = {
         name: stated[source] for name, source in zip(names, config.sources, strict=True) if source in stated
@@ -142,6 +147,8 @@ def licences(config: WriteConfig) -> dict[str, str]:
     for text in config.licence:
         source, equals, licence = text.partition("=")
         named = [source] if equals else list(config.sources)
+        if not (licence if equals else text).strip():
+            raise ConfigError("--licence", f"{text!r} states none", "Give TEXT, or SOURCE=TEXT.")
         if equals and source not in config.sources:
             raise ConfigError("--licence", f"{source!r} is none of the sources", "Give TEXT, or SOURCE=TEXT.")
         for name in named:

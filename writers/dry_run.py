@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
+
+from numpy.typing import ArrayLike
 
 from frl.beton.layout import ALLOCATION
 from frl.beton.ledger import first_page, place
 from frl.beton.manifest import SampleLine
+from frl.beton.schema import Schema
+from frl.beton.targets import TargetSpec
 from frl.beton.writer import PAGE_SIZE
 
 
@@ -17,7 +21,7 @@ class DryRun:
     """Counts what would be written.
 
     Args:
-        capacity: as a ``BetonWriter``'s.
+        capacity, targets: as a ``BetonWriter``'s.
 
     Attributes:
         done: tasks done by an earlier run: none.
@@ -26,15 +30,16 @@ class DryRun:
 
     done = 0
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, targets: Sequence[TargetSpec] = ()) -> None:
         self.counts: Counter[str] = Counter()
-        self._position = first_page(capacity, PAGE_SIZE)
+        self._schema = Schema(tuple(targets))
+        self._position = first_page(self._schema, capacity, PAGE_SIZE)
         self._samples = 0
 
     @property
     def nbytes(self) -> int:
         """The size of the file: metadata, pages and the allocation table."""
-        return self._position + self._samples * ALLOCATION.itemsize
+        return self._position + self._samples * self._schema.entries * ALLOCATION.itemsize
 
     def __enter__(self) -> Self:
         return self
@@ -44,9 +49,18 @@ class DryRun:
     ) -> None:
         pass
 
-    def append(self, encoded: bytes, height: int, width: int, label: int, name: str) -> None:
+    def append(
+        self,
+        encoded: bytes,
+        height: int,
+        width: int,
+        label: int,
+        name: str,
+        targets: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
         """Take in a sample."""
-        self._position = place(self._position, len(encoded), PAGE_SIZE) + len(encoded)
+        nbytes = len(encoded) + self._schema.tail
+        self._position = place(self._position, nbytes, PAGE_SIZE) + nbytes
         self._samples += 1
 
     def reject(self, name: str, reason: str) -> None:

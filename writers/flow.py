@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from frl.errors import SourceError
+from frl.printable import printable
 from writers.config import WriteConfig, crop_spec
 from writers.image.crop import Face
 from writers.items import Item
@@ -18,6 +19,7 @@ from writers.prepare import Preparation
 from writers.reject import Reject
 from writers.sources import Source, Stream
 from writers.spool import Spool
+from writers.targets import find_targets
 from writers.workers import WorkerPool
 
 Outcome = list[Face | Reject]
@@ -30,10 +32,16 @@ TASK_BYTES = 1 << 16
 def start_pool(
     sources: Mapping[str, Source], config: WriteConfig, check: Callable[[], None] = lambda: None
 ) -> WorkerPool[Item, Outcome]:
-    """The pool for ``prepare_all``; ``check`` may stop it."""
+    """The pool for ``prepare_all``; ``check`` may stop it. Raises like ``find_targets``."""
     stores = {name: source.store for name, source in sources.items() if not isinstance(source.store, Stream)}
     return WorkerPool(
-        Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate),
+        Preparation(
+            stores=stores,
+            spec=crop_spec(config),
+            detect=config.detect,
+            curate=config.curate,
+            targets=find_targets(sources),
+        ),
         count=config.workers,
         name=lambda item: item.name,
         weight=lambda item: max(1, len(item.data or b"") / TASK_BYTES),
@@ -57,7 +65,7 @@ def prepare_all(
         yield from pool.map(items)
         return
     where = f"in nameless files in {target.absolute().parent}, which vanish with this command"
-    print(f"{', '.join(streams)}: read once; the samples are put aside {where}", file=sys.stderr)
+    print(printable(f"{', '.join(streams)}: read once; the samples are put aside {where}"), file=sys.stderr)
     with Spool(len(items), target) as spool:
         for name, stream in streams.items():
             _put_aside(items, name, stream, pool, spool)
@@ -84,7 +92,9 @@ def _put_aside(items: Sequence[Item], name: str, stream: Stream, pool: WorkerPoo
             underway.append(rank)
             yield item
 
-    for outcome in tqdm(pool.map(arriving()), total=len(ranks), unit="img", desc=f"reading {name}", disable=None):
+    for outcome in tqdm(
+        pool.map(arriving()), total=len(ranks), unit="img", desc=f"reading {printable(name)}", disable=None
+    ):
         spool.put(underway.popleft(), outcome)
 
 

@@ -8,13 +8,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from frl.beton.targets import TargetSpec
 from frl.images.photo import Photo, UnusableImage
 from writers.curate import CurateConfig, Fingerprints, QualityFilter
 from writers.detect import DetectConfig, Region, start
-from writers.image.crop import CropSpec, Face, FaceCropper
+from writers.image.crop import CropSpec, Face, FaceCropper, refuse_misplaced, share_inside
 from writers.items import Item
 from writers.reject import Reject
 from writers.sources import Store
+from writers.sources.source import TargetStore
+from writers.targets import Targets, Values
+
+WHOLE = 0.98
+"""From this share of a box on, what is outside of the image is rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +31,7 @@ class Preparation:
     spec: CropSpec
     detect: DetectConfig
     curate: CurateConfig
+    targets: tuple[TargetSpec, ...]
 
     def __call__(self) -> Callable[[Item], list[Face | Reject]]:
         """Set up the worker, and return its function."""
@@ -37,6 +44,7 @@ class _Preparer:
 
     def __init__(self, preparation: Preparation) -> None:
         self._stores = preparation.stores
+        self._targets = Targets(preparation.targets)
         self._crop = FaceCropper(preparation.spec)
         self._find = start(preparation.detect)
         self._levels = preparation.detect.align == "eyes"
@@ -46,7 +54,9 @@ class _Preparer:
     def __call__(self, item: Item) -> list[Face | Reject]:
         try:
             photo = self._crop.open(self._read(item))
-            return [self._sample(photo, region) for region in self._regions(item, photo)]
+            regions, known = self._regions(item, photo), self._known(item)
+            shared = self._targets.share(known, regions) if self._searches(item) else [known]
+            return [self._sample(photo, *part) for part in zip(regions, shared, strict=True)]
         except (Reject, UnusableImage) as reject:
             return [_reject(reject)]
 
@@ -55,13 +65,23 @@ class _Preparer:
             raise Reject(item.candidate.fault)
         return self._stores[item.source].read(item.candidate.place) if item.data is None else item.data
 
+    def _known(self, item: Item) -> Values | None:
+        """The targets of an item; None where its source knows none."""
+        store = self._stores.get(item.source)
+        return store.targets(item.candidate.place) if isinstance(store, TargetStore) else item.candidate.targets
+
     def _regions(self, item: Item, photo: Photo) -> Sequence[Region | Reject]:
         """Where the faces are. What the source knows always wins over the detector."""
-        if item.candidate.box is not None or self._find is None:
-            return [Region(item.candidate.box, item.candidate.points)]
+        box = item.candidate.box
+        refuse_misplaced(photo.width, photo.height, box, item.candidate.points)
+        if self._find is None or not self._searches(item):
+            return [Region(box, item.candidate.points)]
         return self._find(np.asarray(photo.pixels().image))
 
-    def _sample(self, photo: Photo, region: Region | Reject) -> Face | Reject:
+    def _searches(self, item: Item) -> bool:
+        return item.candidate.box is None and self._find is not None
+
+    def _sample(self, photo: Photo, region: Region | Reject, known: Values | None) -> Face | Reject:
         if isinstance(region, Reject):
             return region
         try:
@@ -71,7 +91,13 @@ class _Preparer:
             needs_pixels = self._refuse_poor.needs_pixels or self._fingerprint.needs_pixels
             grey = self._crop.grey(face) if needs_pixels else None
             self._refuse_poor(grey, face.width)
-            return replace(face, fingerprint=self._fingerprint(face.data, grey))
+            return replace(
+                face,
+                fingerprint=self._fingerprint(face.data, grey),
+                over_border=region.box is not None and share_inside(photo.width, photo.height, region.box) < WHOLE,
+                central=region.box is None and photo.width != photo.height,
+                targets=self._targets.place(known, face.placement),
+            )
         except (Reject, UnusableImage) as reject:
             return _reject(reject)
 

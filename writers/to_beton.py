@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 import tyro
 from tqdm import tqdm
@@ -18,22 +19,45 @@ from frl import console
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
 from frl.beton.shard import Shard
+from frl.beton.targets import TargetSpec
 from frl.beton.writer import refuse_existing
 from frl.errors import SourceError, WriteError
+from frl.printable import printable, printable_lines
 from writers.config import WriteConfig, settings, validate
 from writers.curate import Duplicates
 from writers.dry_run import DryRun
-from writers.flow import prepare_all, start_pool
+from writers.flow import Outcome, prepare_all, start_pool
+from writers.image.crop import Face
 from writers.item_list import choose
 from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
-from writers.sources import Flickr, Source, help_on_kinds, open_sources
+from writers.sources import (
+    Account,
+    Flickr,
+    Remarking,
+    Source,
+    Synthetic,
+    VGGFace2,
+    accounts,
+    help_on_kinds,
+    open_sources,
+)
 from writers.sources.skipped import total
 from writers.stop import Stopped, StopRequest, stop_requests
 from writers.summary import Summary
+from writers.targets import ask, find_targets
 
 CENTRAL = "central squares of photographs"
 """What is counted where nobody knows or looks for the faces."""
+
+FOUND = "faces found"
+"""What is counted where a detector finds a face."""
+
+UNKNOWN = "of nobody known"
+"""What is counted where an image has no identity."""
+
+OVER_BORDER = "boxes over the border"
+"""What is counted where a box reaches over its image's border, so that its square was moved or shrunk."""
 
 
 def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
@@ -54,25 +78,27 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
     if not config.dry_run:
         refuse_existing(config.out, overwrite=config.overwrite)
     start = time.monotonic()
-    sources = open_sources(config.sources, config.boxes)
+    sources = ask(open_sources(config.sources, config.boxes), config.targets)
     workers = start_pool(sources, config, stop.check)  # what they import, they import while the sources are listed
     chosen = choose(sources, config, stop.check)
+    joins = accounts(sources.values())
+    report(joins, sources, config)
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
-    photographs = unsearched(sources, config)
+    warn_of_unsearched(sources, config)
     if not items:
         raise SourceError(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
     skipped = total(source.store for source in sources.values())
-    file = open_target(config, settings(config, sources), items, labels)
+    file = open_target(config, settings(config, sources), items, labels, joins, find_targets(sources))
     with file, workers as pool, Duplicates() as duplicates:
         begun = file.done
         if Shard.parse(config.shard).number == 1:  # each of them lists everything, and the counts of all are added up
             for reason, count in skipped.counts().items():
                 file.counts[f"skipped: {reason}"] = count
         if begun:
-            print(f"{config.out}: going on after the {begun:,} images that are done", file=sys.stderr)
+            print(f"{printable(config.out)}: going on after the {begun:,} images that are done", file=sys.stderr)
             duplicates.restore(config.curate.dedupe, file.stored())
         rest = items[begun:]
         results = prepare_all(rest, sources, pool, config.out)
@@ -81,6 +107,9 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
             for done, (item, faces) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
                 stop.check()
                 file.counts["boxes"] += item.candidate.box is not None
+                if item.candidate.box is None and config.detect.detect != "none":
+                    file.counts[FOUND] += count_found(faces)
+                identity = item.identity if sum(isinstance(face, Face) for face in faces) < 2 else None  # whose is it?
                 for name, face in zip(item.names(len(faces)), faces, strict=True):
                     outcome = duplicates.sift(name, face)
                     if isinstance(outcome, Reject):
@@ -88,21 +117,23 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
                         file.counts[outcome.reason] += 1
                         refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
                     else:
-                        label = -1 if item.identity is None else labels[item.identity]
-                        file.append(outcome.data, outcome.height, outcome.width, label, name)
-                        file.counts["passed" if outcome.untouched else "encoded"] += 1
-                        if item.source in photographs and item.candidate.box is None:
-                            file.counts[CENTRAL] += 1
+                        label = -1 if identity is None else labels[identity]
+                        file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets)
+                        file.counts.update(noted(outcome, label))
                 file.commit(done)
         except Stopped:
             file.keep()
             raise
     if not config.dry_run and (complaint := leave_card(config.out)):
-        print(complaint, file=sys.stderr)
+        print(printable(complaint), file=sys.stderr)
     return Summary(
         out=config.out,
         identities=len(labels),
+        unknown=file.counts[UNKNOWN],
         boxes=file.counts["boxes"],
+        found=file.counts[FOUND] if config.detect.detect != "none" else None,
+        over_border=file.counts[OVER_BORDER],
+        joins=joins,
         passed=file.counts["passed"],
         encoded=file.counts["encoded"],
         central=file.counts[CENTRAL],
@@ -115,24 +146,55 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
     )
 
 
-def unsearched(sources: Mapping[str, Source], config: WriteConfig) -> set[str]:
-    """The sources of whole photographs in which no detector looks for faces; the user is told."""
-    if config.detect.detect != "none":
-        return set()
-    names = {name for name, source in sources.items() if isinstance(source, Flickr)}
-    if names:
+def report(joins: Sequence[Account], sources: Mapping[str, Source], config: WriteConfig) -> None:
+    """Tell the user, before anything is written, what of the data given is not used, or only in part."""
+    lines = [str(account) for account in joins if not account.complete]
+    for name, source in sources.items():
+        if config.boxes and not isinstance(source, Flickr | Synthetic | VGGFace2):
+            lines.append(f"{name}: {config.boxes} is not used for it")
+        if isinstance(source, Remarking):
+            lines += source.remarks()
+    for line in lines:
+        print(printable(line), file=sys.stderr)
+
+
+def warn_of_unsearched(sources: Mapping[str, Source], config: WriteConfig) -> None:
+    """Tell the user of sources that may be whole photographs in which no detector looks for faces."""
+    names = [name for name, source in sources.items() if isinstance(source, Flickr)]
+    if names and config.detect.detect == "none":
         cause = "without --detect, a photograph without annotated faces becomes its central square"
-        print(f"{', '.join(sorted(names))}: {cause}", file=sys.stderr)
-    return names
+        print(f"{printable(', '.join(sorted(names)))}: {cause}", file=sys.stderr)
+
+
+def noted(face: Face, label: int) -> Iterator[str]:
+    """What is counted of a sample."""
+    yield "passed" if face.untouched else "encoded"
+    if face.central:
+        yield CENTRAL
+    if face.over_border:
+        yield OVER_BORDER
+    if label < 0:
+        yield UNKNOWN
+
+
+def count_found(faces: Outcome) -> int:
+    """How many faces a detector found on an item, whether or not they were kept."""
+    none = (Reason.UNUSABLE, Reason.NO_FACE)
+    return sum(not (isinstance(face, Reject) and face.reason in none) for face in faces)
 
 
 def open_target(
-    config: WriteConfig, kept: dict[str, object], items: Sequence[Item], labels: dict[str, int]
+    config: WriteConfig,
+    kept: dict[str, object],
+    items: Sequence[Item],
+    labels: dict[str, int],
+    joins: Sequence[Account],
+    targets: tuple[TargetSpec, ...],
 ) -> BetonWriter | DryRun:
     """Where the samples go."""
     capacity = len(items) * (1 if config.detect.detect == "none" else config.detect.max_faces)
     if config.dry_run:
-        return DryRun(capacity)
+        return DryRun(capacity, targets)
     return BetonWriter(
         config.out,
         capacity=capacity,
@@ -140,6 +202,8 @@ def open_target(
         settings=kept,
         overwrite=config.overwrite,
         work=name_work(items, labels, kept),
+        joins=[asdict(account) for account in joins],
+        targets=targets,
     )
 
 
@@ -170,11 +234,11 @@ def _main(arguments: Sequence[str] | None) -> int:
         with stop_requests() as stop:
             summary = write(config, stop)
     except Stopped as stopped:
-        print(f"{config.out}: {stopped}; the file is not there", file=sys.stderr)
+        print(f"{printable(config.out)}: {stopped}; the file is not there", file=sys.stderr)
         notes = getattr(stopped, "__notes__", ()) or ["No image was done; the same command begins anew."]
-        print("\n".join(notes), file=sys.stderr)
+        print("\n".join(map(printable, notes)), file=sys.stderr)
         return stopped.status
-    print(summary)
+    print(printable_lines(summary))
     return 0
 
 

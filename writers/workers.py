@@ -21,6 +21,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from frl.children import sheltered
 from frl.errors import FrlError, InternalError, MachineError, WriteError, explained
+from frl.machine import cores
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -87,7 +88,7 @@ class WorkerPool(Generic[Task, Result]):
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._start = start
-        self._count = count or len(os.sched_getaffinity(0))
+        self._count = count or cores()
         self._name = name
         self._weight = weight
         self._patience_s = patience_s

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
-from frl.beton.facts import Facts, gather
+from frl.beton.facts import Facts, gather, joined
 from frl.beton.histogram import Histogram, draw
 from frl.beton.reader import Beton
+from frl.beton.targets import describe
 from frl.errors import FrlError
+from frl.printable import printable
 
 SHOWN_KINDS = 20
 """Kinds of reject in the table."""
@@ -74,7 +77,7 @@ def card_text(facts: Facts) -> str:
     """The card in Markdown."""
     licences = facts.settings.get("licences") or {}
     lines = [
-        f"# {facts.path.name}",
+        f"# {printable(facts.path.name)}",
         "",
         f"{facts.samples:,} face images, {facts.nbytes / 1e6:,.1f} MB. {_people(facts)}",
         "",
@@ -94,8 +97,9 @@ def card_text(facts: Facts) -> str:
         "",
         f"The longer side has {facts.sides.min()} to {facts.sides.max()} pixels, median {np.median(facts.sides):g}.",
         "",
-        f"![Sizes, and images per identity]({picture_path(facts.path).name})",
+        f"![Sizes, and images per identity]({quote(os.fsencode(picture_path(facts.path).name))})",
         "",
+        *_targets(facts),
         "## Left out",
         "",
         _rejects(facts),
@@ -116,6 +120,14 @@ def _people(facts: Facts) -> str:
     return f"{len(counts):,} identities with {spread}. {unknown}".rstrip()
 
 
+def _targets(facts: Facts) -> list[str]:
+    """What else is stored of the images; nothing where there is nothing."""
+    if not facts.targets:
+        return []
+    rows = [(spec.name, describe(spec), facts.known[spec.name]) for spec in facts.targets]
+    return ["## Targets", "", _table(("name", "what it is", "images"), rows), ""]
+
+
 def _rejects(facts: Facts) -> str:
     if not facts.rejects:
         return "Nothing that was looked at was left out."
@@ -123,7 +135,7 @@ def _rejects(facts: Facts) -> str:
     rows = [(kind, f"{count:,}") for kind, count in shown]
     if rest := facts.rejected - sum(count for _, count in shown):
         rows.append(("other reasons", f"{rest:,}"))
-    where = f"{facts.rejected:,} images or faces; `{facts.path.name}.rejects.tsv` names each."
+    where = f"{facts.rejected:,} images or faces; `{printable(facts.path.name)}.rejects.tsv` names each."
     return f"{where}\n\n{_table(('reason', 'count'), rows)}"
 
 
@@ -133,6 +145,7 @@ def _made(facts: Facts) -> str:
     settings = {key: value for key, value in facts.settings.items() if key not in ("sources", "licences")}
     rows = [(key, f"{value}") for key, value in settings.items()]
     rows += [(f"counted: {key}", f"{count:,}") for key, count in facts.manifest.counts.items()]
+    rows += [("joined", joined(join)) for join in facts.manifest.joins]
     rows += [("writer", facts.manifest.writer), ("content hash", f"{facts.manifest.content_sha256}")]
     return _table(("setting", "value"), rows)
 
@@ -144,7 +157,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _cell(text: str) -> str:
     """Text as one cell of a table, whatever is in it."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return printable(" ".join(text.split())).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _draw(facts: Facts) -> bytes:

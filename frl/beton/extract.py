@@ -16,6 +16,7 @@ import numpy as np
 from frl.beton.partial import sync_folder
 from frl.beton.reader import Beton
 from frl.beton.samples import StoredSample, identity_name, stored_samples
+from frl.beton.target_list import TargetList
 from frl.errors import WriteError
 
 MAX_NAME_BYTES = 200
@@ -27,7 +28,8 @@ def extract(beton: Beton, target: str | os.PathLike[str]) -> int:
 
     JPEGs keep their bytes; raw pixels become PNGs. The names come from the file's sidecar, which need not be trusted:
     whatever they are, nothing is written outside. Where two names are the same, the second gets its number as well. The
-    folder appears when it is complete.
+    folder appears when it is complete. Targets go into ``faces.csv`` and ``faces.targets.json`` there, a list that
+    ``frl write`` reads back.
 
     Returns:
         the number of images.
@@ -43,9 +45,12 @@ def extract(beton: Beton, target: str | os.PathLike[str]) -> int:
     try:
         with _partial_folder(target) as folder:
             folders = _identity_folders(beton, folder)
-            for sample in stored_samples(beton):
-                _write(folders[max(sample.label, -1)], sample)
-                count += 1
+            with TargetList(folder, beton.targets) as targets:
+                for sample in stored_samples(beton):
+                    within = folders[max(sample.label, -1)]
+                    path = _write(within, sample)
+                    targets.add(path, None if within == folder else within.name, sample.targets)
+                    count += 1
     except OSError as error:
         cause = f"could not be written ({error.strerror or error})"
         raise WriteError(target, cause, "Free space, or check the folder; the temporary one was removed.") from error
@@ -86,18 +91,20 @@ def _identity_folders(beton: Beton, target: Path) -> dict[int, Path]:
     prefix = f"{prefixes.pop()}/" if len(prefixes) == 1 else ""
     folders = {-1: target}
     for label, name in zip(labels, names, strict=True):
-        folders[label] = _free(target / safe_name(name.removeprefix(prefix)), label)
+        folders[label] = free(target / safe_name(name.removeprefix(prefix)), label)
         folders[label].mkdir()
     return folders
 
 
-def _write(folder: Path, sample: StoredSample) -> None:
+def _write(folder: Path, sample: StoredSample) -> Path:
     stem = safe_name(PurePosixPath(sample.name.replace("\\", "/")).stem)
     suffix, data = (".png", _as_png(sample)) if sample.raw else (".jpg", sample.encoded.data)
-    _free(folder / f"{stem}{suffix}", sample.index).write_bytes(data)
+    path = free(folder / f"{stem}{suffix}", sample.index)
+    path.write_bytes(data)
+    return path
 
 
-def _free(path: Path, number: int) -> Path:
+def free(path: Path, number: int) -> Path:
     """The path, or where it is taken, one with the number at the end."""
     while path.exists():
         path = path.with_name(f"{path.stem}-{number}{path.suffix}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from frl.beton.manifest import Manifest, SampleLines, rejects_path, samples_path
 from frl.beton.reader import Beton
+from frl.beton.targets import TargetSpec
 from frl.errors import BetonError, blame_machine
 
 
@@ -30,6 +31,7 @@ class Facts:
         per_source: images by the name of their source; empty if the writer left no names.
         rejects: images left out by the kind of reason.
         manifest: what the writer noted, or None.
+        targets: what else is stored of the samples.
     """
 
     path: Path
@@ -43,12 +45,22 @@ class Facts:
     per_source: dict[str, int]
     rejects: dict[str, int]
     manifest: Manifest | None
+    targets: tuple[TargetSpec, ...]
 
     @property
     def sources(self) -> dict[str, str]:
         """What the user gave as each source, by the name that its samples begin with."""
         given = self.settings.get("sources")
         return given if isinstance(given, dict) else {}
+
+    @property
+    def known(self) -> dict[str, str]:
+        """Of how many samples each target is known, in words."""
+        counts = self.manifest.known if self.manifest is not None else {}
+        return {
+            spec.name: f"known of {counts[spec.name]:,} of {self.samples:,}" if spec.name in counts else "not counted"
+            for spec in self.targets
+        }
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -59,6 +71,12 @@ class Facts:
     def rejected(self) -> int:
         """Images left out."""
         return sum(self.rejects.values())
+
+
+def joined(join: dict[str, Any]) -> str:
+    """How a table met the images, of the manifest's account of it."""
+    used = f"{join['used']:,} of {join['rows']:,} rows used"
+    return f"{join['table']}: {used}; {join['without']:,} of {join['images']:,} images without a row"
 
 
 def gather(beton: Beton) -> Facts:
@@ -82,6 +100,7 @@ def gather(beton: Beton) -> Facts:
         per_source=_count_sources(beton.path, sources) if isinstance(sources, dict) else {},
         rejects=_count_rejects(beton.path),
         manifest=beton.manifest,
+        targets=beton.targets,
     )
 
 

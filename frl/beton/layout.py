@@ -8,6 +8,8 @@ its sample, its place in the file and its size. No piece crosses the end of a pa
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -69,6 +71,10 @@ METADATA = {
 }
 
 
+NUMBERS = {FieldType.FLOAT: "<f8", FieldType.INT: "<i8"}
+"""The types of the fields that hold one number, in the metadata itself."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One column of the data set.
@@ -76,17 +82,40 @@ class Field:
     Attributes:
         name: at most 16 ASCII characters.
         type_id: the kind of the field.
-        array_bytes: size of one sample's data; arrays and tensors only, else 0.
+        dtype: of the numbers, as numpy writes it; of arrays, tensors and single numbers, else empty.
+        shape: of one sample's array or tensor, else empty.
     """
 
     name: str
     type_id: FieldType
-    array_bytes: int = 0
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+    @property
+    def array_bytes(self) -> int:
+        """Size of one sample's data; arrays and tensors only, else 0."""
+        is_array = self.type_id in (FieldType.ARRAY, FieldType.TENSOR)
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape) if is_array else 0
 
     @property
     def has_data(self) -> bool:
         """Whether each sample of the field owns one entry of the allocation table."""
         return self.type_id not in (FieldType.FLOAT, FieldType.INT)
+
+
+def field_row(field: Field) -> np.ndarray:
+    """The (1,) ``FIELD`` that describes a column in the file."""
+    row = np.zeros(1, FIELD)
+    row["type_id"] = field.type_id
+    row["name"][0, : len(field.name)] = np.frombuffer(field.name.encode("ascii"), np.uint8)
+    if field.type_id == FieldType.ARRAY:
+        description = json.dumps(np.dtype(field.dtype).descr).encode("ascii")
+        arguments = np.zeros(1, ARRAY_ARGUMENTS)
+        arguments["shape"][0, : len(field.shape)] = field.shape
+        arguments["type_length"] = len(description)
+        data = np.frombuffer(arguments.tobytes() + description, np.uint8)
+        row["arguments"][0, : len(data)] = data
+    return row
 
 
 def record_dtype(fields: Sequence[Field]) -> np.dtype:

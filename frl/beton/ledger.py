@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from frl.beton.journal import Entry
-from frl.beton.layout import ALLOCATION, Field, FieldType, ImageMode, align_up, metadata_start, record_dtype
+from frl.beton.layout import ALLOCATION, align_up
 from frl.beton.manifest import ContentHash, SampleLine
 from frl.beton.partial import PartialFile
+from frl.beton.schema import Schema
 
-FIELDS = (Field(name="image", type_id=FieldType.IMAGE), Field(name="label", type_id=FieldType.INT))
-RECORD = record_dtype(FIELDS)
-RECORDS_START = metadata_start(len(FIELDS))
 BLOCK = 4096
 
 
-def first_page(capacity: int, page_size: int) -> int:
+def first_page(schema: Schema, capacity: int, page_size: int) -> int:
     """Where the first page begins, in bytes, in a file with room for the metadata of so many samples."""
-    return align_up(RECORDS_START + capacity * RECORD.itemsize, page_size)
+    return align_up(schema.records_start + capacity * schema.record.itemsize, page_size)
 
 
 def place(position: int, nbytes: int, page_size: int) -> int:
-    """Where an image of so many bytes is put that follows ``position``: no image lies on two pages."""
+    """Where a sample of so many bytes, its targets included, is put that follows ``position``: none is on two pages."""
     fits = position // page_size == (position + nbytes - 1) // page_size
     return position if fits else align_up(position, page_size)
 
@@ -45,8 +45,9 @@ class Sums:
     """How much was noted, and checksums over it; see ``Entry``.
 
     Attributes:
-        data_stop: where the newest image ends in the file; 0 before the first.
+        data_stop: where the newest sample ends in the file; 0 before the first.
         lines_digest: of the lines about the samples.
+        known: by target, the samples of which it is known.
     """
 
     content: ContentHash
@@ -59,18 +60,24 @@ class Sums:
     allocations_crc: int = 0
     rejects_crc: int = 0
     lines_digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    known: Counter[str] = field(default_factory=Counter)
 
     def copy(self) -> Sums:
         """Sums that go on from here by themselves."""
-        return replace(self, content=self.content.copy(), lines_digest=self.lines_digest.copy())
+        content, digest = self.content.copy(), self.lines_digest.copy()
+        return replace(self, content=content, lines_digest=digest, known=self.known.copy())
 
-    def add_sample(self, encoded: bytes | memoryview, start: int, line: bytes) -> None:
-        """Take in an image, its place and its line."""
+    def add_sample(
+        self, schema: Schema, encoded: bytes | memoryview, start: int, line: bytes, values: Sequence[bytes]
+    ) -> None:
+        """Take in an image, its place, its line and the stored bytes of its targets."""
         self.samples += 1
-        self.data_stop = start + len(encoded)
+        self.data_stop = start + len(encoded) + schema.tail
+        for spec, value in zip(schema.targets, values, strict=True):
+            self.known[spec.name] += spec.knows(value)
         self.lines_size += len(line)
         self.lines_digest.update(line)
-        self.content.add(hashlib.sha256(encoded).digest(), line)
+        self.content.add(hashlib.sha256(encoded).digest(), line, b"".join(values))
 
     def add_rows(self, records: bytes, allocations: bytes) -> None:
         """Take in rows of the metadata and of the allocation table."""
@@ -104,24 +111,37 @@ class Ledger:
 
     Args:
         files: where to; empty, or left by an earlier run for ``restore``.
+        schema: what is noted of a sample.
         identities: name of each label, or None.
     """
 
-    def __init__(self, files: Files, identities: tuple[str, ...] | None) -> None:
-        self.sums = Sums(content=ContentHash(identities))
+    def __init__(self, files: Files, schema: Schema, identities: tuple[str, ...] | None) -> None:
+        self.sums = Sums(content=ContentHash(identities, schema.targets))
         self._files = files
-        self._records = np.zeros(BLOCK, RECORD)
-        self._allocations = np.zeros(BLOCK, ALLOCATION)
+        self._schema = schema
+        self._records = np.zeros(BLOCK, schema.record)
+        self._allocations = np.zeros((BLOCK, schema.entries), ALLOCATION)
         self._rows = 0
 
-    def add(self, encoded: bytes | memoryview, start: int, height: int, width: int, line: SampleLine) -> None:
-        """Note a sample whose image lies at ``start``."""
-        self._records[self._rows] = ((ImageMode.JPG, width, height, start), line.label)
-        self._allocations[self._rows] = (self.sums.samples, start, len(encoded))
+    def add(
+        self,
+        encoded: bytes | memoryview,
+        start: int,
+        height: int,
+        width: int,
+        line: SampleLine,
+        values: Sequence[bytes] = (),
+    ) -> None:
+        """Note a sample whose image lies at ``start``, and the arrays among its targets right behind it."""
+        schema = self._schema
+        pieces = schema.pieces(start, len(encoded))
+        self._records[self._rows] = schema.row(pieces, height, width, line.label, values)
+        for entry, (place, nbytes) in enumerate(pieces):
+            self._allocations[self._rows, entry] = (self.sums.samples, place, nbytes)
         self._rows += 1
         text = line.encode()
         self._files.lines.append(text)
-        self.sums.add_sample(encoded, start, text)
+        self.sums.add_sample(schema, encoded, start, text, values)
         if self._rows == BLOCK:
             self.flush()
 
@@ -134,7 +154,7 @@ class Ledger:
         """Write the rows that are held back."""
         records, allocations = self._records[: self._rows].tobytes(), self._allocations[: self._rows].tobytes()
         first = self.sums.samples - self._rows
-        self._files.beton.write_at(records, RECORDS_START + first * RECORD.itemsize)
+        self._files.beton.write_at(records, self._schema.records_start + first * self._schema.record.itemsize)
         self._files.table.append(allocations)
         self.sums.add_rows(records, allocations)
         self._rows = 0
@@ -147,29 +167,31 @@ class Ledger:
         """
         sound = 0
         for entry in entries:
-            extended = _replay(self._files, self.sums, entry)
+            extended = _replay(self._files, self._schema, self.sums, entry)
             if extended is None:
                 break
             self.sums, sound = extended, sound + 1
         self._files.beton.truncate(self.sums.data_stop)
-        self._files.table.truncate(self.sums.samples * ALLOCATION.itemsize)
+        self._files.table.truncate(self.sums.samples * self._schema.entries * ALLOCATION.itemsize)
         self._files.lines.truncate(self.sums.lines_size)
         self._files.rejects.truncate(self.sums.rejects_size)
         return sound
 
 
-def _replay(files: Files, before: Sums, entry: Entry) -> Sums | None:
+def _replay(files: Files, schema: Schema, before: Sums, entry: Entry) -> Sums | None:
     """The sums at an entry, from the bytes in the files, or None if they are not those of the entry."""
     sums = before.copy()
     count, first = entry.samples - sums.samples, sums.samples
-    records = files.beton.read_at(count * RECORD.itemsize, RECORDS_START + first * RECORD.itemsize)
-    allocations = files.table.read_at(count * ALLOCATION.itemsize, first * ALLOCATION.itemsize)
+    row, rows = schema.record.itemsize, schema.entries * ALLOCATION.itemsize
+    records = files.beton.read_at(count * row, schema.records_start + first * row)
+    allocations = files.table.read_at(count * rows, first * rows)
     sums.add_rows(records, allocations)
     sums.add_rejects(files.rejects.read_at(entry.rejects_size - sums.rejects_size, sums.rejects_size))
     if (sums.records_crc, sums.allocations_crc) != (entry.records_crc, entry.allocations_crc):
         return None  # so that no size in the table has to be trusted
     lines = files.lines.read_at(entry.lines_size - sums.lines_size, sums.lines_size).splitlines(keepends=True)
-    for row, line in zip(np.frombuffer(allocations, ALLOCATION).tolist(), lines, strict=False):
-        _, start, nbytes = row
-        sums.add_sample(files.beton.read_at(nbytes, start), start, line)
+    images = np.frombuffer(allocations, ALLOCATION)[:: schema.entries].tolist()
+    for record, (_, start, nbytes), line in zip(np.frombuffer(records, schema.record), images, lines, strict=False):
+        data = files.beton.read_at(nbytes + schema.tail, start)
+        sums.add_sample(schema, data[:nbytes], start, line, schema.values(record, data[nbytes:]))
     return sums if sums.entry(entry.done, entry.counts) == entry else None

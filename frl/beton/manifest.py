@@ -1,7 +1,8 @@
 """The files beside a ``.beton``: a manifest, one line per sample, and one line per rejected image.
 
 ``faces.beton.json``         what the file holds and how it was made, with digests of the file and of the next
-``faces.beton.samples.tsv``  crc32 of the encoded image (hex), label, source name; in sample order
+``faces.beton.samples.tsv``  crc32 of the encoded image (hex), label, source name, and in files with targets the crc32
+                             of their bytes (hex); in sample order
 ``faces.beton.rejects.tsv``  source name, reason; not there where nothing was rejected
 """
 
@@ -19,14 +20,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from frl.beton.schema import Schema
+from frl.beton.targets import TargetSpec
 from frl.errors import BetonError, blame_machine
 
 FORMAT = "frl-beton"
 FORMAT_VERSION = 1
+WITH_TARGETS = 2
+"""The version of manifests that describe targets; those of files without stay as older software knows them."""
+
 HASH_BLOCK = 1 << 20
 
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_CONTROLS = (*range(0x20), 0x7F, *range(0x80, 0xA0))
+"""Characters that would steer the terminal in which a sidecar is looked at."""
+_ESCAPES = {chr(code): f"\\x{code:02x}" for code in _CONTROLS} | {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escape: plain for plain, escape in _ESCAPES.items()}
+_ESCAPED = re.compile(r"\\(?:[\\tnr]|x[0-9a-f]{2})")
+_TO_ESCAPE = re.compile(f"[{re.escape(''.join(_ESCAPES))}]")
 
 
 def manifest_path(beton: str | os.PathLike[str]) -> Path:
@@ -60,6 +70,10 @@ class Manifest:
         content_sha256: digest of names, labels and images, whatever their layout (see ``ContentHash``); None in files
             of older versions.
         counts: what else the writer counted, such as the images that passed through untouched.
+        joins: how each table of boxes, landmarks or labels met the images: ``table``, ``rows``, ``used``, ``images``,
+            ``without`` (a row), and some names of either side.
+        targets: what is stored of each sample beside image and label, in the order of the file's fields.
+        known: by target, the samples of which it is known.
     """
 
     samples: int
@@ -72,10 +86,18 @@ class Manifest:
     writer: str
     content_sha256: str | None = None
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    joins: tuple[dict[str, Any], ...] = ()
+    targets: tuple[TargetSpec, ...] = ()
+    known: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """The text of the manifest file."""
-        content = {"format": FORMAT, "version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        version = WITH_TARGETS if self.targets else FORMAT_VERSION
+        content = {"format": FORMAT, "version": version, **dataclasses.asdict(self)}
+        if not self.targets:
+            del content["targets"], content["known"]
+        if not self.joins:  # so that older software reads the manifests of files without tables
+            del content["joins"]
         return json.dumps(content, indent=1, ensure_ascii=True) + "\n"
 
     @classmethod
@@ -98,10 +120,12 @@ class Manifest:
             raise BetonError(path, "is not a readable manifest but a .beton", remedy)
         try:
             content = json.loads(path.read_bytes().decode())  # whose guess at an encoding would name a wrong cause
-            if content.pop("format") != FORMAT or content.pop("version") != FORMAT_VERSION:
+            if content.pop("format") != FORMAT or content.pop("version") not in (FORMAT_VERSION, WITH_TARGETS):
                 raise ValueError("another format or version")
             if content["identities"] is not None:
                 content["identities"] = tuple(content["identities"])
+            content["joins"] = tuple(content.get("joins", ()))
+            content["targets"] = Schema(tuple(map(TargetSpec.from_json, content.get("targets", ())))).targets
             return cls(**content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             blame_machine(error, f"reading {path}")
@@ -114,16 +138,20 @@ class ContentHash:
     """SHA-256 of what a data set holds: equal for equal samples in equal order, whatever pages they lie on.
 
     It is fed the names of the identities as JSON, or ``null``, and for each sample the SHA-256 of the encoded image
-    (32 bytes) followed by its line in the sidecar, which holds label and name.
+    (32 bytes) followed by its line in the sidecar, which holds label and name. If the file has targets, their
+    description as JSON follows the names, and the stored bytes of a sample's targets its line.
     """
 
-    def __init__(self, identities: Sequence[str] | None) -> None:
+    def __init__(self, identities: Sequence[str] | None, targets: Sequence[TargetSpec] = ()) -> None:
         self._digest = hashlib.sha256(json.dumps(identities).encode())
+        if targets:
+            self._digest.update(json.dumps([dataclasses.asdict(spec) for spec in targets]).encode())
 
-    def add(self, image_sha256: bytes, line: bytes) -> None:
+    def add(self, image_sha256: bytes, line: bytes, targets: bytes = b"") -> None:
         """Take in the next sample."""
         self._digest.update(image_sha256)
         self._digest.update(line)
+        self._digest.update(targets)
 
     def copy(self) -> ContentHash:
         """A hash that goes on from here by itself."""
@@ -158,15 +186,18 @@ class SampleLine:
         crc32: checksum of the encoded image.
         label: index of the identity, -1 where unknown.
         name: where the image came from.
+        targets_crc32: checksum of the stored bytes of its targets; None where the file has none.
     """
 
     crc32: int
     label: int
     name: str
+    targets_crc32: int | None = None
 
     def encode(self) -> bytes:
         """The line, with its end."""
-        return tsv_line(f"{self.crc32:08x}", str(self.label), self.name)
+        targets = () if self.targets_crc32 is None else (f"{self.targets_crc32:08x}",)
+        return tsv_line(f"{self.crc32:08x}", str(self.label), self.name, *targets)
 
     @classmethod
     def decode(cls, line: bytes) -> SampleLine:
@@ -175,14 +206,17 @@ class SampleLine:
         Raises:
             ValueError: the line is not of this form.
         """
-        crc32, label, name = line.rstrip(b"\n").split(b"\t")
-        plain = re.sub(r"\\[\\tnr]", lambda m: _UNESCAPES[m[0]], name.decode("utf-8", "surrogateescape"))
-        return cls(crc32=int(crc32, 16), label=int(label), name=plain)
+        crc32, label, name, *targets = line.rstrip(b"\n").split(b"\t")
+        if len(targets) > 1:
+            raise ValueError(f"{3 + len(targets)} cells in a line")
+        plain = _ESCAPED.sub(lambda m: _UNESCAPES.get(m[0], m[0]), name.decode("utf-8", "surrogateescape"))
+        targets_crc32 = int(targets[0], 16) if targets else None
+        return cls(crc32=int(crc32, 16), label=int(label), name=plain, targets_crc32=targets_crc32)
 
 
 def tsv_line(*cells: str) -> bytes:
     """One line of tab-separated cells, whatever characters (or undecodable bytes of file names) they hold."""
-    escaped = (re.sub(r"[\\\t\n\r]", lambda m: _ESCAPES[m[0]], cell) for cell in cells)
+    escaped = (_TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], cell) for cell in cells)
     return "\t".join(escaped).encode("utf-8", "surrogateescape") + b"\n"
 
 

@@ -16,6 +16,8 @@ import numpy as np
 
 from frl.beton.manifest import Manifest, SampleLines, manifest_path, rejects_path, samples_path
 from frl.beton.reader import Beton
+from frl.beton.samples import targets_fault
+from frl.beton.schema import Schema
 from frl.beton.shard import Shard
 from frl.beton.validation import FETCH_AGAIN
 from frl.beton.writer import BetonWriter
@@ -73,6 +75,8 @@ def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False)
         labels=parts[0].manifest.identities,
         settings={**parts[0].manifest.settings, "shard": None},
         overwrite=overwrite,
+        joins=parts[0].manifest.joins,  # each shard's command lists all images
+        targets=parts[0].manifest.targets,
     )
     with writer, _Originals(parts[0].manifest.settings) as originals:
         for part in parts:
@@ -111,6 +115,9 @@ def _check_set(parts: Sequence[Part]) -> None:
             if first.recipe.get(key) != value:
                 cause = f"was written with {key} = {value}, {first.path} with {first.recipe.get(key)}"
                 raise ConfigError(part.path, cause, "Merge the shards of one command.")
+        if part.manifest.targets != first.manifest.targets:
+            cause = f"holds other targets than {first.path}"
+            raise ConfigError(part.path, cause, "Write all shards from the same, unchanged sources.")
         if part.manifest.identities != first.manifest.identities:
             cause = f"knows other identities than {first.path}"
             raise ConfigError(part.path, cause, "Write all shards from the same, unchanged sources.")
@@ -160,10 +167,10 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals
         _refuse(beton.path, "its images do not lie in the order of its samples: another program wrote it")
     pages = beton.pointers // np.uint64(beton.page_size)
     bounds = [0, *(np.flatnonzero(np.diff(pages)) + 1).tolist(), len(beton)]
-    lines = iter(_trusted_lines(beton, manifest))
+    lines, schema = iter(_trusted_lines(beton, manifest)), Schema(beton.targets)
     for first, stop in zip(bounds, bounds[1:], strict=False):
         start = int(pages[first]) * beton.page_size
-        page = beton.data[start : int(beton.pointers[stop - 1] + beton.nbytes[stop - 1])]
+        page = beton.data[start : int(beton.pointers[stop - 1] + beton.nbytes[stop - 1]) + schema.tail]
         kept = []
         for i in range(first, stop):
             if (line := next(lines, None)) is None:
@@ -173,12 +180,18 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals
                 _refuse(beton.path, f"{beton.name(i)}: its bytes differ from their checksum")
             if line.label != beton.labels[i]:
                 _refuse(beton.path, f"{beton.name(i)}: its label is {beton.labels[i]}, in its line {line.label}")
+            if fault := targets_fault(beton, i, line):
+                _refuse(beton.path, fault)
+            values = beton.target_bytes(i)
+            behind = beton.data[int(beton.pointers[i]) + len(encoded) :][: schema.tail]
+            if behind.tobytes() != schema.arrays(values):
+                _refuse(beton.path, f"{beton.name(i)}: its targets do not lie behind it: another program wrote it")
             if original := originals.find(encoded, line.name):
                 writer.reject(line.name, f"the same bytes as {original}")
                 writer.counts["duplicates"] += 1
             else:
                 offset = int(beton.pointers[i]) - start
-                kept.append((offset, len(encoded), int(beton.heights[i]), int(beton.widths[i]), line))
+                kept.append((offset, len(encoded), int(beton.heights[i]), int(beton.widths[i]), line, values))
         if kept:
             writer.append_page(page, kept)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frl.beton.layout import Field, FieldType
 from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, samples_path
+from frl.beton.targets import TargetSpec
 from frl.beton.validation import FETCH_AGAIN, Contents, check_data, parse
 from frl.content import recognise
 from frl.errors import BetonError
@@ -22,7 +25,9 @@ class Beton:
     """An open ``.beton`` of ours or of stock ffcv: encoded images, their sizes and their labels.
 
     The images are those of the field called ``image``, or of the first image field; the labels those of the integer
-    field called ``label``, or of the only one. Pickling keeps the path: the copy opens the file again.
+    field called ``label``, or of the only one. What else is stored of each sample are its targets; without a manifest,
+    which says what they mean, they are taken for vectors and classes by their types. Pickling keeps the path: the copy
+    opens the file again.
 
     Attributes:
         path: the file.
@@ -32,6 +37,7 @@ class Beton:
         modes: (N,) uint8, 0 for JPEG and 1 for raw RGB.
         pointers, nbytes: (N,) uint64, offset and size of each encoded image in the file.
         labels: (N,) int64, -1 where unknown.
+        targets: what ``target`` reads; in the order of the file's fields.
         data: (size,) uint8, the bytes of the whole file, mapped and read-only.
         manifest: what the writer noted beside the file, or None.
         fingerprint: SHA-256 of everything but the encoded images, for telling two data sets apart.
@@ -54,9 +60,9 @@ class Beton:
                 self.fingerprint = fingerprint(file.fileno(), regions)
         except OSError as error:
             raise BetonError(self.path, f"cannot be opened ({error.strerror})", "Check the path.") from error
-        self._load_columns(contents)
         self.manifest = Manifest.load(self.path)
         self._check_manifest()
+        self._load_columns(contents)
         self._lines = SampleLines(samples_path(self.path))
 
     def _parse(self) -> Contents:
@@ -95,6 +101,20 @@ class Beton:
             self.labels = np.full(len(records), -1, np.int64)
         else:
             self.labels = np.ascontiguousarray(contents.records[f"f{label}"])
+        columns = {f.name: i for i, f in enumerate(contents.fields) if i not in (image, label)}
+        self.targets = self._find_targets([contents.fields[i] for i in columns.values()])
+        # Views into the file: of a million samples nothing is read before it is wanted.
+        self._columns = {spec.name: contents.records[f"f{columns[spec.name]}"] for spec in self.targets}
+
+    def _find_targets(self, fields: Sequence[Field]) -> tuple[TargetSpec, ...]:
+        """The targets among some fields: those of the manifest, or what the types suggest where there is none."""
+        if self.manifest is None:
+            return tuple(spec for field in fields if (spec := TargetSpec.of_field(field)) is not None)
+        stated = [spec.field for spec in self.manifest.targets]
+        if stated != [field for field in fields if field.name in {spec.name for spec in self.manifest.targets}]:
+            cause = f"its fields are not the targets that {manifest_path(self.path).name} describes"
+            raise BetonError(self.path, cause, f"{FETCH_AGAIN}, with the files beside it.")
+        return self.manifest.targets
 
     def __len__(self) -> int:
         return len(self.pointers)
@@ -118,6 +138,38 @@ class Beton:
         start = int(self.pointers[index])
         return self.data[start : start + int(self.nbytes[index])]
 
+    def target(self, name: str, samples: Sequence[int] | NDArray[np.integer]) -> NDArray[Any]:
+        """What is stored of some samples under one name: (B, *shape) of its spec's dtype, NaN or -1 where unknown.
+
+        Raises:
+            KeyError: no target has this name.
+            IndexError: there is no such sample.
+            ValueError: the file was closed.
+        """
+        spec = next((spec for spec in self.targets if spec.name == name), None)
+        if spec is None:
+            raise KeyError(f"{self.path} has no target {name!r}: it has {[spec.name for spec in self.targets]}")
+        wanted = np.asarray(samples, np.int64)
+        if self.data.size == 0:
+            raise ValueError(f"{self.path} is closed")
+        if (outside := (wanted < 0) | (wanted >= len(self))).any():
+            raise IndexError(f"{self.path} has no sample {wanted[outside][0]}: it holds {len(self)}")
+        column = self._columns[name][wanted]
+        if not spec.shape:
+            return column
+        stored = np.empty((len(wanted), spec.nbytes), np.uint8)
+        for row, start in zip(stored, column.tolist(), strict=True):
+            row[:] = self.data[start : start + spec.nbytes]
+        return stored.view(spec.dtype).reshape(-1, *spec.shape)
+
+    def target_values(self, index: int) -> dict[str, NDArray[Any]]:
+        """Everything that is stored of one sample's targets, by name; raises like ``target``."""
+        return {spec.name: self.target(spec.name, [index])[0] for spec in self.targets}
+
+    def target_bytes(self, index: int) -> tuple[bytes, ...]:
+        """The same as it is stored, in the order of ``targets``: what the checksums are of."""
+        return tuple(value.tobytes() for value in self.target_values(index).values())
+
     def name(self, index: int) -> str:
         """The sample as people should see it: with its source where the file beside the ``.beton`` knows it."""
         try:
@@ -128,7 +180,7 @@ class Beton:
 
     def close(self) -> None:
         """Let go of the mapping, which ends with the last view into it."""
-        self.data, self._mapping = np.empty(0, np.uint8), None
+        self.data, self._mapping, self._columns = np.empty(0, np.uint8), None, {}
 
     def advise(self, advice: int, start: int, stop: int) -> None:
         """Tell the system what is to become of bytes ``start`` to ``stop`` of the mapping.

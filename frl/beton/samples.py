@@ -6,8 +6,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frl.beton.layout import ImageMode
 from frl.beton.manifest import SampleLine, SampleLines, samples_path
@@ -28,6 +30,7 @@ class StoredSample:
         identity: the name of the identity: the label's number where the writer left no names; None where unknown.
         name: where it came from: its number where the writer left no name.
         raw: whether ``encoded`` are pixels, as stock ffcv may store them.
+        targets: what else is stored of it, by name.
     """
 
     index: int
@@ -38,6 +41,7 @@ class StoredSample:
     identity: str | None
     name: str
     raw: bool
+    targets: dict[str, NDArray[Any]]
 
 
 def stored_samples(beton: Beton) -> Iterator[StoredSample]:
@@ -51,6 +55,8 @@ def stored_samples(beton: Beton) -> Iterator[StoredSample]:
         if line is not None and zlib.crc32(encoded.data) != line.crc32:
             cause = f"{beton.name(index)}: its bytes differ from the checksum of {samples_path(beton.path).name}"
             raise BetonError(beton.path, cause, f"{FETCH_AGAIN}.")
+        if line is not None and (fault := targets_fault(beton, index, line)):
+            raise BetonError(beton.path, fault, f"{FETCH_AGAIN}.")
         yield StoredSample(
             index=index,
             encoded=encoded,
@@ -60,7 +66,18 @@ def stored_samples(beton: Beton) -> Iterator[StoredSample]:
             identity=identity_name(beton, label),
             name=f"{index:08d}" if line is None else line.name,
             raw=beton.modes[index] == ImageMode.RAW,
+            targets=beton.target_values(index),
         )
+
+
+def targets_fault(beton: Beton, index: int, line: SampleLine) -> str | None:
+    """How a sample's targets differ from its line, or None."""
+    if not beton.targets or (line.targets_crc32 is None and beton.manifest is None):
+        return None
+    if line.targets_crc32 == zlib.crc32(b"".join(beton.target_bytes(index))):
+        return None
+    names = ", ".join(spec.name for spec in beton.targets)
+    return f"{beton.name(index)}: its targets ({names}) differ from the checksum of {samples_path(beton.path).name}"
 
 
 def identity_name(beton: Beton, label: int) -> str | None:

@@ -114,6 +114,7 @@ def _writer(beton: Beton, half: Half, settings: dict[str, object], overwrite: bo
         labels=[identity_name(beton, label) or "" for label in half.labels.tolist()],
         settings=settings,
         overwrite=overwrite,
+        targets=beton.targets,
     )
 
 
@@ -128,4 +129,4 @@ def _copy(beton: Beton, writers: list[tuple[Half, BetonWriter]]) -> None:
             raise BetonError(beton.path, f"{beton.name(sample.index)} is no JPEG but raw", "Write it again as JPEGs.")
         if place := places.get(max(sample.label, -1)):
             file, label = place
-            file.append(sample.encoded.data, sample.height, sample.width, label, sample.name)
+            file.append(sample.encoded.data, sample.height, sample.width, label, sample.name, sample.targets)

@@ -6,7 +6,6 @@ The checks run on whole columns with NumPy, so a million samples take a fraction
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from frl.beton.layout import (
     HEADER,
     MAX_PIXELS,
     METADATA,
+    NUMBERS,
     VERSION,
     Field,
     FieldType,
@@ -170,30 +170,31 @@ def _parse_fields(path: Path, page_size: int, table: np.ndarray) -> tuple[Field,
                 "Write it again without this field",
             )
         kind = FieldType(type_id)
-        array_bytes = 0
+        dtype: str = NUMBERS.get(kind, "")
+        shape: tuple[int, ...] = ()
         if kind in (FieldType.ARRAY, FieldType.TENSOR):
-            array_bytes = _array_bytes(path, name, entry["arguments"])
-            if array_bytes > page_size:
-                _refuse(path, f"an array of field {name!r} has {array_bytes} bytes, more than a page of {page_size}")
+            dtype, shape = _array_type(path, name, entry["arguments"])
         elif entry["arguments"].any():
             _refuse(path, f"field {name!r} of type {kind.name} has arguments, which this type never has")
-        fields.append(Field(name=name, type_id=kind, array_bytes=array_bytes))
+        field = Field(name=name, type_id=kind, dtype=dtype, shape=shape)
+        if field.array_bytes > page_size:
+            _refuse(path, f"an array of field {name!r} has {field.array_bytes} bytes, more than a page of {page_size}")
+        fields.append(field)
     return tuple(fields)
 
 
-def _array_bytes(path: Path, name: str, arguments: np.ndarray) -> int:
-    """Bytes of one array, from the shape and the numpy type among the field's arguments."""
+def _array_type(path: Path, name: str, arguments: np.ndarray) -> tuple[str, tuple[int, ...]]:
+    """The numpy type and the shape of one array, from the field's arguments."""
     head, tail = arguments[: ARRAY_ARGUMENTS.itemsize].view(ARRAY_ARGUMENTS)[0], arguments[ARRAY_ARGUMENTS.itemsize :]
     description = tail.tobytes()[: int(head["type_length"])].decode("latin-1")
     found = _ARRAY_TYPE.fullmatch(description)
-    shape = [int(length) for length in np.trim_zeros(head["shape"], "b")]
     try:
-        itemsize = np.dtype(found[1]).itemsize if found else 0
+        dtype = np.dtype(found[1]) if found else None
     except (TypeError, ValueError):
-        itemsize = 0
-    if itemsize == 0:
+        dtype = None
+    if dtype is None or dtype.itemsize == 0:
         _refuse(path, f"field {name!r} has the unreadable array type {description[:40]!r}")
-    return itemsize * math.prod(shape)
+    return dtype.str, tuple(int(length) for length in np.trim_zeros(head["shape"], "b"))
 
 
 def _sorted_table(contents: Contents) -> np.ndarray:

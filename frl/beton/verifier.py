@@ -15,7 +15,9 @@ from pathlib import Path
 from frl.beton.layout import ImageMode
 from frl.beton.manifest import ContentHash, Manifest, SampleLine, SampleLines, manifest_path, samples_path
 from frl.beton.reader import Beton
+from frl.beton.samples import targets_fault
 from frl.images import sample
+from frl.machine import cores
 
 MAX_FAULTS = 100
 CHUNK = 256
@@ -83,9 +85,12 @@ def verify(
                 unchecked.append(f"changed bytes in images that still decode: {reason}")
             else:
                 checked.append("checksum of every image")
+                if beton.targets:
+                    checked.append("checksum of every sample's targets")
             checked.append("decoding of every JPEG")
-            digest = ContentHash(beton.manifest.identities if beton.manifest is not None else None)
-            for found in _image_faults(beton, lines, digest, workers or os.cpu_count() or 1):
+            stored = beton.manifest
+            digest = ContentHash(stored.identities, stored.targets) if stored is not None else ContentHash(None)
+            for found in _image_faults(beton, lines, digest, workers or cores()):
                 count += len(found)
                 faults += found[: max(0, MAX_FAULTS - len(faults))]
             if stated is not None and lines is not None:
@@ -125,6 +130,8 @@ def _difference(beton: Beton, content: str | None, expected: Manifest) -> list[s
         return ["its metadata are not those expected; whether only the layout differs, the manifests do not say"]
     if beton.manifest.identities != expected.identities:
         return ["its identities are not those expected"]
+    if beton.manifest.targets != expected.targets:
+        return ["its targets are not those expected"]
     return [f"its content is {content[:16]}..., {expected.content_sha256[:16]}... was expected"]
 
 
@@ -170,13 +177,13 @@ def _image_faults(beton: Beton, lines: SampleLines | None, content: ContentHash,
     source = iter(lines) if lines is not None else repeat(None)
     chunks = ((first, list(islice(source, min(CHUNK, len(beton) - first)))) for first in range(0, len(beton), CHUNK))
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[tuple[list[str], list[tuple[bytes, bytes]]]]] = deque()
+        pending: deque[Future[tuple[list[str], list[tuple[bytes, bytes, bytes]]]]] = deque()
         for first, known in islice(chunks, 2 * workers):
             pending.append(pool.submit(_chunk_faults, beton, first, known))
         while pending:
             faults, contents = pending.popleft().result()
-            for image_sha256, line in contents:
-                content.add(image_sha256, line)
+            for image_sha256, line, targets in contents:
+                content.add(image_sha256, line, targets)
             yield faults
             for first, known in islice(chunks, 1):
                 pending.append(pool.submit(_chunk_faults, beton, first, known))
@@ -184,17 +191,20 @@ def _image_faults(beton: Beton, lines: SampleLines | None, content: ContentHash,
 
 def _chunk_faults(
     beton: Beton, first: int, lines: Sequence[SampleLine | None]
-) -> tuple[list[str], list[tuple[bytes, bytes]]]:
-    """The faults of some samples; and the SHA-256 and the line of each."""
+) -> tuple[list[str], list[tuple[bytes, bytes, bytes]]]:
+    """The faults of some samples; and of each the SHA-256, the line and the stored bytes of the targets."""
     faults, contents = [], []
     sidecar = samples_path(beton.path).name
     for i, line in enumerate(lines, first):
         encoded = beton.encoded(i)
-        contents.append((hashlib.sha256(encoded.data).digest(), line.encode() if line is not None else b""))
+        image_sha256, targets = hashlib.sha256(encoded.data).digest(), b"".join(beton.target_bytes(i))
+        contents.append((image_sha256, line.encode() if line is not None else b"", targets))
         if line is not None and zlib.crc32(encoded.data) != line.crc32:
             faults.append(f"{beton.name(i)}: its bytes differ from the checksum of {sidecar}")
         elif line is not None and line.label != beton.labels[i]:
             faults.append(f"{beton.name(i)}: its label is {beton.labels[i]}, in {sidecar} {line.label}")
+        elif line is not None and (fault := targets_fault(beton, i, line)):
+            faults.append(fault)
         elif beton.modes[i] == ImageMode.JPG:
             fault = sample.fault(encoded, int(beton.heights[i]), int(beton.widths[i]))
             if fault is not None:

@@ -9,17 +9,18 @@ import os
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from frl import __version__
 from frl.beton.journal import Journal
-from frl.beton.layout import ALLOCATION, FIELD, HEADER, MAX_PIXELS, MAX_SIDE, VERSION, align_up, is_page_size
-from frl.beton.ledger import BLOCK, FIELDS, RECORD, RECORDS_START, Files, Ledger, first_page, place
+from frl.beton.layout import ALLOCATION, HEADER, MAX_PIXELS, MAX_SIDE, VERSION, align_up, field_row, is_page_size
+from frl.beton.ledger import BLOCK, Files, Ledger, first_page, place
 from frl.beton.manifest import (
     Manifest,
     SampleLine,
@@ -31,6 +32,8 @@ from frl.beton.manifest import (
     tsv_line,
 )
 from frl.beton.partial import PartialFile, sync_folder
+from frl.beton.schema import Schema
+from frl.beton.targets import TargetSpec, encode_all
 from frl.errors import REMEDIES, WriteError
 
 COPY_BYTES = 1 << 20
@@ -64,12 +67,15 @@ class BetonWriter:
 
     Args:
         path: the file to write.
-        capacity: the most samples that will be appended; room for their metadata is kept free (24 bytes each).
+        capacity: the most samples that will be appended; room for their metadata is kept free (24 bytes each, and 8
+            for each target).
         page_size: bytes per page, a power of two from 2 MiB to 2 GiB; no image may be larger.
         labels: name of each label, for the manifest.
         settings: how the data set was made, for the manifest; JSON-ready.
         overwrite: whether an existing target is replaced.
         work: names what is written, so that only the same work is resumed; None: nothing is.
+        joins: how tables met the images, for the manifest; JSON-ready.
+        targets: what is stored of each sample beside image and label.
 
     Attributes:
         samples, rejected: how many there are up to now.
@@ -90,6 +96,8 @@ class BetonWriter:
         settings: dict[str, Any] | None = None,
         overwrite: bool = False,
         work: str | None = None,
+        joins: Sequence[dict[str, Any]] = (),
+        targets: Sequence[TargetSpec] = (),
     ) -> None:
         self.path = Path(path)
         self.done = 0
@@ -100,6 +108,7 @@ class BetonWriter:
         self._settings = settings or {}
         self._overwrite = overwrite
         self._work = work
+        self._joins = tuple(joins)
         if capacity < 1:
             raise WriteError(self.path, f"a capacity of {capacity} has no room for samples", "Give some images.")
         if not is_page_size(page_size):
@@ -107,7 +116,11 @@ class BetonWriter:
                 self.path, f"{page_size} bytes is no page size", "Use a power of two from 2097152 to 2147483648."
             )
         json.dumps(self._settings)  # Fails now rather than after hours of writing.
-        self._position = first_page(capacity, page_size)
+        try:
+            self._schema = Schema(tuple(targets))
+        except ValueError as error:
+            raise WriteError(self.path, str(error), "Give each target a name of its own.") from None
+        self._position = first_page(self._schema, capacity, page_size)
         self._committed_at = time.monotonic()
         self._files: list[PartialFile] = []
         self._journal: Journal | None = None
@@ -145,7 +158,15 @@ class BetonWriter:
             raise
         self._let_go(error)
 
-    def append(self, encoded: bytes | memoryview, height: int, width: int, label: int, name: str) -> None:
+    def append(
+        self,
+        encoded: bytes | memoryview,
+        height: int,
+        width: int,
+        label: int,
+        name: str,
+        targets: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
         """Add one sample. A refused one leaves no trace, so the caller may go on.
 
         Args:
@@ -153,25 +174,37 @@ class BetonWriter:
             height, width: its size in pixels.
             label: index of its identity, -1 where unknown.
             name: where it came from.
+            targets: what is known of it, by the names of the file's targets.
 
         Raises:
-            WriteError: the image does not fit into the format, or the disk took no more.
+            WriteError: the image or a target does not fit into the format, or the disk took no more.
         """
         nbytes = len(encoded)
         self._check_sample(nbytes, height, width, label, name)
-        start = place(self._position, nbytes, self._page_size)
-        line = SampleLine(crc32=zlib.crc32(encoded), label=label, name=name)
+        try:
+            values = encode_all(self._schema.targets, targets)
+        except ValueError as error:
+            raise WriteError(name, str(error), "Mend it, or leave it out: what is unknown is marked so.") from None
+        start = place(self._position, nbytes + self._schema.tail, self._page_size)
+        targets_crc32 = zlib.crc32(b"".join(values)) if values else None
+        line = SampleLine(crc32=zlib.crc32(encoded), label=label, name=name, targets_crc32=targets_crc32)
+        arrays = self._schema.arrays(values)
         with self._errors():
             self._beton.write_at(encoded, start)
-            self._ledger.add(encoded, start, height, width, line)
-            self._position = start + nbytes
+            if arrays:
+                self._beton.write_at(arrays, start + nbytes)
+            self._ledger.add(encoded, start, height, width, line, values)
+            self._position = start + nbytes + len(arrays)
 
-    def append_page(self, page: np.ndarray, samples: Iterable[tuple[int, int, int, int, SampleLine]]) -> None:
+    def append_page(
+        self, page: np.ndarray, samples: Iterable[tuple[int, int, int, int, SampleLine, tuple[bytes, ...]]]
+    ) -> None:
         """Add samples that lie on one page of another file of the same page size, by copying the page.
 
         Args:
-            page: (n,) uint8, from its beginning to the end of its last image.
-            samples: offset in the page, size in bytes, height, width and line of each.
+            page: (n,) uint8, from its beginning to the end of its last sample; the arrays of each lie behind its image.
+            samples: of each, the image's offset in the page, its size in bytes, height, width and line, and the stored
+                bytes of the targets.
 
         Raises:
             WriteError: a sample does not fit into this file, or the disk took no more.
@@ -179,9 +212,9 @@ class BetonWriter:
         start = align_up(self._position, self._page_size)
         with self._errors():
             self._beton.write_at(page.data, start)
-            for offset, nbytes, height, width, line in samples:
+            for offset, nbytes, height, width, line, values in samples:
                 self._check_sample(nbytes, height, width, line.label, line.name)
-                self._ledger.add(page[offset : offset + nbytes].data, start + offset, height, width, line)
+                self._ledger.add(page[offset : offset + nbytes].data, start + offset, height, width, line, values)
         self._position = start + len(page)
 
     def reject(self, name: str, reason: str) -> None:
@@ -201,10 +234,10 @@ class BetonWriter:
         """
         with self._errors():
             self._ledger.flush()
-        lines = iter(SampleLines(self._lines.path))
-        for first in range(0, self.samples, BLOCK):
-            rows = self._table.read_at(BLOCK * ALLOCATION.itemsize, first * ALLOCATION.itemsize)
-            for _, start, nbytes in np.frombuffer(rows, ALLOCATION).tolist():
+        lines, entries = iter(SampleLines(self._lines.path)), self._schema.entries
+        for first in range(0, self.samples * entries, BLOCK * entries):
+            rows = self._table.read_at(BLOCK * entries * ALLOCATION.itemsize, first * ALLOCATION.itemsize)
+            for _, start, nbytes in np.frombuffer(rows, ALLOCATION)[::entries].tolist():
                 yield self._beton.read_at(nbytes, start), next(lines)
 
     def commit(self, done: int) -> None:
@@ -237,11 +270,12 @@ class BetonWriter:
         # Kept apart until the end, for the table must end the file.
         self._table = self._partial(self.path.with_name(self.path.name + ".table"), keep)
         self._manifest = self._partial(manifest_path(self.path))
-        self._ledger = Ledger(Files(self._beton, self._table, self._lines, self._rejects), self._labels)
+        self._ledger = Ledger(Files(self._beton, self._table, self._lines, self._rejects), self._schema, self._labels)
         if self._work is None:
             return
         file = self._partial(self.path.with_name(self.path.name + ".journal"), keep)
-        journal = self._journal = Journal(file, f"{__version__} {self._work}")
+        targets = f" {self._schema.targets}" if self._schema.targets else ""
+        journal = self._journal = Journal(file, f"{__version__} {self._work}{targets}")
         journal.cut(self._ledger.restore(journal.entries))
         sync_folder(self.path.parent)
         if journal.entries:
@@ -252,9 +286,10 @@ class BetonWriter:
     def _check_sample(self, nbytes: int, height: int, width: int, label: int, name: str) -> None:
         if self.samples == self._capacity:
             raise WriteError(name, f"{self.path} has room for {self._capacity} samples only", "Raise the capacity.")
-        if not 0 < nbytes <= self._page_size:
+        if not 0 < nbytes <= self._page_size - self._schema.tail:
             remedy = "Leave it out, shrink it, or raise the page size."
-            raise WriteError(name, f"has {nbytes} bytes, outside 1 to the page size {self._page_size}", remedy)
+            beside = f" less {self._schema.tail} of targets" if self._schema.tail else ""
+            raise WriteError(name, f"has {nbytes} bytes, outside 1 to the page size {self._page_size}{beside}", remedy)
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS):
             raise WriteError(name, f"has {height} x {width} pixels, not 1 to {MAX_PIXELS}", "Shrink it.")
         if not -1 <= label < (len(self._labels) if self._labels is not None else 1 << 63):
@@ -307,15 +342,12 @@ class BetonWriter:
             self._beton.append(self._table.read_at(COPY_BYTES, offset))
 
     def _write_head(self, table_start: int) -> None:
-        header = np.array((VERSION, len(FIELDS), self._page_size, self.samples, table_start), HEADER)
-        fields = np.zeros(len(FIELDS), FIELD)
-        for row, field in zip(fields, FIELDS, strict=True):
-            row["type_id"] = field.type_id
-            row["name"][: len(field.name)] = np.frombuffer(field.name.encode("ascii"), np.uint8)
-        self._beton.write_at(header.tobytes() + fields.tobytes(), 0)
+        fields = self._schema.fields
+        header = np.array((VERSION, len(fields), self._page_size, self.samples, table_start), HEADER)
+        self._beton.write_at(header.tobytes() + b"".join(field_row(field).tobytes() for field in fields), 0)
 
     def _describe(self, table_start: int) -> Manifest:
-        records_stop = RECORDS_START + self.samples * RECORD.itemsize
+        records_stop = self._schema.records_start + self.samples * self._schema.record.itemsize
         return Manifest(
             samples=self.samples,
             bytes=self._beton.size,
@@ -327,6 +359,9 @@ class BetonWriter:
             writer=f"frl {__version__}",
             content_sha256=self._ledger.sums.content.hexdigest(),
             counts=dict(self.counts),
+            joins=self._joins,
+            targets=self._schema.targets,
+            known={spec.name: self._ledger.sums.known[spec.name] for spec in self._schema.targets},
         )
 
     def _publish(self) -> None:

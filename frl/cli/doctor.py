@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
 from dataclasses import dataclass
 
 import torch
 import tyro
 
-from frl import __version__
+from frl import __version__, machine
+from frl.runtime.environment import device_name
 
 
 @dataclass(frozen=True)
@@ -50,23 +48,21 @@ PARTS = (
 def main(arguments: list[str]) -> int:
     """Print the findings; exit status 1 if something that training needs is missing."""
     tyro.cli(DoctorConfig, args=arguments, prog="frl doctor")
-    print(f"frl {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(f"frl {__version__}, Python {machine.python()}, {machine.cores()} cores of {machine.processor()}")
     missing = [part for part in PARTS if not _report(part)]
     print(_accelerators())
     return int(any(not part.optional for part in missing))
 
 
 def _report(part: Part) -> bool:
-    try:
-        print(f"  {part.package:<20} {importlib.metadata.version(part.package):<14} {part.purpose}")
-    except importlib.metadata.PackageNotFoundError:
-        print(f"  {part.package:<20} {'missing':<14} {part.purpose}: {part.remedy}")
-        return False
-    return True
+    version = machine.version(part.package)
+    remedy = "" if version else f": {part.remedy}"
+    print(f"  {part.package:<20} {version or 'missing':<14} {part.purpose}{remedy}")
+    return version is not None
 
 
 def _accelerators() -> str:
     if not torch.cuda.is_available():
         return "no GPU: frl pretrain cpu trains a small network; everything else works as it is"
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    names = [device_name(torch.device("cuda", index)) for index in range(torch.cuda.device_count())]
     return f"GPUs: {', '.join(names)}"

@@ -34,6 +34,7 @@ from frl.evaluate import (
 )
 from frl.export import load_backbone, require_arch
 from frl.files import atomic_write
+from frl.models.backbone import require_size
 from frl.runtime import checkpoint
 from frl.runtime.distributed import pick_device
 
@@ -46,7 +47,8 @@ class Networks:
     """A run's folder, a checkpoint or an export of frl, a torchvision state dict, or a released checkpoint; none:
     baselines alone."""
     arch: str | None = None
-    """Architecture; none: told by the shapes of the weights (without weights: resnet50)."""
+    """Network: resnet18, resnet18-w16-nopool (width 16, no pooling in the stem), timm/NAME; none: told by the file or
+    by the shapes of its weights (without weights: resnet50)."""
     baselines: bool = True
     """Measure the same network untrained, and raw pixels, too."""
     seed: int = 0
@@ -210,6 +212,7 @@ def _networks(task: Networks) -> dict[str, nn.Module]:
     if task.weights is not None:
         backbone, arch = load_backbone(task.weights, task.arch)
         networks[f"{_label(task.weights)} ({arch})"] = backbone
+    require_size(arch, task.size, "--size")
     if task.baselines:
         networks |= {f"untrained ({arch})": untrained(arch, task.seed), "raw pixels": RawPixels()}
     return networks

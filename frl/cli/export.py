@@ -7,7 +7,8 @@ from pathlib import Path
 
 import tyro
 
-from frl.export import Format, export, format_of, suffix_of
+from frl.export import Format, suffix_of, write_backbone
+from frl.printable import printable
 from frl.runtime import checkpoint
 
 
@@ -20,9 +21,9 @@ class ExportConfig:
     out: Path | None = None
     """File to write; none: backbone.pth, or with the suffix of the format."""
     format: Format | None = None
-    """torchvision: a plain state dict, for timm too; frl: the layout the paper's authors released
-    (module.base_net.*); safetensors: torchvision's names; onnx: the graph from images to features; none: what the
-    suffix of the file says (.safetensors, .onnx), else torchvision."""
+    """torchvision: a plain state dict, for timm too; timm: the same of a network of timm; frl: the layout the paper's
+    authors released (module.base_net.*); safetensors: the same names; onnx: the graph from images to features; none:
+    what the suffix of the file says (.safetensors, .onnx), else torchvision or timm."""
     overwrite: bool = False
     """Replace the file if it exists."""
 
@@ -32,5 +33,5 @@ def main(arguments: list[str]) -> None:
     config = tyro.cli(ExportConfig, args=arguments, prog="frl export")
     source = checkpoint.resolve(config.checkpoint)
     out = config.out or Path(f"backbone{suffix_of(config.format or 'torchvision')}")
-    export(source, out, config.format, overwrite=config.overwrite)
-    print(f"{source} -> {out} ({format_of(out, config.format)})")
+    written = write_backbone(source, out, config.format, overwrite=config.overwrite)
+    print(f"{printable(source)} -> {printable(out)} ({written.network}, {written.format})")

@@ -10,6 +10,7 @@ import tyro
 from frl.beton import Beton
 from frl.beton.extract import extract
 from frl.config.check import require_new_folder
+from frl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,4 @@ def main(arguments: list[str]) -> None:
     config = tyro.cli(ExtractConfig, args=arguments, prog="frl extract")
     require_new_folder(config.out, "out")
     with Beton(config.data) as beton:
-        print(f"{config.out}: {extract(beton, config.out):,} images")
+        print(f"{printable(config.out)}: {extract(beton, config.out):,} images")

@@ -10,8 +10,10 @@ import tyro
 
 from frl.beton import Beton
 from frl.beton.card import write_card
-from frl.beton.facts import Facts, gather
+from frl.beton.facts import Facts, gather, joined
+from frl.beton.targets import describe as describe_target
 from frl.config.check import require_some
+from frl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def main(arguments: list[str]) -> None:
             facts = gather(beton)
         print(describe(facts))
         if config.card:
-            print(f"  card        {write_card(facts)}")
+            print(f"  card        {printable(write_card(facts))}")
 
 
 def describe(facts: Facts) -> str:
@@ -45,10 +47,14 @@ def describe(facts: Facts) -> str:
                   f"{1 - facts.image_bytes / facts.nbytes:.1%} of the file is not images; "
                   f"pages of {facts.page_size >> 20} MiB"),
     ]  # fmt: skip
+    for spec in facts.targets:
+        rows.append(("target", f"{spec.name}: {describe_target(spec)}; {facts.known[spec.name]}"))
     for name, given in facts.sources.items():
         rows.append(("source", f"{name or given}: {facts.per_source.get(name, 0):,} images from {given}"))
     for kind, count in facts.rejects.items():
         rows.append(("rejected", f"{count:,}: {kind}"))
+    for join in facts.manifest.joins if facts.manifest is not None else ():
+        rows.append(("joined", joined(join)))
     if facts.manifest is None:
         rows.append(("manifest", "none: written by another program, or its .json was not copied along"))
     else:
@@ -60,7 +66,7 @@ def describe(facts: Facts) -> str:
         rows.append(("writer", facts.manifest.writer))
         rows.append(("content", facts.manifest.content_sha256 or "no hash: written by an older version"))
     head = f"{facts.path}: {facts.samples:,} images, {facts.nbytes / 1e6:,.1f} MB"
-    return "\n".join([head, *(f"  {key:<11} {text}" for key, text in rows)])
+    return "\n".join([printable(head), *(f"  {key:<11} {printable(text)}" for key, text in rows)])
 
 
 def _identities(facts: Facts) -> str:

@@ -11,6 +11,7 @@ import tyro
 from frl.beton.card import leave_card
 from frl.beton.merge import merge
 from frl.config.check import require_new_file, require_some
+from frl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ def main(arguments: list[str]) -> None:
     require_new_file(config.out, "out", overwrite=config.overwrite)
     manifest = merge(config.shards, config.out, overwrite=config.overwrite)
     if complaint := leave_card(config.out):
-        print(complaint, file=sys.stderr)
+        print(printable(complaint), file=sys.stderr)
     print(
-        f"{config.out}: {manifest.samples:,} images of {len(config.shards)} shards, {manifest.bytes / 1e6:,.1f} MB; "
-        f"{manifest.rejected:,} were rejected\ncontent {manifest.content_sha256}"
+        f"{printable(config.out)}: {manifest.samples:,} images of {len(config.shards)} shards, "
+        f"{manifest.bytes / 1e6:,.1f} MB; {manifest.rejected:,} were rejected\ncontent {manifest.content_sha256}"
     )

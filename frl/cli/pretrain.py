@@ -1,4 +1,4 @@
-"""``frl pretrain [PRESET] --data faces.beton --out runs/x [OPTIONS]``, ``frl pretrain --list``."""
+"""``frl pretrain [PRESET] [--objective NAME] --data faces.beton --out runs/x [OPTIONS]``, ``frl pretrain --list``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 import tyro
 
 from frl import recipes
+from frl.cli import objectives
 from frl.cli.preflight import check_files
 from frl.config import OptimConfig, RunConfig, validate
 from frl.errors import ConfigError, TrainingError
@@ -20,7 +21,7 @@ from frl.runtime.environment import device_name
 from frl.runtime.lock import run_lock
 from frl.runtime.precision import uses_bf16
 from frl.runtime.staging import staged
-from frl.training.build import build, with_precision
+from frl.training.build import build, check_network, with_precision
 from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
 from pipelines.loader import make_loader
@@ -29,20 +30,25 @@ from pipelines.whole_images import WholeImages
 
 
 def main(arguments: list[str]) -> int:
-    """Parse a preset and its overrides, then train; ``--list`` prints the presets instead. Returns the exit status."""
+    """Parse a preset and its overrides, then train; ``--list`` prints the presets and objectives instead.
+
+    Returns:
+        The exit status.
+    """
     if arguments == ["--list"]:
-        print(recipes.listing())
+        print(f"{recipes.listing()}\n\nObjectives. {objectives.HELP}\n\n{objectives.listing()}")
         return 0
     named = bool(arguments) and not arguments[0].startswith("-")
     name = arguments[0] if named else "vggface2"
     listing = "\n\n".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
+    default, options = objectives.with_objective(preset(name).config, arguments[named:])
     config = tyro.cli(
         RunConfig,
-        args=arguments[named:],
-        default=preset(name).config,
+        args=options,
+        default=default,
         prog=f"frl pretrain {name}",
-        description="Pre-train on a .beton. --list tells more of the presets, the first argument (vggface2 if none):"
-        f"\n\n{listing}",
+        description=f"Pre-train on a .beton. {objectives.HELP} --list tells more of objectives and presets, the first "
+        f"argument (vggface2 if none):\n\n{listing}",
     )
     stopped_by = run(config, name)
     return 0 if stopped_by is None else 128 + stopped_by  # as a shell expects of a command that a signal ended
@@ -59,6 +65,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
     """
     validate(config)
     check_files(config)
+    check_network(config)
     data = staged(config.data)
     with world(config.device) as place:
         if place.device.type == "cuda":
@@ -132,11 +139,11 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
     rows = {
         "data": f"{loader.full.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
         "order": f"{loader.law}, {steps:,} steps an epoch",
-        "model": config.model.arch,
+        "model": config.model.network,
         "objective": recipes.objective_in_words(config.objective),
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
-        "device": f"{place.size} x {device_name(place)}",
+        "device": f"{place.size} x {device_name(place.device)}",
         "precision": config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
         "memory": str(step_memory(config, images, bf16=uses_bf16(config.precision))),

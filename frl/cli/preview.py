@@ -13,6 +13,7 @@ from frl.config import EngineName
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.errors import ConfigError
 from frl.presets import preset
+from frl.printable import printable
 from frl.recipes import crops_in_words
 from pipelines.preview import contact_sheet
 
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> None:
     sheet = contact_sheet(config.data, augment, config.seed, config.count, engines)
     save_picture(out, sheet)
     print(f"crops: {crops_in_words(augment)}")
-    print(out)
+    print(printable(out))
 
 
 def _is_here(engine: EngineName) -> bool:

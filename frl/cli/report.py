@@ -12,14 +12,17 @@ import torch
 import tyro
 from torch import nn
 
+from frl.cli.objectives import find
 from frl.config import EngineName, RunConfig, as_dict, from_dict, upgraded
 from frl.config.check import require_file, require_least, require_new_folder
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
 from frl.export import load_backbone
+from frl.models.backbone import require_size
 from frl.monitoring.described import described
 from frl.monitoring.logbook import read_metrics
+from frl.printable import printable
 from frl.recipes import objective_in_words
 from frl.report import Report, write_report
 from frl.runtime.distributed import pick_device
@@ -51,6 +54,8 @@ class ReportConfig:
     """Images used at most."""
     engine: EngineName | None = None
     """What decodes the images; none: the engine of the run."""
+    objective: str | None = None
+    """Where the objective of the run is defined (mine.py:MyConfig), unless it is one of frl's."""
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is loaded.
@@ -72,6 +77,8 @@ def main(arguments: list[str]) -> None:
     """Measure, write the page, print the comparison."""
     options = tyro.cli(ReportConfig, args=arguments, prog="frl report")
     options.check()
+    if options.objective is not None:
+        find(options.objective)  # and is known from then on
     run = _run_config(options.run)
     notes: list[str] = []
     trained, arch = load_backbone(options.weights or options.run)
@@ -117,7 +124,7 @@ def main(arguments: list[str]) -> None:
     )
     if accuracy:
         print(_table(accuracy))
-    print(page)
+    print(printable(page))
 
 
 def _run_config(run: Path) -> RunConfig:
@@ -135,9 +142,11 @@ def _look(
 ) -> tuple[Gallery, dict[str, KnnResult]]:
     """A gallery of ``faces``, and how well identities are told apart where labels say who is who."""
     device = pick_device("auto", 0)
+    size = options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops))
+    require_size(arch, size, "--size")
     images = WholeImages(
         faces,
-        size=options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops)),
+        size=size,
         batch_size=128,
         device=device,
         augment=run.augment,

@@ -11,6 +11,7 @@ import tyro
 from frl.beton import Beton
 from frl.beton.split import split_identities
 from frl.config.check import require_new_file, require_seed
+from frl.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,4 +50,4 @@ def main(arguments: list[str]) -> None:
             overwrite=config.overwrite,
         )
     for half in halves:
-        print(f"{half.path}: {half.samples:,} images, {len(half.labels):,} identities")
+        print(f"{printable(half.path)}: {half.samples:,} images, {len(half.labels):,} identities")

@@ -9,6 +9,7 @@ from typing import Literal
 import tyro
 
 from frl.config.check import require_least, require_new_folder, require_seed
+from frl.printable import printable
 from frl.synthetic import STYLES, write_folder
 
 
@@ -44,4 +45,7 @@ def main(arguments: list[str]) -> None:
     write_folder(
         config.out, config.identities, config.images, config.size, config.seed, config.workers, STYLES[config.style]
     )
-    print(f"{config.identities * config.images:,} images of {config.identities:,} identities in {config.out}/train")
+    print(
+        f"{config.identities * config.images:,} images of {config.identities:,} identities "
+        f"in {printable(config.out)}/train"
+    )

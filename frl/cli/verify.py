@@ -9,6 +9,7 @@ import tyro
 
 from frl.beton import verify
 from frl.config.check import require_least, require_some
+from frl.printable import printable
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,14 @@ def main(arguments: list[str]) -> int:
     require_least("workers", config.workers, 0, "Use 0 for one per core.")
     reports = [verify(path, deep=config.deep, workers=config.workers, against=config.against) for path in config.files]
     for report in reports:
-        print(
-            f"{report.path}: {'sound' if report.ok else 'FAULTY'}, {report.samples:,} images, {report.nbytes:,} bytes"
-        )
+        verdict = "sound" if report.ok else "FAULTY"
+        print(f"{printable(report.path)}: {verdict}, {report.samples:,} images, {report.nbytes:,} bytes")
         for line in report.checked:
-            print(f"  checked: {line}")
+            print(f"  checked: {printable(line)}")
         for line in report.unchecked:
-            print(f"  not checked: {line}")
+            print(f"  not checked: {printable(line)}")
         for fault in report.faults:
-            print(f"  fault: {fault}")
+            print(f"  fault: {printable(fault)}")
         if report.fault_count > len(report.faults):
             print(f"  and {report.fault_count - len(report.faults):,} more faults")
     return int(not all(report.ok for report in reports))

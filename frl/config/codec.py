@@ -62,7 +62,9 @@ def from_dict(kind: Any, saved: Any) -> Any:
 def _objective(name: str) -> type[ObjectiveConfig]:
     if name not in ObjectiveConfig.known:
         known = ", ".join(sorted(ObjectiveConfig.known))
-        raise ConfigError("objective", f"{name!r} is none that is defined ({known})", "Import the module of its own.")
+        raise ConfigError(
+            "objective", f"{name!r} is none that is defined ({known})", "Say where it is: --objective mine.py:MyConfig."
+        )
     return ObjectiveConfig.known[name]
 
 

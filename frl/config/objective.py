@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from frl.config.check import require, require_above, require_least
+from frl.errors import ConfigError
 
 if TYPE_CHECKING:
     from frl.config.run import RunConfig
@@ -31,6 +32,10 @@ class ObjectiveConfig:
     known: ClassVar[dict[str, type[ObjectiveConfig]]] = {}
 
     def __init_subclass__(cls, *, name: str, implementation: str) -> None:
+        there = ObjectiveConfig.known.get(name)
+        if there is not None and there.implementation != implementation:
+            cause = f"{there.__module__}.{there.__qualname__} is the objective {name!r} already"
+            raise ConfigError(cls.__qualname__, cause, "Give it another name.")
         cls.name = name
         cls.implementation = implementation
         ObjectiveConfig.known[name] = cls

@@ -73,5 +73,5 @@ def image_batches(
             yield Batch(
                 views=[normalised(torch.from_numpy(images).to(device), augment)],
                 samples=torch.arange(start, stop, device=device),
-                labels=torch.full((stop - start,), -1, device=device),
+                targets={"identity": torch.full((stop - start,), -1, device=device)},
             )

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from frl.config import RunConfig
+from frl.errors import ConfigError
 from frl.runtime.distributed import World
 
 ENOUGH_IMAGES = 64  # a GPU's own images give statistics as good as the paper's from here on
@@ -78,6 +79,17 @@ class SyncBatchNorm(_BatchNorm):
             self.num_batches_tracked.add_(1)
 
 
+class SyncBatchNormAct(SyncBatchNorm):
+    """The same for timm's BatchNorm with what follows it: ``drop`` and ``act``, both taken from the layer replaced."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """``(N, C, ...)`` of this rank to the same shape."""
+        return self.act(self.drop(super().forward(input)))
+
+
 class _Normalise(torch.autograd.Function):
     """The arithmetic of ``SyncBatchNorm``: the normalised input, and the group's mean and biased variance."""
 
@@ -139,17 +151,31 @@ def synchronise(module: nn.Module, group: Group) -> None:
     """Replace every BatchNorm below ``module`` by one over ``group``, with the same parameters and state.
 
     Those of a teacher still learn nothing.
+
+    Raises:
+        ConfigError: if there is one of an unknown kind.
     """
     for name, child in list(module.named_children()):
-        if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            assert child.momentum is not None
-            synced = SyncBatchNorm(child.num_features, child.eps, child.momentum, group, affine=child.affine)
-            synced.load_state_dict(child.state_dict())
-            for new, old in zip(synced.parameters(), child.parameters(), strict=True):
-                new.requires_grad_(old.requires_grad)
-            setattr(module, name, synced.train(child.training))
+        if isinstance(child, _BatchNorm):
+            setattr(module, name, _synchronised(child, group))
         else:
             synchronise(child, group)
+
+
+def _synchronised(layer: _BatchNorm, group: Group) -> SyncBatchNorm:
+    assert layer.momentum is not None
+    of_torch = type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d)
+    if not of_torch and not (hasattr(layer, "drop") and hasattr(layer, "act")):
+        cause = f"a layer of the network, {type(layer).__name__}, cannot share its statistics"
+        raise ConfigError("--model.batch-norm", cause, "Use local.")
+    kind = SyncBatchNorm if of_torch else SyncBatchNormAct
+    synced = kind(layer.num_features, layer.eps, layer.momentum, group, affine=layer.affine)
+    if not of_torch:
+        synced.drop, synced.act = layer.drop, layer.act
+    synced.load_state_dict(layer.state_dict())
+    for new, old in zip(synced.parameters(), layer.parameters(), strict=True):
+        new.requires_grad_(old.requires_grad)
+    return synced.train(layer.training)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def faster_precision(config: RunConfig, world: World) -> Literal["bf16", "fp32"]
     bf16 is taken where it wins clearly, since it is less exact. A collective call; all ranks choose alike.
     """
     optim = replace(config.optim, batch_size=TRIED_IMAGES * world.size, accumulate=1)
-    backbone, _ = build_backbone(config.model.arch)
+    backbone, _ = build_backbone(config.model.network)
     adapt_convolutions(backbone.to(memory_format=torch.channels_last))
     eager: list[Encoder] = [backbone] * len(config.augment.crops)
     contests = [

@@ -143,6 +143,14 @@ class Objective(nn.Module, ABC):
         """
         return None
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, as groups of torch's kind: each of the parameters that require gradients in one of them.
+
+        A group may hold, beside its ``params``, ``lr_scale``: by what its learning rate is multiplied; and
+        ``fixed_lr``: true if that is the peak of the schedule at every step.
+        """
+        return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
+
     def before_step(self, step: int) -> None:
         """Between the backward pass and the optimiser's step number ``step``."""
 

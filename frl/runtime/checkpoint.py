@@ -11,6 +11,7 @@ import os
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -114,12 +115,14 @@ def _named_objects(error: UnpicklingError) -> str:
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
     except ImportError as error:
         raise CheckpointError(path, "reading it needs safetensors", "Run pip install safetensors.") from error
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            card = file.metadata() or {}
+        return with_card(load_file(path), card)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(path, f"is not a readable checkpoint ({error})", "Use another one.") from error
 
@@ -157,6 +160,25 @@ def _nonfinite(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 def _share(share: float) -> str:
     return "all" if share == 1 else f"{share:.3g}" if share < 0.001 else f"{share:.1%}"
+
+
+def with_card(state: Mapping[str, torch.Tensor], card: Mapping[str, str]) -> OrderedDict[str, torch.Tensor]:
+    """Named tensors that carry a description: where torch keeps what it knows of a state dict beside its tensors.
+
+    Saved and loaded, they still have it; ``Module.load_state_dict`` takes them for any other.
+    """
+    described = OrderedDict(state)
+    described.__dict__["_metadata"] = {"": {"card": dict(card)}}
+    return described
+
+
+def card_of(state: Any) -> dict[str, str]:
+    """The description that named tensors carry, empty if they have none."""
+    described = getattr(state, "_metadata", None)
+    for key in ("", "card"):
+        described = described.get(key) if isinstance(described, Mapping) else None
+    texts = described.items() if isinstance(described, Mapping) else ()
+    return {key: text for key, text in texts if isinstance(key, str) and isinstance(text, str)}
 
 
 def _check_records(path: Path) -> None:

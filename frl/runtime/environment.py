@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +10,8 @@ from typing import Any
 
 import torch
 
-from frl import __version__
+from frl import __version__, machine
 from frl.runtime.distributed import World
-
-PACKAGES = ("torch", "torchvision", "numpy", "ffcv", "nvidia-dali-cuda130", "numba", "opencv-python")
 
 
 def describe(world: World) -> dict[str, Any]:
@@ -25,40 +20,35 @@ def describe(world: World) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
         "frl": __version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "cuda": torch.version.cuda,
-        "device": device_name(world),
+        **facts(world.device),
         "processes": world.size,
-        "cores": len(os.sched_getaffinity(0)),
     }
 
 
-def device_name(world: World) -> str:
+def facts(device: torch.device) -> dict[str, Any]:
+    """What figures that are measured on ``device`` depend on, JSON-ready; no name or path of the machine."""
+    found = {
+        "device": device_name(device),
+        "processor": machine.processor(),
+        "cores": machine.cores(),
+        "vector_bits": machine.vector_bits(),
+        "ram_gib": round(machine.memory_bytes() / 2**30, 1),
+        "python": machine.python(),
+        "system": machine.system(),
+        "packages": machine.versions(),
+        "cuda": torch.version.cuda,
+    }
+    if device.type == "cuda":
+        found["device_ram_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
+    return found
+
+
+def device_name(device: torch.device) -> str:
     """The processor that trains, as its maker calls it."""
-    if world.device.type == "cuda":
-        return torch.cuda.get_device_name(world.device)
-    return _cpu_model()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.processor()
 
 
 def record(path: Path, step: int, world: World) -> None:
     """Append a line about this start, which goes on from ``step``, to the JSON lines of ``path``."""
     with open(path, "a") as stream:
         stream.write(json.dumps({"step": step, **describe(world)}) + "\n")
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -19,6 +19,7 @@ import numpy as np
 
 from frl.children import sheltered
 from frl.errors import WriteError
+from frl.machine import cores
 from frl.synthetic.drawing import Face, make_model, render
 from frl.synthetic.identity import draw_identity
 from frl.synthetic.scene import STYLES, Scene, Style, draw_scene
@@ -58,7 +59,7 @@ def write_folder(
         (draft / "train").mkdir(parents=True)
         task = partial(_write_identity, draft, images=images_per_identity, size=size, seed=seed, style=style)
         with (draft / TRUTH).open("w", encoding="utf-8") as file:
-            for lines in _map(task, identities, workers or os.cpu_count() or 1):
+            for lines in _map(task, identities, workers or cores()):
                 file.writelines(json.dumps(line) + "\n" for line in lines)
         draft.rename(out)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from frl.beton.targets import MIRRORS
 from frl.synthetic.identity import Identity
 from frl.synthetic.scene import Expression
 
@@ -17,11 +18,7 @@ NOSE_BASE = slice(31, 36)
 EYES = (slice(36, 42), slice(42, 48))
 OUTER_LIPS = slice(48, 60)
 INNER_LIPS = slice(60, 68)
-MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
+MIRROR = np.array(MIRRORS["300w"])
 """Index, for each landmark, of the one that takes its place in a mirror."""
 
 EYE_LEVEL = -0.13

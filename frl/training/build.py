@@ -15,7 +15,7 @@ from frl.batch import Loader
 from frl.config import RunConfig
 from frl.config.objective import ObjectiveConfig
 from frl.errors import ConfigError
-from frl.models.backbone import build_backbone, recompute_blocks
+from frl.models.backbone import build_backbone, recompute_blocks, require_size
 from frl.models.batchnorm import join_group, shares_statistics, synchronise
 from frl.models.compiled import choose_encoders, faster_precision
 from frl.models.small_maps import adapt_convolutions
@@ -52,8 +52,9 @@ def build(config: RunConfig, loader: Loader, world: World) -> Run:
     """The parts of the run that ``config`` describes, on the batches of ``loader``. A collective call.
 
     Raises:
-        ConfigError: if the batch or the ranks cannot be divided as configured.
+        ConfigError: if the batch or the ranks cannot be divided as configured, or the backbone cannot be trained so.
     """
+    check_network(config)
     config = with_precision(config, world)
     step = build_step(config, len(loader), world, identities=getattr(loader, "identities", 0))
     return Run(config, loader, step, world)
@@ -114,7 +115,7 @@ def build_objective(config: RunConfig, steps_per_epoch: int, world: World, ident
 def new_objective(config: RunConfig, setting: Setting) -> Objective:
     """The objective with its initial weights, which the seed determines, on the CPU."""
     torch.manual_seed(config.seed)
-    backbone, width = build_backbone(config.model.arch)
+    backbone, width = build_backbone(config.model.network)
     make: Callable[..., Objective] = implementation(config.objective)
     objective = make(config.objective, backbone, width, setting)
     if config.recompute:
@@ -124,14 +125,36 @@ def new_objective(config: RunConfig, setting: Setting) -> Objective:
 
 
 def implementation(config: ObjectiveConfig) -> type[Objective]:
-    """The class that carries out an objective."""
+    """The class that carries out an objective.
+
+    Raises:
+        ConfigError: if there is none where the configuration says.
+    """
     module, _, name = config.implementation.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        remedy = f"Let {type(config).__qualname__} name module:class."
+        raise ConfigError(f"the objective {config.name}", f"{config.implementation}: {error}", remedy) from error
 
 
 def backbones(objective: Objective) -> dict[str, nn.Module]:
     """The backbones of an objective by the names of their attributes."""
     return {name: getattr(objective, name) for name in objective.backbones}
+
+
+def check_network(config: RunConfig) -> None:
+    """Refuse a backbone that does not exist, or that does not take images of the run's sizes.
+
+    Raises:
+        ConfigError: naming the option and the size.
+    """
+    network = config.model.network
+    sizes = {spec.size: "--augment.crops" for recipe in config.augment.recipes for spec in recipe.crops}
+    if config.knn.data is not None:
+        sizes.setdefault(config.knn.size, "--knn.size")
+    for size, option in sizes.items():
+        require_size(network, size, option)
 
 
 def check_shares(config: RunConfig, world: World) -> None:

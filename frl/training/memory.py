@@ -33,7 +33,7 @@ class StepMemory:
     """Bytes on one device.
 
     Attributes:
-        state: weights, buffers such as a queue, gradients and momentum.
+        state: weights, buffers such as a queue, gradients, and what the optimiser keeps.
         activations: what the forward pass of one micro-batch leaves for its backward pass, and all views of the step.
     """
 
@@ -81,8 +81,10 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
         bf16: whether the network computes in bf16.
     """
     autocast: Autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if bf16 else nullcontext
-    with FakeTensorMode():
+    with torch.device("meta"):  # where timm can build its networks, too
         objective = alone(config)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        objective.to_empty(device="cpu")
         state = sum(tensor.nbytes for tensor in [*objective.parameters(), *objective.buffers()])
         learning = sum(parameter.nbytes for parameter in objective.parameters() if parameter.requires_grad)
         with Ledger() as ledger:
@@ -90,7 +92,7 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
             loss = loss_of(objective, views, autocast)
         assert loss.requires_grad  # and so holds what the backward pass needs
         waiting = (config.optim.accumulate - 1) * sum(view.nbytes for view in views)
-        return StepMemory(state=state + 2 * learning, activations=ledger.live + waiting)
+        return StepMemory(state=state + (1 + config.optim.moments) * learning, activations=ledger.live + waiting)
 
 
 def alone(config: RunConfig) -> Objective:

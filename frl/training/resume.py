@@ -17,6 +17,7 @@ from frl.runtime.distributed import World, agreed
 from frl.runtime.waiting import HostBarrier
 from frl.training.step import Step
 
+KEPT = ("optim.optimiser", "optim.exclude_bias_and_norm")  # options that shape what the optimiser keeps
 DEFINING = ("seed", "augment", "model", "objective", "optim", "precision")
 
 
@@ -122,6 +123,13 @@ class Progress:
             "Restore these options, or choose another --out.",
         )
         self._refuse(
+            [key for key in differing if key in KEPT],
+            ours,
+            theirs,
+            "and what the optimiser of one keeps does not fit the other's",
+            "Restore these options, or choose another --out.",
+        )
+        self._refuse(
             [key for key in differing if not self._may_change(key)],
             ours,
             theirs,
@@ -138,7 +146,7 @@ class Progress:
     def _fixed(self) -> set[str]:
         """Options that shape the weights."""
         objective = self.config.objective
-        return {"model.arch", "objective.name", *(f"objective.{name}" for name in objective.shapes)}
+        return {"model.arch", "model.width", "objective.name", *(f"objective.{name}" for name in objective.shapes)}
 
     def _may_change(self, key: str) -> bool:
         return any(key == name or key.startswith(f"{name}.") for name in self.config.allow_changes)

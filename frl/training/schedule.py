@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions of the step."""
+"""Schedules of the learning rate and of the weight decay, as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -33,4 +33,21 @@ def learning_rate(step: int, steps_per_epoch: int, optim: OptimConfig) -> float:
         start=optim.start_lr * optim.lr_scale,
         peak=optim.lr * optim.lr_scale,
         final=optim.final_lr * optim.lr_scale,
+    )
+
+
+def weight_decay(step: int, steps_per_epoch: int, optim: OptimConfig) -> float:
+    """The weight decay of ``step``: constant, or along a half cosine (Caron et al., 2021, DINO) to its final value.
+
+    Step ``total``, the first that is not taken any more, would have the final value.
+    """
+    if optim.final_weight_decay is None:
+        return optim.weight_decay
+    return warmup_cosine(
+        step,
+        total=steps_per_epoch * optim.epochs,
+        warmup=0,
+        start=optim.weight_decay,
+        peak=optim.weight_decay,
+        final=optim.final_weight_decay,
     )

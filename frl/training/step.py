@@ -15,9 +15,9 @@ from frl.objectives import Objective, StepOutput, Views
 from frl.runtime.distributed import World
 from frl.runtime.precision import Autocast, autocast_for
 from frl.training.nonfinite import BufferGuard, tell_all_ranks
-from frl.training.optimisers import build_optimiser
+from frl.training.optimisers import Optimiser, build_optimiser, set_rates
 from frl.training.parallel import distribute
-from frl.training.schedule import learning_rate
+from frl.training.schedule import learning_rate, weight_decay
 
 
 class Step:
@@ -38,7 +38,7 @@ class Step:
         self.optim = config.optim
         self.objective = objective
         self.steps_per_epoch = steps_per_epoch
-        self.optimiser = build_optimiser(config.optim, objective)
+        self.optimiser: Optimiser = build_optimiser(config.optim, objective)
         self.model = distribute(objective, config, world)
         self.autocast = autocast_for(config.precision, world.device)
         self.guard = BufferGuard(objective)
@@ -61,8 +61,12 @@ class Step:
             What the objective says of the batch.
         """
         self.rate = learning_rate(self.taken, self.steps_per_epoch, self.optim)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate
+        set_rates(
+            self.optimiser,
+            rate=self.rate,
+            peak=self.optim.lr * self.optim.lr_scale,
+            weight_decay=weight_decay(self.taken, self.steps_per_epoch, self.optim),
+        )
         self.optimiser.zero_grad(set_to_none=True)
         self.guard.remember()
         output = forward_backward(

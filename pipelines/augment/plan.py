@@ -79,6 +79,11 @@ class Plan(NamedTuple):
         """A plan with these leading axes that leaves every crop as it is."""
         return cls._make(np.broadcast_to(part, lead + part.shape).copy() for part in cls())
 
+    def crop_major(self, first: int, count: int) -> Plan:
+        """The crops ``first .. first + count`` as ``(count * B, ...)``, all samples of one crop together."""
+        parts = (part[:, first : first + count] for part in self)
+        return Plan._make(part.swapaxes(0, 1).reshape(-1, *part.shape[2:]) for part in parts)
+
 
 PlanFor = Callable[[NDArray[np.int64], NDArray[np.int32]], Plan]
 """Gives the plan of samples ``(B,)`` and their sizes ``(B, 2)``."""

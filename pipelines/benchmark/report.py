@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from frl import machine
 from frl.files import atomic_write
 from pipelines.benchmark.contestants import ENTRIES
 from pipelines.benchmark.process import Round
@@ -161,33 +158,29 @@ def save(results: Results, words: str, folder: Path) -> None:
     for result in results.all:
         row = {**dataclasses.asdict(result), "label": result.label, "images_per_s": result.images_per_s}
         rows.append({key: None if value != value else value for key, value in {**row, "cpu_ms": result.cpu_ms}.items()})
-    content = {"machine": machine(), "results": rows}
+    content = {"machine": where(), "results": rows}
     with atomic_write(folder / "results.json") as stream:
         stream.write(json.dumps(content, indent=1).encode())
     with atomic_write(folder / "table.md") as stream:
-        stream.write(f"{words}\n\n{describe(machine())}\n".encode())
+        stream.write(f"{words}\n\n{describe(where())}\n".encode())
 
 
-def machine() -> dict[str, str | int]:
+def where() -> dict[str, str | int]:
     """Where and with what this was measured."""
-    found = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")]  # fmt: skip
-    versions = {}
-    for package in ("torch", "torchvision", "numba", "opencv-python", "pillow", "ffcv", "nvidia-dali-cuda130"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "processor": found[0] if found else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        **versions,
+        "processor": machine.processor(),
+        "vector_bits": machine.vector_bits(),
+        "cores": machine.cores(),
+        "python": machine.python(),
+        **machine.versions(),
     }
 
 
 def describe(about: dict[str, str | int]) -> str:
-    """``machine()`` in a line."""
+    """``where()`` in a line."""
     versions = ", ".join(
-        f"{name} {value}" for name, value in about.items() if name not in ("date", "processor", "cores")
+        f"{name} {value}" for name, value in about.items() if name not in ("date", "processor", "vector_bits", "cores")
     )
-    return f"Measured on {about['date']}, {about['cores']} cores of {about['processor']}; {versions}."
+    processor = f"{about['processor']} ({about['vector_bits']}-bit vectors)"
+    return f"Measured on {about['date']}, {about['cores']} cores of {processor}; {versions}."

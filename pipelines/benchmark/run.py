@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ import tyro
 from frl.beton import Beton
 from frl.config.check import require_above, require_least, require_new_folder
 from frl.errors import ConfigError
+from frl.machine import cores
 from frl.presets import preset
 from pipelines.benchmark import report
 from pipelines.benchmark.contestants import ENTRIES
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = tyro.cli(BenchConfig, args=arguments, prog="frl bench loader")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the contestants are ended too
     results = measure(config)
-    text = report.text(results, config.gpu_images_per_s, len(os.sched_getaffinity(0)))
+    text = report.text(results, config.gpu_images_per_s, cores())
     print(text)
     report.save(results, text, config.out)
     draw(results, config.out / "loader.png")
@@ -79,7 +79,7 @@ def measure(config: BenchConfig) -> Results:
         data=config.data,
         preset=config.preset,
         everything=True,
-        workers=config.workers or len(os.sched_getaffinity(0)),
+        workers=config.workers or cores(),
         batch_size=config.batch_size,
     )
     results = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from frl.errors import LoaderError
+from frl.printable import printable
 from pipelines.engines.engine import Request
 from pipelines.sampling.beton_set import EncodedImages
 
@@ -51,7 +52,7 @@ def stand_in(
             attempt(candidate)
         except Undecodable:
             continue
-        log.warning("%s: %s; replaced by %s", broken, error, beton.name(candidate))
+        log.warning("%s: %s; replaced by %s", printable(broken), error, printable(beton.name(candidate)))
         return candidate
     remedy = "Check the file with frl verify --deep, or write it again."
     raise LoaderError(beton.path, "no sample of a whole step decodes", remedy) from error

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frl.beton import Beton
+from frl.beton.targets import TargetSpec, describe
 from frl.errors import ConfigError
 
 
@@ -26,15 +28,21 @@ class EncodedImages(Protocol):
         heights, widths: ``(N,)`` uint16, pixels.
         modes: ``(N,)`` uint8, ``ImageMode``.
         labels: ``(N,)`` int64, -1 where unknown.
+        targets: what else is stored of each sample.
     """
 
     heights: NDArray[np.uint16]
     widths: NDArray[np.uint16]
     modes: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    targets: tuple[TargetSpec, ...]
 
     @property
     def path(self) -> object: ...
+
+    def target(self, name: str, samples: NDArray[np.int64]) -> NDArray[Any]:
+        """What is stored of some samples under one name, ``(B, *shape)``; see ``Beton.target``."""
+        ...
 
     @property
     def max_side(self) -> int:
@@ -85,13 +93,14 @@ class BetonSet:
              for first, beton in zip(self.first_pages, self.betons, strict=False)]
         )  # fmt: skip
         self.labels = _apart([beton.labels for beton in self.betons])
-        prints = [beton.fingerprint for beton in self.betons]
+        self.targets = _common(self.betons)
+        prints = [_identity(beton) for beton in self.betons]
         self.fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()
 
     def _refuse_twins(self) -> None:
         known: dict[str, Beton] = {}
         for beton in self.betons:
-            twin = known.setdefault(beton.fingerprint, beton)
+            twin = known.setdefault(_identity(beton), beton)
             if twin is not beton:
                 cause = f"it is the same data set as {twin.path}"
                 raise ConfigError(beton.path, cause, "Name each file once; --weights says how much of it to use.")
@@ -124,6 +133,26 @@ class BetonSet:
         beton, place = self._find(index)
         return beton.encoded(place)
 
+    def target(self, name: str, samples: NDArray[np.int64]) -> NDArray[Any]:
+        """What is stored of some samples under the name of a common target, ``(B, *shape)``; see ``Beton.target``.
+
+        Raises:
+            KeyError: it is not common to all files.
+            IndexError: there is no such sample.
+            ValueError: the files were closed.
+        """
+        spec = next((spec for spec in self.targets if spec.name == name), None)
+        if spec is None:
+            raise KeyError(f"{self.path} have no target {name!r} in common, but {[spec.name for spec in self.targets]}")
+        if ((samples < 0) | (samples >= len(self))).any():
+            raise IndexError(f"{self.path} has not all of the samples {samples}: it holds {len(self)}")
+        files = np.searchsorted(self.starts, samples, side="right") - 1
+        values = np.empty((len(samples), *spec.shape), spec.dtype)
+        for file in np.unique(files).tolist():
+            here = files == file
+            values[here] = self.betons[file].target(name, samples[here] - self.starts[file])
+        return values
+
     def name(self, index: int) -> str:
         """The sample as people should see it: its number in its file, its source, and the file if there are several."""
         beton, place = self._find(index)
@@ -153,6 +182,25 @@ class BetonSet:
 
 def _starts(lengths: Iterable[int]) -> NDArray[np.int64]:
     return np.cumsum([0, *lengths], dtype=np.int64)
+
+
+def _identity(beton: Beton) -> str:
+    """What tells a data set apart: its fingerprint, and as that sees no arrays, with targets its content as well."""
+    content = beton.manifest.content_sha256 if beton.manifest is not None and beton.targets else None
+    return f"{beton.fingerprint}/{content}" if content else beton.fingerprint
+
+
+def _common(betons: Sequence[Beton]) -> tuple[TargetSpec, ...]:
+    """The targets that all files hold in one shape and meaning; of the others the user is told."""
+    common = []
+    for spec in {spec.name: spec for beton in betons for spec in beton.targets}.values():
+        found = {beton.path: next((s for s in beton.targets if s.name == spec.name), None) for beton in betons}
+        if all(other == spec for other in found.values()):
+            common.append(spec)
+            continue
+        there = "; ".join(f"{describe(s) if s else 'none'} in {path}" for path, s in found.items())
+        warnings.warn(f"the target {spec.name} is not used, for the files do not agree on it: {there}", stacklevel=3)
+    return tuple(common)
 
 
 def _apart(labels: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

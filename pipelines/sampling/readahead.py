@@ -9,24 +9,13 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_right
-from pathlib import Path
 
+from frl.machine import memory_bytes
 from pipelines.sampling.beton_set import BetonSet
 from pipelines.sampling.order import EpochOrder
 
 MEMORY_SHARE = 0.5  # of the memory that files in random order may fill; the rest is for batches and the program
 ASK_BYTES = 128 << 10  # Linux cuts a request for more than the device's read-ahead short, and 128 KiB is its default
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-
-
-def memory_bytes() -> int:
-    """The memory that this machine or container has, used or not: what is free changes from one resume to the next."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in map(Path, CGROUP_LIMITS):
-        text = path.read_text().strip() if path.exists() else "max"
-        if text != "max":
-            found.append(int(text))
-    return min(found)
 
 
 def fits_memory(nbytes: int) -> bool:

@@ -1,12 +1,9 @@
-"""The GPU suite: tests, the augmenter alone, the loaders to the device, the trainer; one JSON and one table."""
+"""The GPU suite: tests, the augmenter alone, the loaders to the device, the trainer; ``gpu_table`` puts it in words."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import itertools
 import json
-import platform
 import re
 import statistics
 import subprocess
@@ -24,6 +21,9 @@ import cv2
 import numpy as np
 import torch
 import tyro
+from bench_report import ROOT, about, save
+from gpu_table import page
+from smooth_images import smooth_image
 
 from frl import console
 from frl.beton import BetonWriter
@@ -35,9 +35,8 @@ from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import draw
 from pipelines.loader import make_loader
 
-ROOT = Path(__file__).parents[2]
+TRAINER = Path(__file__).with_name("train.py")
 LIMITS = {"tests": 150, "trainer": 150}  # seconds
-PACKAGES = ("torch", "torchvision", "triton", "numpy", "numba", "opencv-python", "ffcv", "nvidia-dali-cuda130")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,13 +228,10 @@ def ended(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
 
 
 def faces(count: int, side: int) -> Iterator[np.ndarray]:
-    """Images with the smoothness of photographs, ``(side, side, 3)`` uint8."""
+    """Images ``(side, side, 3)`` uint8."""
     random = np.random.default_rng(0)
     for _ in range(count):
-        coarse = random.integers(0, 256, (side // 16, side // 16, 3), np.uint8)
-        grain = random.normal(0, 4, (side, side, 1))
-        smooth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-        yield (smooth + grain).clip(0, 255).astype(np.uint8)
+        yield smooth_image(random, side)
 
 
 def write(path: Path, images: int, side: int, distinct: int = 64) -> None:
@@ -267,10 +263,9 @@ def run_trainer(device: str) -> Any:
     """What ``scripts/bench/train.py --json FILE`` writes."""
     if device == "cpu":
         return "skipped: no GPU"
-    script = ROOT / "scripts" / "train.py"
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "train.json"
-        said = limited([sys.executable, str(script), "--json", str(result)], LIMITS["trainer"])
+        said = limited([sys.executable, str(TRAINER), "--json", str(result)], LIMITS["trainer"])
         return json.loads(result.read_text()) if result.exists() else f"skipped: {last_line(said)}"
 
 
@@ -288,101 +283,6 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def describe(device: str) -> dict[str, Any]:
-    """The device and the versions, without the machine's name or paths."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    about = {"device": device_name(device), "date": datetime.date.today().isoformat(), "cores": torch.get_num_threads()}
-    about |= {"python": platform.python_version(), "versions": versions}
-    if device == "cuda":
-        properties = torch.cuda.get_device_properties(0)
-        about |= {"cuda": torch.version.cuda, "memory_gb": properties.total_memory / 1e9}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return about | {"commit": commit.stdout.strip() or "unknown"}
-
-
-def device_name(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
-
-
-def table(result: dict[str, Any]) -> str:
-    """The result as Markdown."""
-    about = result["about"]
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    lines = [
-        f"# {about['device']}",
-        "",
-        f"{about['date']}, commit {about['commit']}, Python {about['python']}; {versions}.",
-    ]
-    if about["device"] == "CPU":
-        lines += ["", "A run through the script on small inputs, without a GPU: **the figures mean nothing.**"]
-    for part, rows in ROWS.items():
-        if part in result:
-            lines += ["", *rows(result[part], result)]
-    return "\n".join(lines) + "\n"
-
-
-def test_rows(tests: dict[str, Any], _: dict[str, Any]) -> list[str]:
-    if "passed" not in tests:
-        return [f"Tests: skipped ({tests['skipped']})."]
-    summary = f"Tests: {tests['passed']} passed, {len(tests['failed'])} failed, {tests['skipped']} skipped."
-    return [summary, *(f"- failed: {name}" for name in tests["failed"])]
-
-
-def peak_rows(peaks: dict[str, float], _: dict[str, Any]) -> list[str]:
-    return [
-        f"Peaks: a copy moves {peaks['copy_gb_s']:,.0f} GB/s, a product does {peaks['matmul_tflop_s']:,.1f} TFLOP/s."
-    ]
-
-
-def augmenter_rows(measured: list[dict[str, float]], result: dict[str, Any]) -> list[str]:
-    peaks = result["peaks"]
-    head = (
-        "augmenter alone, batch | images/s | with the plan's copy | and its drawing | bytes that must move | products"
-    )
-    rows = [f"| {head} | memory |", "|---|---|---|---|---|---|---|"]
-    for row in measured:
-        moved, multiplied = (
-            row["must_move_gb_s"] / peaks["copy_gb_s"],
-            row["products_tflop_s"] / peaks["matmul_tflop_s"],
-        )
-        rates = (row["images_s"], row["images_s_with_copy_of_plan"], row["images_s_with_drawing"])
-        shares = f"{moved:.0%} of peak | {multiplied:.0%} of peak | {row['memory_mb']:,.0f} MB |"
-        rows.append(f"| {row['batch']} | " + " | ".join(f"{rate:,.0f}" for rate in rates) + f" | {shares}")
-    return rows
-
-
-def normaliser_rows(measured: dict[str, float], _: dict[str, Any]) -> list[str]:
-    copied = f"{measured['images_s_copied']:,.0f} images/s are copied to the device ({measured['copy_gb_s']:.1f} GB/s)"
-    return [f"Crops made while loading: {copied}, {measured['images_s']:,.0f} images/s are normalised there."]
-
-
-def loader_rows(measured: dict[str, Any], _: dict[str, Any]) -> list[str]:
-    rows = ["| from the file to views on the device | images/s | first batch |", "|---|---|---|"]
-    for engine, row in measured.items():
-        if isinstance(row, str):
-            rows.append(f"| {engine} | {row} | |")
-        else:
-            rows.append(f"| {engine} | {row['images_s']:,.0f} | {row['first_batch_s']:.1f} s |")
-    return rows
-
-
-def trainer_rows(measured: Any, _: dict[str, Any]) -> list[str]:
-    return [f"Trainer: {measured}." if isinstance(measured, str) else "Trainer: see the JSON."]
-
-
-ROWS = {
-    "tests": test_rows, "peaks": peak_rows, "augmenter": augmenter_rows, "normaliser": normaliser_rows,
-    "loaders": loader_rows, "trainer": trainer_rows,
-}  # fmt: skip
-
-
 def main() -> int:
     """Run the suite; exit status 1 if a test failed."""
     config = tyro.cli(BenchConfig, description=__doc__)
@@ -392,7 +292,9 @@ def main() -> int:
         )
         return 1
     torch.set_float32_matmul_precision("high")
-    bench, result = Bench(config), {"about": describe(config.device)}
+    bench = Bench(config)
+    where = about(bench.device)
+    result: dict[str, Any] = {"about": where}
     parts: dict[str, Callable[[], Any]] = {
         "tests": run_tests, "peaks": bench.peaks, "augmenter": bench.augmenter, "normaliser": bench.normaliser,
         "loaders": bench.loaders, "trainer": lambda: run_trainer(config.device),
@@ -403,10 +305,10 @@ def main() -> int:
             result[name] = parts[name]()
             print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     config.out.mkdir(parents=True, exist_ok=True)
-    stem = re.sub(r"[^a-z0-9]+", "-", device_name(config.device).lower()).strip("-")
-    (config.out / f"{stem}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (config.out / f"{stem}.md").write_text(table(result))
-    print(table(result))
+    name = "cpu" if config.device == "cpu" else re.sub(r"[^a-z0-9]+", "-", where["device"].lower()).strip("-")
+    save(config.out / f"{name}.json", result)
+    (config.out / f"{name}.md").write_text(page(result))
+    print(page(result))
     return int(bool(result.get("tests", {}).get("failed")))
 
 

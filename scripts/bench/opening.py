@@ -1,4 +1,7 @@
-"""Time and memory of opening a .beton of many small records, made sparse: python scripts/bench/opening.py [SAMPLES]"""
+"""Time and memory of opening a .beton of many small records, made sparse: python scripts/bench/opening.py [SAMPLES]
+
+With ``--landmarks`` each sample has 68 points besides, which are found and checked but not read.
+"""
 
 import json
 import sys
@@ -12,39 +15,33 @@ import numpy as np
 
 from frl import console
 from frl.beton import Beton
-from frl.beton.layout import (
-    ALLOCATION,
-    FIELD,
-    HEADER,
-    VERSION,
-    Field,
-    FieldType,
-    align_up,
-    metadata_start,
-    record_dtype,
-)
+from frl.beton.layout import ALLOCATION, HEADER, VERSION, align_up, field_row
+from frl.beton.schema import Schema
+from frl.beton.targets import Kind, TargetSpec
 
-FIELDS = (Field(name="image", type_id=FieldType.IMAGE), Field(name="label", type_id=FieldType.INT))
-PAGE_SIZE, IMAGE_BYTES = 8 << 20, 16 << 10
+PAGE_SIZE, SAMPLE_BYTES = 8 << 20, 16 << 10
+LANDMARKS = TargetSpec(name="landmarks", kind=Kind.POINTS, shape=(68, 2))
 
 
-def write_sparse(path: Path, samples: int) -> None:
+def write_sparse(path: Path, samples: int, targets: tuple[TargetSpec, ...]) -> None:
     """A file whose images are holes: of full size to the reader, of a few megabytes to the disk."""
-    index = np.arange(samples, dtype=np.uint64)
-    fields, records = np.zeros(len(FIELDS), FIELD), np.zeros(samples, record_dtype(FIELDS))
-    for row, field in zip(fields, FIELDS, strict=True):
-        row["type_id"] = field.type_id
-        row["name"][: len(field.name)] = np.frombuffer(field.name.encode(), np.uint8)
-    start = align_up(metadata_start(len(FIELDS)) + records.nbytes, PAGE_SIZE)
+    schema = Schema(targets)
+    index, image_bytes = np.arange(samples, dtype=np.uint64), SAMPLE_BYTES - schema.tail
+    records = np.zeros(samples, schema.record)
+    start = align_up(schema.records_start + records.nbytes, PAGE_SIZE)
     records["f0"]["height"] = records["f0"]["width"] = 256
-    records["f0"]["data_ptr"] = start + index * IMAGE_BYTES
+    records["f0"]["data_ptr"] = start + index * SAMPLE_BYTES
     records["f1"] = index % 1000
-    table = np.zeros(samples, ALLOCATION)
-    table["sample_id"], table["ptr"], table["size"] = index, records["f0"]["data_ptr"], IMAGE_BYTES
-    stop = start + samples * IMAGE_BYTES
+    table = np.zeros((samples, schema.entries), ALLOCATION)
+    table["sample_id"] = index[:, None]
+    for entry, (offset, nbytes) in enumerate(schema.pieces(0, image_bytes)):
+        table["ptr"][:, entry], table["size"][:, entry] = records["f0"]["data_ptr"] + np.uint64(offset), nbytes
+        if entry:
+            records[f"f{entry + 1}"] = table["ptr"][:, entry]
+    stop = start + samples * SAMPLE_BYTES
     with open(path, "wb") as file:
-        file.write(np.array((VERSION, len(FIELDS), PAGE_SIZE, samples, stop), HEADER).tobytes())
-        file.write(fields.tobytes() + records.tobytes())
+        file.write(np.array((VERSION, len(schema.fields), PAGE_SIZE, samples, stop), HEADER).tobytes())
+        file.write(b"".join(field_row(field).tobytes() for field in schema.fields) + records.tobytes())
         file.seek(stop)
         file.write(table.tobytes())
 
@@ -61,9 +58,11 @@ def measure(path: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure in a fresh process, and print it."""
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdecimal()]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "sparse.beton"
-        write_sparse(target, int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+        targets = (LANDMARKS,) if "--landmarks" in sys.argv else ()
+        write_sparse(target, numbers[0] if numbers else 1_000_000, targets)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
             print(json.dumps(fresh.submit(measure, target).result(timeout=120)))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from bench_report import table
 from opening import write_sparse
 
 from frl import console
@@ -65,9 +66,10 @@ def orders(config: BenchConfig, pages: np.ndarray) -> Iterator[tuple[str, np.nda
         yield f"stock ffcv's QUASI_RANDOM, {buffer} pages ({note})", found
 
 
-def row(name: str, randomness: Randomness) -> str:
+def row(name: str, randomness: Randomness) -> list[str]:
     """A line of the table."""
-    return f"| {name} | {randomness.same_identity:.2f} | {randomness.same_page:.2f} | {randomness.distance:.2f} |"
+    figures = (randomness.same_identity, randomness.same_page, randomness.distance)
+    return [name, *(f"{figure:.2f}" for figure in figures)]
 
 
 def randomness_tables(config: BenchConfig) -> None:
@@ -77,9 +79,8 @@ def randomness_tables(config: BenchConfig) -> None:
     shuffled = np.random.default_rng(0).permutation(by_class)
     found = list(orders(config, pages))
     for title, labels in {"class-ordered file": by_class, "shuffled file (our writer's)": shuffled}.items():
-        print(f"\n{title}\n\n| order | same identity | same page | distance |\n|---|---:|---:|---:|")
-        for name, order in found:
-            print(row(name, measure(order, labels, pages, config.batch_size)))
+        rows = [row(name, measure(order, labels, pages, config.batch_size)) for name, order in found]
+        print(f"\n{title}\n\n{table(['order', 'same identity', 'same page', 'distance'], rows)}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How far the engines are from the slow reference on one plan: ``python -m scripts.bench.parity`` (docs/parity.md)."""
+"""How far the engines are from the slow reference on one plan: ``python scripts/bench/parity.py`` (docs/parity.md)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bench_report
 import cv2
 import numpy as np
 import torch
@@ -167,10 +168,8 @@ def decoders(ours: DecodedBatch, theirs: DecodedBatch) -> Difference:
 def table(result: dict[str, dict[str, Difference]]) -> str:
     """Markdown: mean / max of the differences, in grey levels."""
     names = list(next(iter(result.values())))
-    lines = ["| mean / max, grey levels | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for row, by_engine in result.items():
-        lines.append(f"| {row} | " + " | ".join(str(by_engine[name]) for name in names) + " |")
-    return "\n".join(lines)
+    rows = ([row, *(str(by_engine[name]) for name in names)] for row, by_engine in result.items())
+    return bench_report.table(["mean / max, grey levels", *names], rows)
 
 
 def write_pictures(path: Path, count: int) -> Path:

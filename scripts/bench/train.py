@@ -10,8 +10,6 @@ faces of 256 pixels, drawn for the occasion.
 from __future__ import annotations
 
 import importlib.util
-import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -19,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -28,14 +25,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import tyro
+from bench_report import about, save
 from reference_step import ReferenceStep
+from train_table import Row, in_words
 
 from frl import console
 from frl.batch import Batch
 from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
-from frl.files import atomic_write
 from frl.runtime.distributed import World, pick_device
-from frl.runtime.environment import device_name
 from frl.runtime.precision import computes_bf16, uses_bf16
 from frl.synthetic import write_folder
 from frl.training.build import build_step
@@ -70,16 +67,6 @@ class BenchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A line of the table."""
-
-    name: str
-    images_per_s: float
-    of_reference: float
-    memory_gib: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Contestant:
     """One step of a part, and what is done before its turn, untimed: taking the batches that are ready, say."""
 
@@ -88,7 +75,7 @@ class Contestant:
 
 
 def main() -> None:
-    """Measure, print the table, write the figures."""
+    """Measure, say what was found, write the figures."""
     bench = tyro.cli(BenchConfig, description=__doc__)
     if bench.quick:
         bench = replace(bench, rounds=3, steps=2)
@@ -101,22 +88,17 @@ def main() -> None:
             device, batch, DataConfig(data=(bench.data or synthetic(folder, batch),), engine=bench.engine)
         )
         rows = measure(contestants(config, device), bench, config.optim.batch_size, device)
-    print(table(rows))
-    _verdict(rows)
+    print(in_words(rows))
     if bench.json is not None:
         figures = {
-            "device": device_name(alone(device)),
-            "date": date.today().isoformat(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "model": config.model.arch,
+            **about(device),
+            "model": config.model.network,
             "crops": " + ".join(f"{spec.count}x{spec.size}" for spec in config.augment.crops),
             "batch_size": config.optim.batch_size,
             "precision": "bf16" if uses_bf16(config.precision) else "fp32",
             "rows": [asdict(row) for row in rows],
         }
-        with atomic_write(bench.json) as stream:
-            stream.write(json.dumps(figures, indent=1).encode())
+        save(bench.json, figures)
 
 
 def workload(device: torch.device, batch: int, data: DataConfig) -> RunConfig:
@@ -229,23 +211,6 @@ def measure(entered: dict[str, Contestant], bench: BenchConfig, batch: int, devi
         Row(name=name, images_per_s=found, of_reference=found / base, memory_gib=memory.get(name))
         for name, found in speed.items()
     ]
-
-
-def table(rows: list[Row]) -> str:
-    """The figures as Markdown."""
-    lines = ["| part | images/s | of the reference step | memory, GiB |", "|---|---|---|---|"]
-    for row in rows:
-        decimals = 0 if row.images_per_s > 100 else 1
-        memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
-        lines.append(f"| {row.name} | {row.images_per_s:,.{decimals}f} | {row.of_reference:.2f} | {memory} |")
-    return "\n".join(lines)
-
-
-def _verdict(rows: list[Row]) -> None:
-    speed = {row.name: row.images_per_s for row in rows}
-    kept = speed["loader and step"] / speed["step"]
-    bound = "the loader" if speed["loader"] < speed["step"] else "the step"
-    print(f"With the data attached, {kept:.0%} of the step alone; bound by {bound}.")
 
 
 @contextmanager

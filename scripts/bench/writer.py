@@ -12,15 +12,19 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import date
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
 
 import numpy as np
+import torch
 import tyro
+from bench_report import about, in_words
 from PIL import Image
+from smooth_images import smooth_image
+from writer_table import Comparison, Memory, compared, remembered
 
 from frl import console
+from frl.machine import cores
 from writers.config import WriteConfig
 from writers.curate import CurateConfig
 from writers.to_beton import write
@@ -57,10 +61,7 @@ def plant(root: Path, images: int, side: int) -> Path:
         if i >= DISTINCT:
             os.link(root / f"n{i % DISTINCT:06}" / f"{i % DISTINCT}.jpg", file)
             continue
-        coarse = Image.fromarray(random.integers(0, 256, (side // 16, side // 16, 3), np.uint8))
-        grain = random.normal(0, 4, (side, side, 1))
-        pixels = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)) + grain
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, quality=90)
+        Image.fromarray(smooth_image(random, side)).save(file, quality=90)
     return root
 
 
@@ -122,26 +123,19 @@ def our_seconds(root: Path, out: Path, workers: int) -> float:
     return write(WriteConfig(sources=(str(root),), out=out, **options)).seconds
 
 
-def compare(title: str, root: Path, config: BenchConfig, scratch: Path) -> None:
-    """Let the writers take turns, each time in a fresh process, and print the medians."""
+def compare(title: str, root: Path, config: BenchConfig, scratch: Path) -> Comparison:
+    """Let the writers take turns, each time in a fresh process."""
     contestants = {"frl": our_seconds, "PIL loop": pil_seconds}
     if importlib.util.find_spec("ffcv"):
         contestants["stock ffcv"] = stock_seconds
     else:
         print("stock ffcv is not installed and is left out: bash scripts/setup.sh")
-    images = len(Photos(root))
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(config.rounds):
         for name, contestant in contestants.items():
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 seconds[name].append(pool.submit(contestant, root, scratch / f"{name}.beton", config.workers).result())
-    rates = {name: images / float(np.median(times)) for name, times in seconds.items()}
-    print(f"{title}, {images:,} images: " + ", ".join(f"{name} {rate:,.0f} images/s" for name, rate in rates.items()))
-    ours = np.array(seconds.pop("frl"))
-    for name, times in seconds.items():
-        ratios = np.array(times) / ours
-        low, middle, high = np.percentile(ratios, (0, 50, 100))
-        print(f"  frl is {middle:.2f} times as fast as {name} (rounds: {low:.2f} to {high:.2f})", flush=True)
+    return Comparison(title=title, images=len(Photos(root)), seconds=seconds)
 
 
 def shared_memory_mb(pid: int) -> float:
@@ -177,30 +171,25 @@ def peak_memory_mb(root: Path, out: Path, workers: int) -> tuple[float, float]:
     return usage.ru_maxrss / 1024, peak
 
 
-def processor() -> str:
-    """Its name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
-
-
 def main() -> None:
     """Measure and print."""
     config = tyro.cli(BenchConfig, description=__doc__)
     if config.quick:
         config = replace(config, rounds=1, memory=())
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    config = replace(config, workers=config.workers or cores)
-    print(f"{date.today()}, {processor()}, {cores} cores, load {load:.1f} before, {config.rounds} round(s)")
+    config = replace(config, workers=config.workers or cores())
+    print(in_words(about(torch.device("cpu"))))
+    print(f"load {os.getloadavg()[0]:.1f} before, {config.rounds} round(s)")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         for side in config.sides:
             images = config.images // (10 if side > 1000 else 1)
             title = "passthrough" if side == SIZE else f"shrunk from {side} px"
-            compare(title, plant(scratch / f"of{side}", images, side), config, scratch)
+            found = compare(title, plant(scratch / f"of{side}", images, side), config, scratch)
+            print(compared(found), flush=True)
         for images in config.memory:
             root = plant(scratch / f"memory{images}", images, SIZE)
             main_mb, all_mb = peak_memory_mb(root, scratch / "memory.beton", config.workers)
-            print(f"memory, {images:,} images: main process {main_mb:.0f} MB, all processes {all_mb:.0f} MB")
+            print(remembered(Memory(images=images, main_mb=main_mb, all_mb=all_mb)), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from frl.images import sample
 from frl.images.photo import UnusableImage
-from writers.image.crop import CropSpec, Face, FaceCropper, crop_square
+from writers.image.crop import CropSpec, Face, FaceCropper, Placement, Square, crop_square
 from writers.reject import Reject
 from writers.sources import Box
 
@@ -136,7 +136,8 @@ def test_a_square_jpeg_that_lies_on_its_side_is_turned(cropper: Cropper) -> None
 )
 def test_a_jpeg_that_needs_no_change_keeps_its_bytes(cropper: Cropper, side: int, options: dict[str, object]) -> None:
     data = encode(picture(side, side), **options)
-    assert cropper(data) == Face(data=data, height=side, width=side, untouched=True)
+    placement = Placement(Square(0, 0, side), side)
+    assert cropper(data) == Face(data=data, height=side, width=side, untouched=True, placement=placement)
 
 
 def test_a_box_about_the_whole_image_changes_nothing(cropper: Cropper) -> None:

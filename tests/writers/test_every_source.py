@@ -22,6 +22,7 @@ from writers.item_list import choose
 from writers.prepare import Preparation
 from writers.reject import Reject
 from writers.sources import Stream, open_sources
+from writers.targets import find_targets
 from writers.to_beton import main
 
 pytestmark = pytest.mark.timeout(60)
@@ -117,7 +118,7 @@ def check_samples(out: Path, names: dict[str, str], layout: Layout) -> None:
     """Pixels and people are those of the images."""
     cropper = FaceCropper(crop_spec(WriteConfig(sources=(), out=out)))
     identities = json.loads(Path(f"{out}.json").read_text())["identities"]
-    samples = {name: (i, int(label)) for i, (_, label, name) in enumerate(columns(Path(f"{out}.samples.tsv")))}
+    samples = {name: (i, int(label)) for i, (_, label, name, *_) in enumerate(columns(Path(f"{out}.samples.tsv")))}
     assert samples.keys() == {names[path] for path in good_images()}
     with Beton(out) as beton:
         for path, data in good_images().items():
@@ -136,7 +137,13 @@ def test_bombs_take_no_memory(tmp_path: Path, layout: Layout) -> None:
     ((name, source),) = sources.items()
     store = source.store
     stores = {} if isinstance(store, Stream) else {name: store}
-    preparation = Preparation(stores=stores, spec=crop_spec(config), detect=config.detect, curate=config.curate)
+    preparation = Preparation(
+        stores=stores,
+        spec=crop_spec(config),
+        detect=config.detect,
+        curate=config.curate,
+        targets=find_targets(sources),
+    )
     prepare = preparation()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = peak_kilobytes()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pictures import encode, picture
-from source_layouts import pack, plant
+from source_layouts import LAYOUTS, Images, pack, plant
 
 from frl.beton import Beton, verify
 from frl.beton.manifest import Manifest
 from writers.sources import open_source
+from writers.sources.skipped import total
 from writers.to_beton import main
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
@@ -56,12 +58,20 @@ def write(source: str, out: Path, capsys: pytest.CaptureFixture[str], *options: 
     return capsys.readouterr().out
 
 
+Tree = Callable[[Images], Path]
+
+
 @pytest.fixture(params=["folder", "tar", "tar.gz"])
-def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    files = IMAGES | BAD | SKIPPED
+def tree_of(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
+    """Makes a folder or an archive of files."""
     if request.param == "folder":
-        return plant(tmp_path / "photos", files)
-    return pack(tmp_path / f"photos.{request.param}", files)
+        return lambda files: plant(tmp_path / "photos", files)
+    return lambda files: pack(tmp_path / f"photos.{request.param}", files)
+
+
+@pytest.fixture
+def tree(tree_of: Tree) -> Path:
+    return tree_of(IMAGES | BAD | SKIPPED)
 
 
 @pytest.mark.parametrize("kind", ["folder", "vggface2", "lfw", "flickr"])
@@ -96,6 +106,94 @@ def test_shards_of_a_webdataset_too(tmp_path: Path, capsys: pytest.CaptureFixtur
     said = write(f"webdataset:{tmp_path}", tmp_path / "out.beton", capsys)
     assert "read 3 = written 2 + rejected 1" in said and "1 no images (.txt 1)" in said
     assert "Ann" in (tmp_path / "out.beton.json").read_text()
+
+
+def skipped_of(location: str) -> dict[str, int]:
+    """What the source has counted once it is listed."""
+    source = open_source(location)
+    list(source.candidates())
+    return total([source.store]).counts()
+
+
+ANNOTATED = {
+    "Ann/1.jpg": jpeg(0),
+    "Ann/1.faces.json": b'[{"box": [2, 3, 20, 20]}]',
+    "Ann/2": jpeg(1),
+    "Ann/2.faces.json": b'[{"box": [2, 3, 21, 21]}]',
+    "Ann/3.faces.json": b"[]",
+    "Ann/._1.faces.json": b"\0",
+    "Ann/notes.json": b"{}",
+}
+
+
+@pytest.mark.parametrize("kind", ["folder", "flickr", "vggface2", "lfw"])
+def test_annotations_are_skipped_only_where_they_are_not_read(kind: str, tree_of: Tree) -> None:
+    """Those of no image, too: the account of how they met the images tells of them."""
+    tree = tree_of(ANNOTATED)
+    read = kind in ("folder", "flickr") or (kind == "vggface2" and tree.is_dir())
+    notes = 1 if read else 4
+    twins = "twins and remains of macOS (._*, __MACOSX, .DS_Store)"
+    assert skipped_of(f"{kind}:{tree}") == {f"no images (.json {notes})": notes, twins: 1}
+
+
+def test_annotations_are_skipped_where_a_table_takes_their_place(tmp_path: Path) -> None:
+    folder = plant(tmp_path / "photos", ANNOTATED)
+    (tmp_path / "boxes.csv").write_text("NAME_ID,X,Y,W,H\nAnn/1,1,2,30,30\n")
+    source = open_source(f"flickr:{folder}", tmp_path / "boxes.csv")
+    assert [candidate.box for candidate in source.candidates()] == [(1, 2, 30, 30), None]
+    assert total([source.store]).counts()["no images (.json 4)"] == 4
+
+
+def test_an_image_without_a_suffix_has_its_annotations_and_its_label(tree_of: Tree, tmp_path: Path) -> None:
+    boxes = {c.name: c.box for c in open_source(f"flickr:{tree_of(ANNOTATED)}").candidates()}
+    assert boxes == {"Ann/1.jpg": (2, 3, 20, 20), "Ann/2": (2, 3, 21, 21)}
+    pack(tmp_path / "s.tar", {"1": jpeg(1), "1.cls": b"Ann", "2.photo": jpeg(2), "2.json": b'{"identity": "Bob"}'})
+    people = {c.name: c.identity for c in open_source(f"webdataset:{tmp_path / 's.tar'}").candidates()}
+    assert people == {"1": "Ann", "2.photo": "Bob"}
+
+
+@pytest.mark.parametrize(
+    ("images", "whose"),
+    [
+        (("1.nef", "1.png"), {"1.png"}),
+        (("1.jfif", "1.png"), {"1.jfif"}),
+        (("1", "1.jpg"), {"1.jpg"}),
+        (("1", "1.png"), set()),
+        (("1.nef", "1.png", "1.webp"), set()),
+    ],
+)
+def test_whose_annotations_are_of_several_namesakes(images: tuple[str, ...], whose: set[str], tree_of: Tree) -> None:
+    """A raw image cannot be used, so they are its developed namesake's; several others reject all of them."""
+    tree = tree_of(dict.fromkeys(images, jpeg(1)) | {"1.faces.json": b'[{"box": [2, 3, 20, 20]}]'})
+    found = {c.name: c for c in open_source(f"flickr:{tree}").candidates()}
+    assert {name for name, candidate in found.items() if candidate.box} == whose
+    for name, candidate in found.items():
+        if name.endswith(".nef"):
+            assert candidate.fault and "camera raw" in candidate.fault
+        elif not whose:
+            assert candidate.fault and "may be a namesake's" in candidate.fault
+
+
+def test_labels_of_shards_are_read_and_other_notes_counted(tmp_path: Path) -> None:
+    notes = {"1.txt": b"words", "1.npy": b"\x93NUMPY", "__MACOSX/._1.json": b"\0", ".2.cls": b"Eve"}
+    pack(tmp_path / "s.tar", {"1.jpg": jpeg(1), "1.cls": b"Ann", "1.json": b'{"caption": "a face"}', **notes})
+    found = skipped_of(f"webdataset:{tmp_path / 's.tar'}")
+    assert sum(found.values()) == len(notes) and found["no images (.txt 1, .npy 1)"] == 2
+
+
+def test_what_was_skipped_beside_drawn_faces_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "drawn").mkdir()
+    folder = LAYOUTS["synthetic"].build(tmp_path / "drawn", {"Ann/1.jpg": jpeg(1)})
+    plant(Path(folder), {"train/Ann/notes.txt": b"", "train/Ann/1.faces.json": b"[]"})
+    assert skipped_of(folder) == {"no images (.txt 1)": 1}
+
+
+def test_names_of_what_was_skipped_reach_the_terminal_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plant(tmp_path / "photos", {"1.jpg": jpeg(1), "a.\x1b[31mred": b""})
+    said = write(f"folder:{folder}", tmp_path / "x.beton", capsys)
+    assert "\x1b" not in said and r"1 no images (.\x1b[31mred 1)" in said
 
 
 def test_only_the_first_shard_counts_what_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,13 @@ from writers.stop import Stopped, stop_requests
 
 pytestmark = pytest.mark.timeout(240)
 
-COMMAND = [sys.executable, "-c", "import sys; from frl.cli import main; sys.exit(main())", "write"]
+COMMAND = "import sys; from frl.cli import main; sys.exit(main(['write', *sys.argv[1:]]))"
+HANGING = """
+import sys, time
+from writers import to_beton
+to_beton.choose = lambda *_: time.sleep(600)
+sys.exit(to_beton.main())
+"""
 IMAGES = 400
 
 
@@ -34,11 +40,11 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(source: Path, out: Path, kind: str = "vggface2") -> subprocess.Popen[str]:
+def start(source: Path, out: Path, kind: str = "vggface2", program: str = COMMAND) -> subprocess.Popen[str]:
     """The command as the leader of a group, which a terminal would signal as a whole."""
     options = ["--out", str(out), "--workers", "1", "--dedupe", "none"]
     return subprocess.Popen(
-        [*COMMAND, f"{kind}:{source}", *options],
+        [sys.executable, "-c", program, f"{kind}:{source}", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -72,9 +78,9 @@ def test_the_first_keeps_what_is_done_and_the_same_command_goes_on(
 
 
 def test_a_second_one_ends_it_at_once(tmp_path: Path) -> None:
-    """Even where nobody looks at the request: the list is a pipe into which nobody writes."""
-    os.mkfifo(tmp_path / "faces.csv")
-    with start(tmp_path / "faces.csv", tmp_path / "faces.beton", kind="list") as process:
+    """Even where nobody looks at the request: the listing does not come back."""
+    (tmp_path / "faces.csv").write_text("path\n")
+    with start(tmp_path / "faces.csv", tmp_path / "faces.beton", kind="list", program=HANGING) as process:
         while not (below := descendants(process.pid)):
             assert process.poll() is None
             time.sleep(0.01)

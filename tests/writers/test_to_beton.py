@@ -387,7 +387,18 @@ def test_whole_photographs_that_nobody_searches_are_told_of(tmp_path: Path, caps
     assert "central squares of photographs: 2; --detect dlib" in printed.out
     assert json.loads(Path(f"{out}.json").read_text())["counts"]["central squares of photographs"] == 2
     assert main([f"folder:{photos}", "--out", str(out), "--workers", "1", "--overwrite"]) == 0
-    assert "central" not in "".join(capsys.readouterr())
+    again = capsys.readouterr()
+    assert "photos: without --detect, a photograph" in again.err
+    assert "central squares of photographs: 2; --detect dlib" in again.out
+
+
+def test_central_squares_of_any_source_are_told_of_and_squares_are_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plant(tmp_path / "n", {"a/1.jpg": encode(picture(90, 60)), "a/2.jpg": encode(picture(60, 60))})
+    out = tmp_path / "faces.beton"
+    assert main([f"vggface2:{folder}", "--out", str(out), "--workers", "1"]) == 0
+    assert "central squares of photographs: 1;" in capsys.readouterr().out
 
 
 def test_a_dry_run_of_a_stream_says_where_it_puts_samples_and_leaves_nothing(

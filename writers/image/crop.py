@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +34,10 @@ SPARE = 1.25
 spare, the two filters one after the other would blur (docs/writer_benchmark.md)."""
 
 
+LEAST_INSIDE = 0.5
+"""A source's box of which less lies in the image is no face: boxes of truncated faces reach over the border by less."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropSpec:
     """What a sample looks like.
@@ -51,6 +55,46 @@ class CropSpec:
     max_pixels: int
 
 
+class Square(NamedTuple):
+    """A square inside an image, in whole pixels."""
+
+    left: int
+    top: int
+    side: int
+
+
+class Placement(NamedTuple):
+    """Where a sample lies in its upright photograph.
+
+    Attributes:
+        square: what was cut, before it was turned.
+        side: of the sample, in pixels.
+        tilt: how far the square is turned about its centre, in radians, as ``eye_tilt``.
+    """
+
+    square: Square
+    side: int
+    tilt: float = 0.0
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Points of the photograph in the pixels of the sample.
+
+        Args:
+            points: (n, 2) or (n, 3) float64: x, y and depth; in either image the centre of the first pixel is (0, 0).
+
+        Returns:
+            the same shape; depth is scaled like the others.
+        """
+        left, top, side = self.square
+        if self.tilt == 0 and self.side == side:  # only shifted: exactly
+            return points - [left, top, 0][: points.shape[1]]
+        scale, cosine, sine = self.side / side, math.cos(self.tilt), math.sin(self.tilt)
+        x, y = points[:, 0] + 0.5 - left - side / 2, points[:, 1] + 0.5 - top - side / 2
+        middle = (self.side - 1) / 2
+        flat = [scale * (cosine * x + sine * y) + middle, scale * (cosine * y - sine * x) + middle]
+        return np.column_stack([*flat, scale * points[:, 2:]])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Face:
     """A sample ready to be stored.
@@ -60,22 +104,22 @@ class Face:
         height: in pixels.
         width: in pixels.
         untouched: whether ``data`` are the source's own bytes.
+        placement: where it lies in its photograph.
         fingerprint: by which copies of it are known, if they are to be.
+        over_border: whether its box reached over the image's border.
+        central: whether it is the central square of an image that is none, as nobody knows or looked where the face is.
+        targets: what is known of it, by name; points in its own pixels.
     """
 
     data: bytes
     height: int
     width: int
     untouched: bool
+    placement: Placement
     fingerprint: Fingerprint | None = None
-
-
-class Square(NamedTuple):
-    """A square inside an image, in whole pixels."""
-
-    left: int
-    top: int
-    side: int
+    over_border: bool = False
+    central: bool = False
+    targets: Mapping[str, np.ndarray] | None = None
 
 
 class FaceCropper:
@@ -115,7 +159,9 @@ class FaceCropper:
         tilt = 0.0 if eyes is None else eye_tilt(eyes)
         if tilt == 0 and self._is_sample(photo, square):
             photo.check()
-            return Face(data=photo.data, height=photo.height, width=photo.width, untouched=not photo.mended)
+            whole = Placement(square, square.side)
+            untouched = not photo.mended
+            return Face(data=photo.data, height=photo.height, width=photo.width, untouched=untouched, placement=whole)
         side = min(square.side, self._spec.size)
         scale = SPARE * side / square.side
         data = None if tilt else self._without_conversion(photo, square, side, scale)
@@ -125,7 +171,7 @@ class FaceCropper:
             encoded = io.BytesIO()
             face.save(encoded, "JPEG", quality=self._spec.quality, subsampling="4:2:0")
             data = encoded.getvalue()
-        return Face(data=data, height=side, width=side, untouched=False)
+        return Face(data=data, height=side, width=side, untouched=False, placement=Placement(square, side, tilt))
 
     def _without_conversion(self, photo: Photo, square: Square, side: int, scale: float) -> bytes | None:
         """The sample of a JPEG that stores luma and chroma, made of these; None of other images."""
@@ -168,6 +214,30 @@ def crop_square(width: int, height: int, box: Box | None, margin: float) -> Squa
     left = round(box.left + (box.width - side) / 2)
     top = round(box.top + (box.height - side) / 2)
     return Square(min(max(left, 0), width - side), min(max(top, 0), height - side), side)
+
+
+def share_inside(width: int, height: int, box: Box) -> float:
+    """How much of a box's area lies inside an image of ``width`` x ``height`` pixels, 0 to 1."""
+    across = min(box.left + box.width, width) - max(box.left, 0)
+    down = min(box.top + box.height, height) - max(box.top, 0)
+    return max(0.0, across / box.width) * max(0.0, down / box.height)
+
+
+def refuse_misplaced(width: int, height: int, box: Box | None, points: Sequence[float] | None) -> None:
+    """Refuse a box or landmarks that cannot be meant for this image: no square of it would be what they say.
+
+    Raises:
+        Reject: if more of the box or of the landmarks lies outside than ``LEAST_INSIDE`` allows.
+    """
+    pairs = list(zip(points[::2], points[1::2], strict=True)) if points is not None else []
+    seen = sum(0 <= x <= width and 0 <= y <= height for x, y in pairs)
+    if pairs and seen < LEAST_INSIDE * len(pairs):
+        raise Reject(f"only {seen} of its {len(pairs)} points lie inside its {width} x {height} pixels")
+    if box is not None and 0 < (inside := share_inside(width, height, box)) < LEAST_INSIDE:
+        raise Reject(
+            f"its box {tuple(box)} lies to {1 - inside:.0%} outside its {width} x {height} pixels: "
+            "is it left, top, width, height, in pixels of this size of the image?"
+        )
 
 
 def eye_tilt(eyes: Sequence[float]) -> float:

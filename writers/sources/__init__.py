@@ -11,23 +11,31 @@ from frl.errors import SourceError
 from writers.sources.beton import BetonFile, BetonSamples
 from writers.sources.directory import Directory
 from writers.sources.flickr import Flickr
-from writers.sources.folder import Folder
 from writers.sources.hdf5 import HDF5, HDF5Rows
+from writers.sources.join import Account, accounts
 from writers.sources.lfw import LFW
-from writers.sources.listing import ListedFiles, Listing
+from writers.sources.listing import open_list
 from writers.sources.source import Box, Candidate, Source, Store, Stream
+from writers.sources.synthetic import TRUTH, Synthetic
+from writers.sources.tables import Tables
 from writers.sources.tar import CompressedTars, Tars, open_tars
+from writers.sources.unread import Remarking
 from writers.sources.vggface2 import VGGFace2, has_identity_folders
 from writers.sources.webdataset import is_pattern, open_shards
 
 __all__ = [
     "KINDS",
+    "Account",
     "Box",
     "Candidate",
     "Flickr",
+    "Remarking",
     "Source",
     "Store",
     "Stream",
+    "Synthetic",
+    "VGGFace2",
+    "accounts",
     "help_on_kinds",
     "open_source",
     "open_sources",
@@ -38,12 +46,12 @@ class Kind(NamedTuple):
     """A kind of source.
 
     Attributes:
-        open: makes the source of an absolute path and a table of boxes.
+        open: makes the source of an absolute path and the command's tables.
         layout: what it looks like, in a line.
         boxed: whether it can use a table of boxes.
     """
 
-    open: Callable[[str, Path | None], Source]
+    open: Callable[[str, Tables], Source]
     layout: str
     boxed: bool = False
 
@@ -55,30 +63,35 @@ def open_tree(path: str) -> Directory | Tars | CompressedTars:
 
 KINDS = {
     "vggface2": Kind(
-        lambda path, table: VGGFace2(open_tree(path), table),
+        lambda path, tables: VGGFace2(open_tree(path), tables.boxes_at(path), tables.landmarks_at(path)),
         "a folder per identity, in train/ and test/ or not, or the original tar.gz; loose_bb_*.csv beside",
         boxed=True,
     ),
-    "lfw": Kind(lambda path, table: LFW(open_tree(path)), "NAME/NAME_0001.jpg, or its tgz"),
+    "lfw": Kind(lambda path, _: LFW(open_tree(path)), "NAME/NAME_0001.jpg, or its tgz"),
     "flickr": Kind(
-        lambda path, table: Flickr(open_tree(path), table),
+        lambda path, tables: Flickr(open_tree(path), tables.boxes),
         "photographs at any depth, several faces on each; ID.faces.json beside, or --boxes",
         boxed=True,
     ),
     "folder": Kind(
-        lambda path, table: Folder(open_tree(path), table),
-        "face crops at any depth, without identities, or a tar of them",
+        lambda path, tables: Flickr(open_tree(path), tables.boxes),
+        "the same of face crops: those without annotations are used whole",
         boxed=True,
     ),
     "webdataset": Kind(
-        lambda path, table: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
+        lambda path, _: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
     ),
-    "hdf5": Kind(lambda path, table: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "hdf5": Kind(lambda path, _: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "synthetic": Kind(
+        lambda path, tables: Synthetic(VGGFace2(open_tree(path), tables.boxes_at(path), tables.landmarks_at(path))),
+        "what frl synthesize drew: as vggface2, with the landmarks, visibility, pose and expression of truth.jsonl",
+        boxed=True,
+    ),
     "list": Kind(
-        lambda path, table: Listing(ListedFiles(path)),
-        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box)",
+        lambda path, _: open_list(path),
+        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
     ),
-    "beton": Kind(lambda path, table: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
+    "beton": Kind(lambda path, _: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
 }
 
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
@@ -102,7 +115,7 @@ def open_source(text: str, table: Path | None = None) -> Source:
         SourceError: if it is not there, or is no such source.
     """
     kind, location = parse(text)
-    return KINDS[kind].open(location, table)
+    return KINDS[kind].open(location, Tables(table))
 
 
 def parse(text: str) -> tuple[str, str]:
@@ -128,6 +141,8 @@ def guess_kind(location: str) -> str:
     Raises:
         SourceError: if it cannot be listed.
     """
+    if os.path.isfile(os.path.join(location, TRUTH)):
+        return "synthetic"
     if os.path.isdir(location):
         return "vggface2" if has_identity_folders(location) else "folder"
     if kind := SUFFIXES.get(Path(location).suffix.lower()):
@@ -148,7 +163,8 @@ def open_sources(texts: Sequence[str], table: Path | None = None) -> dict[str, S
     if table and not any(KINDS[kind].boxed for kind, _ in parsed):
         usable = ", ".join(name for name, kind in KINDS.items() if kind.boxed)
         raise SourceError(table, "no source here uses a table of boxes", f"These do: {usable}.")
-    sources = [KINDS[kind].open(location, table) for kind, location in parsed]
+    tables = Tables(table)
+    sources = [KINDS[kind].open(location, tables) for kind, location in parsed]
     if len(sources) == 1 and isinstance(sources[0], BetonFile):
         return {"": sources[0]}
     paths = [Path(location).parts for _, location in parsed]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from os.path import splitext
 from pathlib import Path
@@ -13,11 +15,22 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from frl.errors import SourceError, blame_machine
+from writers.sources.join import Table
+from writers.sources.labels import person
 from writers.sources.skipped import raw_fault
 from writers.sources.source import Box, Candidate, Entry
 
 BOX_COLUMNS = ("NAME_ID", "X", "Y", "W", "H")
 LANDMARK_COLUMNS = ("NAME_ID", *(f"P{i}{axis}" for i in range(1, 6) for axis in "XY"))
+
+KEYS = ("identity", "box", "points")
+"""What is read of a face in JSON."""
+
+BOX_HINT = "Give left, top, width and height in pixels."
+NAME_HINT = "NAME_ID is the image's path below its source without the suffix, for VGGFace2 identity/image."
+
+NUMBERED = re.compile(r".*#\d+")
+"""The stem of a name that could be that of a further face."""
 
 
 class Face(NamedTuple):
@@ -27,6 +40,7 @@ class Face(NamedTuple):
     box: Box | None = None
     points: array[float] | None = None
     fault: str | None = None
+    targets: Mapping[str, array[float] | array[int]] | None = None
 
 
 def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None) -> Iterator[Candidate]:
@@ -35,20 +49,50 @@ def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None)
     Args:
         entry: the photograph.
         faces: what is known. The first has the photograph's name, the others ``photo#2.jpg``, ``photo#3.jpg``, ...
-        identity: who is on it, where the faces do not say so themselves.
+        identity: who is on it, where the faces do not say so themselves. Of several faces nobody knows whose it is.
     """
     for number, face in enumerate(faces or [Face()], 1):
-        name = numbered(entry.path, number)
-        if fault := entry.fault or raw_fault(entry.path) or face.fault:
-            yield Candidate(name, entry.place, fault=fault)
-        else:
-            yield Candidate(name, entry.place, face.identity or identity, face.box, face.points)
+        yield candidate(entry, face, number, identity if len(faces) < 2 else None)
+
+
+def candidate(entry: Entry, face: Face, number: int = 1, identity: str | None = None) -> Candidate:
+    """The candidate of one face of a photograph, which are counted from 1."""
+    name = numbered(entry.path, number)
+    fault = entry.fault or raw_fault(entry.path) or face.fault
+    if not fault and identity and face.identity and identity != face.identity:
+        fault = f"its labels contradict each other: {identity} and {face.identity}"
+    if fault:
+        return Candidate(name, entry.place, fault=fault)
+    return Candidate(name, entry.place, face.identity or identity, face.box, face.points, None, face.targets)
 
 
 def numbered(path: str, number: int) -> str:
-    """The name of a face of a photograph, counted from 1; the first keeps the photograph's."""
+    """The name of a face of a photograph, counted from 1; no other photograph's face has it.
+
+    The first keeps the photograph's own name, unless that looks like a further face of another: the first face of
+    ``photo#2.jpg`` is ``photo#2#1.jpg``.
+    """
     stem, suffix = splitext(path)
-    return path if number == 1 else f"{stem}#{number}{suffix}"
+    return path if number == 1 and not NUMBERED.fullmatch(stem) else f"{stem}#{number}{suffix}"
+
+
+def load_json(text: str | bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: if it is none, or says something twice, of which Python would keep the last.
+        RecursionError: if it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known = dict(pairs)
+    if len(known) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it says {twice!r} twice")
+    return known
 
 
 def parse_face(record: object) -> Face:
@@ -61,16 +105,37 @@ def parse_face(record: object) -> Face:
     """
     try:
         known: Mapping[str, Any] = {"points": record} if isinstance(record, list) else record  # type: ignore[assignment]
-        identity, numbers, pairs = known.get("identity"), known.get("box"), known.get("points")
-        points = [(float(x), float(y)) for x, y in pairs or []]
+        said, numbers, pairs = known.get("identity"), known.get("box"), known.get("points")
+        points = [(_number(x), _number(y)) for x, y in pairs or []]
+        if not isinstance(numbers, list | tuple | None) or isinstance(pairs, str | dict):
+            raise TypeError
         if numbers is None and points:
             left, top = (min(axis) for axis in zip(*points, strict=True))
             right, bottom = (max(axis) for axis in zip(*points, strict=True))
             numbers = left, top, right - left, bottom - top
         box, fault = make_box(numbers) if numbers is not None else (None, None)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return Face(fault="its annotation is none of identity, box [x, y, w, h] and points [[x, y], ...]")
-    return Face(None if identity is None else str(identity), box, five_points(points), fault)
+    try:
+        identity = person(said)
+    except ValueError as error:
+        return Face(fault=str(error))
+    return Face(identity, box, five_points(points), fault or points_fault(points))
+
+
+def _number(said: Any) -> float:
+    """A number, or text that says one; true and false are none, whatever Python thinks."""
+    if isinstance(said, bool) or not isinstance(said, str | int | float):
+        raise TypeError
+    return float(said)
+
+
+def points_fault(points: Sequence[tuple[float, float]]) -> str | None:
+    """Why landmarks cannot be used, or None."""
+    numbers = list(chain.from_iterable(points))
+    if not all(map(math.isfinite, numbers)):
+        return "its points are not finite"
+    return f"its points are {IN_SHARES}" if len(points) > 1 and are_shares(numbers) else None
 
 
 def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
@@ -81,53 +146,93 @@ def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
     return array("f", chain.from_iterable(points)) if len(points) == 5 else None
 
 
-def make_box(numbers: Iterable[float]) -> tuple[Box | None, str | None]:
+IN_SHARES = "shares of the image, within 0 to 1, not pixels"
+
+
+def are_shares(numbers: Sequence[float]) -> bool:
+    """Whether numbers are shares of an image's sides: no face is a pixel wide, nor so near to the image's corner."""
+    return all(0 <= number <= 1 for number in numbers) and any(not number.is_integer() for number in numbers)
+
+
+def make_box(numbers: Sequence[Any]) -> tuple[Box | None, str | None]:
     """A box of left, top, width and height, or the reason why they are none.
 
     Raises:
         TypeError, ValueError: if they are not four numbers.
     """
-    left, top, width, height = map(float, numbers)
+    left, top, width, height = map(_number, numbers)
     box = Box(left, top, width, height)
     if not all(map(math.isfinite, box)):
         return None, f"its box {tuple(box)} is not finite"
     if box.width <= 0 or box.height <= 0:
         return None, f"its box {tuple(box)} has no area"
+    if are_shares(box):
+        return None, f"its box {tuple(box)} is in {IN_SHARES}"
+    if box.width <= 1 or box.height <= 1:
+        return None, f"its box {tuple(box)} is no more than a pixel wide or high"
     return box, None
 
 
-def read_boxes(table: Path) -> dict[str, tuple[Face, ...]]:
-    """Read a CSV with the columns NAME_ID, X, Y, W, H (pixels) into faces by name, such as ``n000002/0001_01``.
+def refuse_shares(where: str, fault: str | None) -> None:
+    """Refuse a table at the first line that gives shares of an image instead of pixels: its other lines will, too.
+
+    Raises:
+        SourceError: naming the line, if the fault is of this kind.
+    """
+    if fault and fault.endswith(IN_SHARES):
+        remedy = f"{BOX_HINT} Multiply them by the image's width and height."
+        raise SourceError(where, fault, remedy)
+
+
+def read_boxes(*paths: Path) -> Table[Face]:
+    """Read CSVs with the columns NAME_ID, X, Y, W, H (pixels) into faces by name, such as ``n000002/0001_01``.
 
     A box without an area becomes the fault of its face.
 
     Raises:
-        SourceError: if the table is absent, has other columns, or holds a row that cannot be parsed.
+        SourceError: if a table is absent, has other columns, holds a row that cannot be parsed or is in shares of the
+            image, or says otherwise of an image than an earlier table does.
     """
     faces: dict[str, tuple[Face, ...]] = {}
-    for name, numbers in _rows(table, BOX_COLUMNS):
-        box, fault = make_box(numbers)
-        faces[name] = (*faces.get(name, ()), Face(box=box, fault=fault))
-    return faces
+    for path in paths:
+        found: dict[str, tuple[Face, ...]] = {}
+        for line, name, numbers in _rows(path, BOX_COLUMNS):
+            box, fault = make_box(numbers)
+            refuse_shares(f"{path}, line {line}", fault)
+            found[name] = (*found.get(name, ()), Face(box=box, fault=fault))
+        _refuse_difference(path, faces, found)
+        faces |= found
+    return Table(", ".join(map(str, paths)), faces, NAME_HINT)
 
 
-def read_landmarks(table: Path) -> dict[str, array[float]]:
-    """Read a CSV with the columns NAME_ID, P1X, P1Y, ..., P5X, P5Y (pixels) into landmarks by name.
+def read_landmarks(*paths: Path) -> Table[array[float]]:
+    """Read CSVs with the columns NAME_ID, P1X, P1Y, ..., P5X, P5Y (pixels) into landmarks by name.
 
     Raises:
-        SourceError: as ``read_boxes``.
+        SourceError: as ``read_boxes``; also if one has no number, or a name stands there twice with other points.
     """
-    return {name: array("f", numbers) for name, numbers in _rows(table, LANDMARK_COLUMNS)}
+    points: dict[str, tuple[array[float], ...]] = {}
+    for path in paths:
+        for line, name, numbers in _rows(path, LANDMARK_COLUMNS):
+            where = f"{path}, line {line}"
+            if fault := points_fault(list(zip(numbers[::2], numbers[1::2], strict=True))):
+                refuse_shares(where, fault)
+                raise SourceError(where, fault, "Give five points in pixels, or remove the line.")
+            found = {name: (array("f", numbers),)}
+            _refuse_difference(where, points, found)
+            points |= found
+    return Table(", ".join(map(str, paths)), points, NAME_HINT)
 
 
-def with_landmarks(faces: Sequence[Face], points: array[float] | None) -> Sequence[Face]:
-    """The faces with the points of a table that knows one face a photograph."""
-    if points is None or len(faces) > 1:
-        return faces
-    return [(faces[0] if faces else Face())._replace(points=points)]
+def _refuse_difference(where: object, known: Mapping[str, object], found: Mapping[str, object]) -> None:
+    """Refuse to overwrite what is known of an image."""
+    name = next((name for name in found if name in known and known[name] != found[name]), None)
+    if name is not None:
+        raise SourceError(where, f"says otherwise of {name} than a line before it or another table", "Remove one.")
 
 
-def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[float]]]:
+def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, str, list[float]]]:
+    """The line, the name and the numbers of each row."""
     try:
         with open(table, newline="", encoding="utf-8-sig") as stream:
             rows = csv.reader(stream, skipinitialspace=True)
@@ -139,7 +244,7 @@ def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[flo
                     name, *numbers = row
                     if len(row) != len(columns):
                         raise ValueError
-                    yield name, [float(number) for number in numbers]
+                    yield rows.line_num, name, [float(number) for number in numbers]
                 except ValueError:
                     where, remedy = f"{table}, line {rows.line_num}", f"Give {', '.join(columns)}."
                     raise SourceError(where, f"{row} is no row of it", remedy) from None

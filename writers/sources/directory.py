@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from frl.images.formats import HEAD
 from writers.reject import Reject
 from writers.sources.files import read_file, read_head
 from writers.sources.skipped import NO_IMAGE, SPECIAL, UNREADABLE, Skipped, aside, claims_image, claims_note, is_image
-from writers.sources.source import Entry
+from writers.sources.source import Entry, nothing
 
 
 def entries(folder: str | Path, skipped: Skipped | None = None) -> list[os.DirEntry[str]]:
@@ -66,30 +66,42 @@ class Directory:
     location: str
     skipped: Skipped = field(default_factory=Skipped, compare=False)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, is_read: Callable[[str], bool] = nothing) -> Iterator[Entry]:
         """The images by path; see ``Tree``."""
         self.skipped.clear()
-        yield from self.below("")
+        yield from self.below("", is_read)
 
-    def below(self, folder: str) -> Iterator[Entry]:
+    def below(self, folder: str, is_read: Callable[[str], bool] = nothing) -> Iterator[Entry]:
         """The images at any depth of a folder in this one, with their paths in this one; links are followed.
+
+        Args:
+            folder: its path in this one.
+            is_read: see ``Tree``.
 
         Raises:
             SourceError: if a folder cannot be listed, or a link leads back to one that contains it.
         """
-        yield from self._walk(folder, ancestors=())
+        for path, entry in self._files(folder, self.skipped):
+            if not is_read(path) and shows_image(entry, self.skipped):
+                yield Entry(path, path)
 
-    def _walk(self, folder: str, ancestors: tuple[str, ...]) -> Iterator[Entry]:
+    def paths(self, wanted: Callable[[str], bool]) -> Iterator[str]:
+        """The paths of other files, found as the images are; raises like ``below``."""
+        yield from (path for path, _ in self._files("") if wanted(path))
+
+    def _files(
+        self, folder: str, skipped: Skipped | None = None, ancestors: tuple[str, ...] = ()
+    ) -> Iterator[tuple[str, os.DirEntry[str]]]:
         here = os.path.join(self.location, folder)
         place = os.path.realpath(here)
         if place in ancestors:
             raise SourceError(here, "a link leads back to a folder that contains it", "Remove the link.")
-        for entry in entries(here, self.skipped):
+        for entry in entries(here, skipped):
             path = os.path.join(folder, entry.name)
             if entry.is_dir():
-                yield from self._walk(path, (*ancestors, place))
-            elif shows_image(entry, self.skipped):
-                yield Entry(path, path)
+                yield from self._files(path, skipped, (*ancestors, place))
+            else:
+                yield path, entry
 
     def read(self, place: str) -> bytes:
         """The file's bytes; see ``Store``."""

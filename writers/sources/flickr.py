@@ -1,53 +1,59 @@
-"""Whole photographs, such as a collection from Flickr: several faces may be on one."""
+"""Photographs at any depth, such as a collection from Flickr, or crops: none, one or several faces are on each."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
-from writers.reject import Reject
-from writers.sources.annotations import Face, candidates, parse_face, read_boxes
+from writers.sources.annotations import Face, candidates
 from writers.sources.directory import Directory
-from writers.sources.files import read_file
+from writers.sources.join import Table
+from writers.sources.sidecars import Sidecars, is_sidecar
 from writers.sources.source import Candidate
 from writers.sources.tar import CompressedTars, Tars
 
 
 @dataclass(frozen=True)
 class Flickr:
-    """Photographs at any depth of a folder or a tar; each annotated face of one is a candidate.
+    """Photographs of a folder or a tar; each annotated face of one is a candidate.
 
     A photograph of which nothing is known is one candidate, the whole of it, to be searched for faces. One that is
     known to show none is rejected.
 
     Attributes:
         store: the folder or the tar.
-        table: a CSV of boxes whose NAME_ID is the photograph's path without its suffix, one line a face; or None:
-            the annotations of ``ID.jpg`` are in ``ID.faces.json`` beside it (see ``parse_face``), if there is one.
+        boxes: a table of boxes whose NAME_ID is the photograph's path without its suffix, one line a face; or None:
+            the annotations of ``ID.jpg`` are in ``ID.faces.json`` beside it, if there is one (see ``Sidecars``).
     """
 
     store: Directory | Tars | CompressedTars
-    table: Path | None = None
+    boxes: Table[Face] | None = None
 
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by photograph; see ``Source``."""
-        table = read_boxes(self.table) if self.table else None
+        if self.boxes is None:
+            beside = self._sidecars.table.join(self.store.location)
+            for entry in self.store.entries(is_sidecar):
+                yield from candidates(entry, self._sidecars.faces(entry, beside))
+            return
+        table = self.boxes.join(self.store.location)
         for entry in self.store.entries():
             stem = os.path.splitext(entry.path)[0]
-            faces = self._beside(stem) if table is None else table.get(stem, ())
-            yield from candidates(entry, faces)
+            yield from candidates(entry, () if entry.fault else table.rows(stem, entry.path))
 
-    def _beside(self, stem: str) -> Sequence[Face]:
-        """The faces in the file beside a photograph."""
-        path = os.path.join(self.store.location, f"{stem}.faces.json")
-        if not os.path.exists(path):  # as always in a tar
-            return ()
-        try:
-            records = json.loads(read_file(path))
-            faces = [parse_face(record) for record in records]
-        except (Reject, ValueError, TypeError, RecursionError) as error:
-            return [Face(fault=f"its annotations {os.path.basename(path)} cannot be read ({error})")]
-        return faces or [Face(fault=f"{os.path.basename(path)} says that no face is on it")]
+    def tables(self) -> Iterator[Table]:
+        """The table, or the annotations beside the photographs if there are any; see ``Tabled``."""
+        if self.boxes is not None:
+            yield self.boxes
+        elif self._sidecars.table.rows:
+            yield self._sidecars.table
+
+    def remarks(self) -> Iterator[str]:
+        """What the annotations beside the photographs say that is not read; see ``Remarking``."""
+        yield from self._sidecars.unread.remarks()
+
+    @cached_property
+    def _sidecars(self) -> Sidecars:
+        return Sidecars(self.store)

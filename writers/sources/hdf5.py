@@ -14,6 +14,7 @@ from typing import Any
 
 from frl.errors import SourceError
 from writers.reject import Reject
+from writers.sources.labels import person
 from writers.sources.source import Candidate
 
 ROWS = 1 << 14
@@ -75,11 +76,21 @@ class HDF5:
 
     def candidates(self) -> Iterator[Candidate]:
         """List the rows; see ``Source``."""
-        for row, identity in enumerate(self._identities()):
-            yield Candidate(f"{row:08}", row, identity)
+        for row, folder in enumerate(self._folders()):
+            try:
+                yield Candidate(f"{row:08}", row, person(folder))
+            except ValueError as error:
+                yield Candidate(f"{row:08}", row, fault=str(error))
 
-    def _identities(self) -> Iterator[str | None]:
-        """Who is on each row."""
+    def remarks(self) -> Iterator[str]:
+        """Which data sets are not read though they have a value for each image; see ``Remarking``."""
+        file = self.store.file
+        others = sorted(name for name in file.keys() - {"images", "foldernames"} if _per_image(file, name))
+        if others:
+            yield f"{self.store.location}: {', '.join(others)} not read; who is on an image is read from foldernames"
+
+    def _folders(self) -> Iterator[Any]:
+        """What the file says of who is on each row."""
         count = len(self.store.file["images"])
         folders = self.store.file.get("foldernames")
         if folders is None:
@@ -88,11 +99,11 @@ class HDF5:
         if folders.shape != (count,):
             cause = f"has {count} images, but foldernames of shape {folders.shape}"
             raise SourceError(self.store.location, cause, "Give a name for each image, or remove foldernames.")
-        names: dict[Any, str] = {}  # one string for all images of a person
         for first in range(0, count, ROWS):
             for folder in folders[first : first + ROWS].tolist():
-                yield names.setdefault(folder, _text(folder))
+                yield folder.decode("utf-8", "surrogateescape") if isinstance(folder, bytes) else folder
 
 
-def _text(name: Any) -> str:
-    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
+def _per_image(file: Any, name: str) -> bool:
+    """Whether a data set has a value for each image."""
+    return getattr(file[name], "shape", None) is not None and file[name].shape[:1] == file["images"].shape

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from writers.sources.annotations import Face, candidates
 from writers.sources.directory import Directory
+from writers.sources.labels import person
 from writers.sources.source import Candidate
 from writers.sources.tar import CompressedTars, Tars
 
@@ -29,4 +30,4 @@ class LFW:
         """List the images by path, or in the tar's order; see ``Source``."""
         for entry in self.store.entries():
             match = NAMED.fullmatch(entry.path) or FOLDER.fullmatch(entry.path)
-            yield from candidates(entry, [Face(identity=match[1] if match else None)])
+            yield from candidates(entry, [Face(identity=person(match[1] if match else None))])

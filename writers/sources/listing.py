@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
 import os
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from json import JSONDecodeError
+from typing import Any
 
+import numpy as np
+
+from frl.beton.targets import Kind, TargetSpec
 from frl.errors import SourceError, blame_machine
-from writers.sources.annotations import Face, candidates, numbered, parse_face
+from frl.printable import printable
+from writers.sources.annotations import (
+    IN_SHARES,
+    KEYS,
+    Face,
+    are_shares,
+    candidate,
+    five_points,
+    load_json,
+    parse_face,
+    refuse_shares,
+)
 from writers.sources.files import read_file
 from writers.sources.source import Candidate, Entry
+from writers.sources.targets import Reading, Wanted, read_csv_targets, read_json_targets
+from writers.sources.unread import Unread
 
-COLUMNS = ("path", "identity", "x", "y", "w", "h")
+COLUMNS = ("identity", "x", "y", "w", "h")
+PATHS = ("path", "image")
+"""The columns that may name the file; the first that is there does."""
 
 
 @dataclass(frozen=True)
@@ -36,56 +58,176 @@ class ListedFiles:
 class Listing:
     """The faces of a list: one a line.
 
-    A CSV has a header with ``path`` and any of ``identity`` and ``x, y, w, h`` (pixels). A line of JSON is an object
-    with ``path`` and any of ``identity``, ``box`` and ``points`` (see ``parse_face``). A line that cannot be understood
-    is rejected, as is one whose file is absent.
+    A CSV has a header with ``path`` (or ``image``) and any of ``identity`` and ``x, y, w, h`` (pixels). A line of JSON
+    is an object with ``path`` and any of ``identity``, ``box`` and ``points`` (see ``parse_face``). Either may have
+    targets (see ``writers.sources.targets``). A line that cannot be understood is rejected, as is one whose file is
+    absent.
 
     Attributes:
         store: where the images are.
+        wanted: the targets that the command line asks for.
     """
 
     store: ListedFiles
+    wanted: tuple[Wanted, ...] = ()
+    _unread: list[Unread] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def targets(self) -> tuple[TargetSpec, ...]:
+        """See ``TargetSource``."""
+        return tuple(reading.spec for reading in self._readings)
+
+    @property
+    def _is_csv(self) -> bool:
+        return self.store.location.lower().endswith(".csv")
+
+    @cached_property
+    def _readings(self) -> tuple[Reading, ...]:
+        """How the targets are read; a text is looked for in all lines, for it is one of as many classes."""
+        location = self.store.location
+        try:
+            if not self._is_csv:
+                return read_json_targets(
+                    location, self.wanted, lambda: (record for _, record, _ in self._records() if record)
+                )
+            with open(location, newline="", encoding="utf-8-sig") as stream:
+                header = next(csv.reader(stream, skipinitialspace=True), [])
+            return read_csv_targets(location, header, self.wanted, self._cells)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise SourceError(location, f"cannot be read ({error})", "Give CSV or JSON lines.") from error
 
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by line; see ``Source``."""
-        lines = self._csv() if self.store.location.lower().endswith(".csv") else self._json()
+        lines = self._csv() if self._is_csv else self._json()
         times: Counter[str] = Counter()  # a photograph may be listed once for each of its faces
+        known: dict[int, str | None] = {}  # who is on a face of a photograph, by a hash of both
         try:
-            for number, (path, face) in enumerate(lines, 1):
-                entry = Entry(path or f"(line {number})", path, None if path else "it names no file")
+            for number, (line, path, face) in enumerate(lines, 1):
+                refuse_shares(f"{self.store.location}, line {line}", face.fault)
+                if path and not face.fault:
+                    face = _unless_known(path, face, known)
+                entry = Entry(path or f"(line {number})", path, None if path else face.fault or "it names no file")
                 times[entry.path] += 1
-                for candidate in candidates(entry, [face]):
-                    yield candidate._replace(name=numbered(candidate.name, times[entry.path]))
+                yield candidate(entry, face, times[entry.path])
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             blame_machine(error, f"reading {self.store.location}")
             raise SourceError(self.store.location, f"cannot be read ({error})", "Give CSV or JSON lines.") from error
 
-    def _csv(self) -> Iterator[tuple[str, Face]]:
+    def remarks(self) -> Iterator[str]:
+        """What the lines of JSON say that is not read; see ``Remarking``."""
+        for unread in self._unread:
+            yield from unread.remarks()
+
+    def _csv(self) -> Iterator[tuple[int, str, Face]]:
+        """Line, path and face."""
         with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
             rows = csv.reader(stream, skipinitialspace=True)
             header = next(rows, [])
+            path = next((name for name in PATHS if name in header), None)
             boxed = [column in header for column in "xywh"]
-            if "path" not in header or set(header) - set(COLUMNS) or any(boxed) != all(boxed):
-                remedy = "Give path, and any of identity and x,y,w,h."
-                raise SourceError(self.store.location, f"its columns are {','.join(header)}", remedy)
+            used = {path, *COLUMNS, *(key for reading in self._readings for key in reading.keys)}
+            extra = [column for column in header if column not in used]
+            twice = len(set(header)) < len(header)
+            if path is None or twice or (extra and not self.wanted) or any(boxed) != all(boxed):
+                remedy = "Give path, and any of identity and x,y,w,h; --targets NAME=COLUMN takes others."
+                raise SourceError(self.store.location, f"its columns are {_shorten(header)}", remedy)
+            if extra:
+                print(printable(f"{self.store.location}: not used: the columns {_shorten(extra)}"), file=sys.stderr)
             for row in filter(None, rows):
                 cells = dict(zip(header, row, strict=False))
                 if len(row) == len(header):
                     box = [cells[column] for column in "xywh"] if all(boxed) and any(map(cells.get, "xywh")) else None
-                    face = parse_face({"identity": cells.get("identity") or None, "box": box})
+                    face = self._complete(parse_face({"identity": cells.get("identity") or None, "box": box}), cells)
                 else:
                     face = Face(fault=f"{len(row)} cells instead of {len(header)}")
-                yield cells.get("path", ""), face
+                yield rows.line_num, cells.get(path, ""), face
 
-    def _json(self) -> Iterator[tuple[str, Face]]:
+    def _json(self) -> Iterator[tuple[int, str, Face]]:
+        """Line, path and face."""
+        taken = {key.partition(".")[0] for reading in self._readings for key in reading.keys}
+        unread = Unread(self.store.location, ("path", *KEYS, *sorted(taken)))
+        self._unread[:] = [unread]
+        for number, record, fault in self._records():
+            if record is not None:
+                unread.note(record)
+                yield number, record["path"], self._complete(parse_face(record), record)
+            else:
+                yield number, "", Face(fault=fault)
+
+    def _cells(self) -> Iterator[dict[str, str]]:
+        """The lines of a CSV by column."""
+        with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
+            yield from csv.DictReader(stream, skipinitialspace=True)
+
+    def _sound_records(self) -> Iterator[dict[str, Any]]:
+        """What the lines of JSON that name a file say."""
+        yield from (record for _, record, _ in self._records() if record is not None)
+
+    def _records(self) -> Iterator[tuple[int, dict[str, Any] | None, str | None]]:
+        """The number of each line of JSON, and what it says; or None for one that names no file, and why."""
         with open(self.store.location, encoding="utf-8-sig") as stream:
-            for line in filter(str.strip, stream):
+            for number, line in enumerate(stream, 1):
+                if not line.strip():
+                    continue
+                record, path, fault = None, None, None
                 try:
-                    record = json.loads(line)
+                    record = load_json(line)
                     path = record["path"]
-                except (ValueError, KeyError, TypeError, RecursionError):
-                    record, path = None, None
-                if isinstance(path, str):
-                    yield path, parse_face(record)
-                else:
-                    yield "", Face()
+                except (JSONDecodeError, KeyError, TypeError, RecursionError):
+                    pass  # it names no file
+                except ValueError as error:
+                    fault = str(error)
+                yield number, record if isinstance(path, str) else None, fault
+
+    def _complete(self, face: Face, record: Mapping[str, Any]) -> Face:
+        """The face with its targets; landmarks that tell where the eyes are do so here, too."""
+        if face.fault or not self._readings:
+            return face
+        try:
+            values = {reading.spec.name: reading.value(record) for reading in self._readings}
+        except ValueError as error:
+            return Face(fault=str(error))
+        targets = {name: value for name, value in values.items() if value is not None}
+        points = face.points
+        if name := self._in_shares(targets):
+            return Face(fault=f"its {name} are {IN_SHARES}")
+        for reading in self._readings:
+            if points is None and reading.spec.kind == Kind.POINTS and reading.spec.name in targets:
+                flat = np.reshape(targets[reading.spec.name], reading.spec.shape)
+                points = five_points(flat[:, :2].tolist()) if np.isfinite(flat).all() else None
+        return face._replace(points=points, targets=targets or None)
+
+    def _in_shares(self, targets: Mapping[str, Sequence[float]]) -> str | None:
+        """The name of points that are given as shares of the image."""
+        for reading in self._readings:
+            if reading.spec.kind == Kind.POINTS and reading.spec.name in targets:
+                flat = np.reshape(targets[reading.spec.name], reading.spec.shape)[:, :2].ravel().tolist()
+                if len(known := list(filter(math.isfinite, flat))) > 2 and are_shares(known):
+                    return reading.spec.name
+        return None
+
+
+def open_list(path: str) -> Listing:
+    """The source of a list.
+
+    Raises:
+        SourceError: if it is no regular file. A pipe gives its lines but once, to whoever reads first.
+    """
+    if not os.path.isfile(path):
+        raise SourceError(path, "is no regular file", "Write the list to one: it is read more than once.")
+    return Listing(ListedFiles(path))
+
+
+def _unless_known(path: str, face: Face, known: dict[int, str | None]) -> Face:
+    """The face, or its fault if a line before says otherwise of who it is."""
+    key = hash((os.path.normpath(path), face.box))
+    if key in known and known[key] != face.identity:
+        who = "nobody" if known[key] is None else known[key]
+        return Face(fault=f"a line before says otherwise of the same face: {who}, this one {face.identity or 'nobody'}")
+    known.setdefault(key, face.identity)
+    return face
+
+
+def _shorten(columns: Sequence[str]) -> str:
+    """Columns for a message: not all of hundreds."""
+    return ",".join(columns if len(columns) <= 12 else [*columns[:11], "..."])

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 from frl.images.formats import sniff
 
-IMAGE_SUFFIXES = frozenset({
-    *[".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".png", ".apng", ".bmp", ".dib", ".webp"],
-    *[".tif", ".tiff", ".gif", ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl", ".jp2", ".j2k"],
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp"})
+
+IMAGE_SUFFIXES = JPEG_SUFFIXES | frozenset({
+    *[".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"],
+    *[".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl", ".jp2", ".j2k"],
 })  # fmt: skip
 """By these a file claims to be an image: it becomes a sample, or is rejected for what it holds."""
 

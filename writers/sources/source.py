@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from frl.beton.targets import TargetSpec
 
 
 class Box(NamedTuple):
@@ -27,6 +31,8 @@ class Candidate(NamedTuple):
         points: x and y of its eyes, its nose tip and the corners of its mouth, those on the image's left first: ten
             numbers in pixels of the upright image, or None.
         fault: why it must be rejected, if the listing showed it already.
+        targets: what the source's ``targets`` are of this face, by name, flat; points in pixels of the upright image,
+            the centre of whose first pixel is (0, 0). What is not named is unknown.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Candidate(NamedTuple):
     box: Box | None = None
     points: array[float] | None = None
     fault: str | None = None
+    targets: Mapping[str, array[float] | array[int]] | None = None
 
 
 class Store(Protocol):
@@ -54,6 +61,19 @@ class Store(Protocol):
         Raises:
             Reject: if this image is absent or damaged.
             OSError: if the disk fails.
+        """
+        ...
+
+
+@runtime_checkable
+class TargetStore(Protocol):
+    """A store that knows the targets of its images by their place, so that no list has to hold them."""
+
+    def targets(self, place: Any) -> Mapping[str, NDArray[Any]]:
+        """What is known of one image, by name; points in pixels of the upright image.
+
+        Raises:
+            Reject: if it is damaged.
         """
         ...
 
@@ -98,12 +118,31 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class TargetSource(Protocol):
+    """A source that knows more of a face than where it is and whose."""
+
+    @property
+    def targets(self) -> tuple[TargetSpec, ...]:
+        """What its candidates' targets, or its store's, are.
+
+        Raises:
+            SourceError: if the source cannot be listed.
+        """
+        ...
+
+
 class Entry(NamedTuple):
     """An image of a tree: its path, with slashes; its place; why it cannot be used, if the listing showed it."""
 
     path: str
     place: Any
     fault: str | None = None
+
+
+def nothing(path: str) -> bool:
+    """What a source reads that reads images alone."""
+    return False
 
 
 class Tree(Protocol):
@@ -114,8 +153,11 @@ class Tree(Protocol):
         """Where it is: an absolute path."""
         ...
 
-    def entries(self) -> Iterator[Entry]:
-        """The images: of folders by path, of archives in their own order.
+    def entries(self, is_read: Callable[[str], bool] = nothing) -> Iterator[Entry]:
+        """The images: of folders by path, of archives in their own order. What else is found is counted as skipped.
+
+        Args:
+            is_read: whether the caller reads the file at a path by other ways, so that it is not skipped.
 
         Raises:
             SourceError: if it cannot be listed.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from writers.sources.files import read_at
 from writers.sources.skipped import NO_IMAGE, Skipped, is_image, path_aside
-from writers.sources.source import Entry
+from writers.sources.source import Entry, nothing
 from writers.sources.tar_members import Member, TarFile, members
 
 
@@ -61,11 +61,11 @@ class _Tars:
                     place = TarPlace(number, member.offset, member.nbytes)
                     yield place, member._replace(path=prefix + member.path)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, is_read: Callable[[str], bool] = nothing) -> Iterator[Entry]:
         """The images, and what is wrong with the archive; see ``Tree``."""
         self.skipped.clear()
         for place, member in self.members(wanted=lambda member: False):
-            if self.lists(member):
+            if (member.alarming or not is_read(member.path)) and self.lists(member):
                 yield Entry(member.path, place, member.fault)
 
     def lists(self, member: Member) -> bool:

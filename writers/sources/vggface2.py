@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
-from writers.sources.annotations import Face, candidates, read_boxes, read_landmarks, with_landmarks
+from writers.sources.annotations import Face, candidates
 from writers.sources.directory import Directory, entries, shows_image
-from writers.sources.source import Candidate, Entry
+from writers.sources.join import Table
+from writers.sources.labels import person
+from writers.sources.sidecars import Sidecars, is_sidecar
+from writers.sources.source import Candidate, Entry, nothing
+from writers.sources.tables import SPLITS
 from writers.sources.tar import CompressedTars, Tars
-
-SPLITS = ("test", "train")
 
 
 @dataclass(frozen=True)
@@ -24,48 +26,59 @@ class VGGFace2:
 
     Attributes:
         store: the folder or the tar, which may be compressed.
-        table: a CSV of boxes whose NAME_ID is identity/image without suffix. None: ``loose_bb_train.csv`` and
-            ``loose_bb_test.csv``, where they lie beside the images or in ``bb_landmark/`` there. Likewise
-            ``loose_landmark_*.csv`` are found.
+        boxes: a table of boxes whose NAME_ID is identity/image without suffix, or None.
+        landmarks: a table of landmarks, likewise.
+
+    In a folder without tables, faces are looked for in ``ID.faces.json`` beside the images (see ``Sidecars``).
     """
 
     store: Directory | Tars | CompressedTars
-    table: Path | None = None
+    boxes: Table[Face] | None = None
+    landmarks: Table[array[float]] | None = None
 
     def candidates(self) -> Iterator[Candidate]:
         """List the images by split, identity and path, or in the tar's order; see ``Source``."""
-        boxes, landmarks = self._boxes(), self._landmarks()
-        images = folder_images(self.store) if isinstance(self.store, Directory) else tar_images(self.store)
+        boxes = self.boxes and self.boxes.join(self.store.location)
+        landmarks = self.landmarks and self.landmarks.join(self.store.location)
+        beside = self._sidecars and self._sidecars.table.join(self.store.location)
+        if isinstance(self.store, Directory):
+            images = folder_images(self.store, is_sidecar if self._sidecars else nothing)
+        else:
+            images = tar_images(self.store)
         for entry, identity, path in images:
             key = f"{identity}/{os.path.splitext(path)[0]}"
-            faces = with_landmarks(boxes.get(key, ()), landmarks.get(key))
-            yield from candidates(entry, faces, identity)
+            faces = boxes.rows(key, entry.path) if boxes and not entry.fault else ()
+            if landmarks and not entry.fault and len(faces) < 2:  # the table knows one face a photograph
+                for points in landmarks.rows(key, entry.path):
+                    faces = ((faces[0] if faces else Face())._replace(points=points),)
+            if self._sidecars and beside:
+                faces = self._sidecars.faces(entry, beside)
+            yield from candidates(entry, faces, person(identity))
 
-    def _boxes(self) -> dict[str, tuple[Face, ...]]:
-        if self.table:
-            return read_boxes(self.table)
-        return {name: faces for table in self._tables("bb") for name, faces in read_boxes(table).items()}
+    def tables(self) -> Iterator[Table]:
+        """The tables of boxes and landmarks; see ``Tabled``."""
+        yield from filter(None, (self.boxes, self.landmarks))
+        if self._sidecars and self._sidecars.table.rows:
+            yield self._sidecars.table
 
-    def _landmarks(self) -> dict[str, array[float]]:
-        return {name: points for table in self._tables("landmark") for name, points in read_landmarks(table).items()}
-
-    def _tables(self, kind: str) -> Iterator[Path]:
-        location = Path(self.store.location)
-        root = location if location.is_dir() else location.parent
-        for folder in (root, root / "bb_landmark"):
-            yield from filter(Path.is_file, (folder / f"loose_{kind}_{split}.csv" for split in SPLITS))
+    @cached_property
+    def _sidecars(self) -> Sidecars | None:
+        known = self.boxes or self.landmarks
+        return Sidecars(self.store) if isinstance(self.store, Directory) and not known else None
 
 
-def folder_images(folder: Directory) -> Iterator[tuple[Entry, str | None, str]]:
-    """The images of identity folders: entry, identity and path below the identity."""
+def folder_images(
+    folder: Directory, is_read: Callable[[str], bool] = nothing
+) -> Iterator[tuple[Entry, str | None, str]]:
+    """The images of identity folders: entry, identity and path below the identity; see ``Tree`` for ``is_read``."""
     folder.skipped.clear()
     for prefix in splits(folder.location) or [""]:
         for found in entries(os.path.join(folder.location, prefix), folder.skipped):
             path = prefix + found.name
             if found.is_dir():
-                for entry in folder.below(path):
+                for entry in folder.below(path, is_read):
                     yield entry, found.name, entry.path.removeprefix(f"{path}/")
-            elif shows_image(found, folder.skipped):
+            elif not is_read(path) and shows_image(found, folder.skipped):
                 yield Entry(path, path), None, found.name
 
 

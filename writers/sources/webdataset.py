@@ -2,27 +2,91 @@
 
 ``0001.jpg`` is the image of the sample ``0001``. ``0001.cls`` says who is on it; ``0001.json`` may have ``identity``,
 ``box`` and ``points`` (see ``parse_face``). Other files, such as captions in ``0001.txt``, are not read.
+
+The key is the name up to its first dot, so ``photo.001.jpg`` and ``photo.002.jpg`` are one sample. What
+``photo.001.json`` says is nevertheless of ``photo.001.jpg`` alone: the name up to the last dot decides. A file that
+shares it with no image is of those images whose names go on from its own: ``1.cls`` is of ``1.left.jpg`` and
+``1.right.jpg``; or of the only image of the sample: ``1.meta.json`` of ``1.jpg``. Where two files say different things
+of an image, it is rejected.
 """
 
 from __future__ import annotations
 
 import glob
 import itertools
-import json
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from frl.errors import SourceError
-from writers.sources.annotations import Face, candidates, parse_face
+from writers.sources.annotations import KEYS, Face, candidate, load_json, parse_face
+from writers.sources.join import EXAMPLES, Account
+from writers.sources.labels import person
+from writers.sources.skipped import path_aside
 from writers.sources.source import Candidate, Entry
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.tar_members import Member
+from writers.sources.unread import Unread
 
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 MOST_SHARDS = 1_000_000
+
+
+@dataclass(kw_only=True)
+class Labels:
+    """How the labels of shards met the images; see ``Account``."""
+
+    location: str
+    rows: int = 0
+    used: int = 0
+    images: int = 0
+    without: int = 0
+    unused_names: list[str] = field(default_factory=list)
+    lone_images: list[str] = field(default_factory=list)
+    remedy: str = "In a shard, the files of a sample follow each other and have one name up to the first dot."
+
+    def add_label(self, path: str, *, used: bool) -> None:
+        """Count a file that says something of a face."""
+        self.rows += 1
+        self.used += used
+        if not used and len(self.unused_names) < EXAMPLES:
+            self.unused_names.append(path)
+
+    def add_image(self, path: str, *, labelled: bool) -> None:
+        """Count an image."""
+        self.images += 1
+        self.without += not labelled
+        if not labelled and len(self.lone_images) < EXAMPLES:
+            self.lone_images.append(path)
+
+    def account(self) -> Account:
+        """What was counted."""
+        return Account(
+            table=f"{self.location}: *.cls and *.json",
+            rows=self.rows,
+            used=self.used,
+            images=self.images,
+            without=self.without,
+            unused_names=tuple(self.unused_names),
+            lone_images=tuple(self.lone_images),
+        )
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a file says of a face.
+
+    Attributes:
+        path: of the file.
+        stem: without its last suffix.
+        face: what it says, or its fault.
+    """
+
+    path: str
+    stem: str
+    face: Face
 
 
 @dataclass(frozen=True)
@@ -34,16 +98,37 @@ class WebDataset:
     """
 
     store: Tars | CompressedTars
+    _listed: list[tuple[Labels, Unread]] = field(default_factory=list, compare=False, repr=False)
 
     def candidates(self) -> Iterator[Candidate]:
         """List the samples in the shards' order; see ``Source``."""
         self.store.skipped.clear()
+        counted, unread = Labels(location=self.store.location), Unread(f"{self.store.location}: *.json", KEYS)
+        self._listed[:] = [(counted, unread)]
         for _, files in itertools.groupby(self.store.members(_describes), key=lambda file: _key(file[1].path)):
             sample = list(files)
-            face = _face([member for _, member in sample])
-            for place, member in sample:
-                if not _describes(member) and self.store.lists(member):
-                    yield from candidates(Entry(member.path, place, member.fault), [face])
+            labels = [label for _, member in sample if (label := _label(member, unread)) is not None]
+            images = [(place, file) for place, file in sample if not _describes(file) and self.store.lists(file)]
+            stems = {os.path.splitext(file.path)[0] for _, file in images}
+            used: set[int] = set()
+            for place, file in images:
+                said = _labels_of(os.path.splitext(file.path)[0], stems, labels)
+                used.update(map(id, said))
+                if not file.fault:
+                    counted.add_image(file.path, labelled=bool(said))
+                yield candidate(Entry(file.path, place, file.fault), _agreed(said))
+            for label in labels:
+                if not label.face.fault or id(label) in used:
+                    counted.add_label(label.path, used=id(label) in used)
+
+    def tables(self) -> Iterator[Labels]:
+        """The labels, if there are any; see ``Tabled``."""
+        yield from (labels for labels, _ in self._listed if labels.rows)
+
+    def remarks(self) -> Iterator[str]:
+        """What the files of JSON say that is not read; see ``Remarking``."""
+        for _, unread in self._listed:
+            yield from unread.remarks()
 
 
 def open_shards(pattern: str) -> WebDataset:
@@ -107,21 +192,57 @@ def _key(path: str) -> str:
 
 
 def _describes(member: Member) -> bool:
-    return not member.alarming and member.path.lower().endswith((".cls", ".json"))
+    """Whether a member is read for what it says of a face; others are images, or skipped."""
+    return not member.alarming and member.path.lower().endswith((".cls", ".json")) and path_aside(member.path) is None
 
 
-def _face(files: list[Member]) -> Face:
-    """What the files of a sample say of the face."""
+def _label(file: Member, unread: Unread) -> Label | None:
+    """What a file of a sample says of a face; None if it says nothing."""
+    if file.data is None:
+        return None
+    stem, suffix = os.path.splitext(file.path)
+    try:
+        if suffix.lower() == ".cls":
+            face = Face(person(file.data.strip()))
+        else:
+            unread.note(record := load_json(file.data))
+            face = parse_face(record)
+    except (ValueError, RecursionError) as error:
+        face = Face(fault=str(error) if suffix.lower() == ".cls" else f"its {suffix} cannot be read")
+    return None if face == Face() else Label(file.path, stem, face)
+
+
+def _labels_of(stem: str, stems: set[str], labels: Sequence[Label]) -> list[Label]:
+    """The labels of one image of a sample.
+
+    Args:
+        stem: the image's path without its last suffix.
+        stems: those of all images of the sample; a label that shares one is of no other image.
+        labels: those of the sample.
+    """
+    return [
+        label for label in labels if label.stem == stem or (label.stem not in stems and _covers(label, stem, stems))
+    ]
+
+
+def _covers(label: Label, stem: str, stems: set[str]) -> bool:
+    """Whether a label that shares its name with no image is of this one."""
+    return stem.startswith(f"{label.stem}.") or (len(stems) == 1 and label.stem.startswith(f"{stem}."))
+
+
+def _agreed(labels: Sequence[Label]) -> Face:
+    """What labels say together, or the fault that they contradict each other."""
     face = Face()
-    for file in files:
-        if file.data is None:
-            continue
-        if file.path.lower().endswith(".cls"):
-            face = face._replace(identity=file.data.decode("utf-8", "replace").strip() or None)
-            continue
-        try:
-            said = parse_face(json.loads(file.data))
-        except (ValueError, RecursionError):
-            said = Face(fault="its .json cannot be read")
-        face = said._replace(identity=said.identity or face.identity)
+    origin: dict[str, str] = {}
+    for label in labels:
+        if label.face.fault:
+            return label.face
+        for name in ("identity", "box", "points"):
+            said, known = getattr(label.face, name), getattr(face, name)
+            if said is None:
+                continue
+            if known is not None and known != said:
+                first, second = (os.path.basename(path) for path in (origin[name], label.path))
+                return Face(fault=f"its labels contradict each other: {first} and {second} in its {name}")
+            face, origin[name] = face._replace(**{name: said}), label.path
     return face

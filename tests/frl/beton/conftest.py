@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -59,3 +60,13 @@ def write_stock(ffcv: ModuleType) -> Callable[[Path, dict, list[tuple]], None]:
         writer.from_indexed_dataset(rows)
 
     return write
+
+
+@pytest.fixture
+def two_gigabytes() -> Iterator[None]:
+    """Let the process grow by 2 GB of address space at most."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (2 << 30), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

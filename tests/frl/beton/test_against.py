@@ -108,7 +108,7 @@ def test_what_is_no_manifest_is_refused(beton_path: Path, capsys: pytest.Capture
 
 
 def test_a_beton_in_the_place_of_a_manifest_is_recognised(beton_path: Path, tmp_path: Path) -> None:
-    words = r"is not a readable manifest, but a \.beton\. Give the manifest beside it: .*\.beton\.json"
+    words = r"is not a readable manifest but a \.beton\. Name .*\.beton\.json"
     with pytest.raises(BetonError, match=words):
         verify(beton_path, against=beton_path)
     other = tmp_path / "manifest.json"

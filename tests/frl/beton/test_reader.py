@@ -216,8 +216,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_million_samples_open_in_little_memory() -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "opening.py"), "1000000"]
+@pytest.mark.parametrize("targets", [[], ["--landmarks"]])
+def test_a_million_samples_open_in_little_memory(targets: list[str]) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "bench" / "opening.py"), "1000000", *targets]
     result = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=100).stdout)
     assert result["samples"] == 1_000_000
     assert result["peak_rss_mb"] < 300

@@ -13,7 +13,10 @@ from frl.evaluate import RawPixels, extract_features, untrained
 
 def batches(images: torch.Tensor, batch_size: int) -> list[Batch]:
     ids = torch.arange(len(images))
-    return [Batch([i], s, s * 10) for i, s in zip(images.split(batch_size), ids.split(batch_size), strict=True)]
+    return [
+        Batch([i], s, {"identity": s * 10})
+        for i, s in zip(images.split(batch_size), ids.split(batch_size), strict=True)
+    ]
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_several_views_or_crops_are_refused(network: nn.Module) -> None:
     ids = torch.arange(2)
     for views in ([IMAGES[:2], IMAGES[:2]], [IMAGES[:4]]):
         with pytest.raises(LoaderError, match="one view"):
-            extract_features(network, [Batch(views, ids, ids)])
+            extract_features(network, [Batch(views, ids, {"identity": ids})])
 
 
 def test_no_images_are_refused(network: nn.Module) -> None:

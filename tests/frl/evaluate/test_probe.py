@@ -18,7 +18,7 @@ def batches(part: slice) -> list[Batch]:
     images = people[labels] + 5 * torch.randn(30, 3, 8, 8, generator=generator)
     images, labels = images[part], labels[part]
     return [
-        Batch(views=[images[i : i + 4]], samples=labels[i : i + 4], labels=labels[i : i + 4])
+        Batch(views=[images[i : i + 4]], samples=labels[i : i + 4], targets={"identity": labels[i : i + 4]})
         for i in range(0, len(images), 4)
     ]
 

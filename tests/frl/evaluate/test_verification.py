@@ -69,7 +69,7 @@ def test_pairs_are_read_in_order(pairs_file: Path) -> None:
         ("2\t2\n", "1\t4\n", "line 1"),
         ("2\t2\n", "2\t3\n", "8 pairs where the header promises 12"),
         ("Cy\t1\tBob_Lee\t3\n", "", "7 pairs where the header promises 8"),
-        ("Bob_Lee\t3\t12\n", "Bob_Lee\t3\n", "line 3: expected 'name i j', found 'Bob_Lee\t3'"),
+        ("Bob_Lee\t3\t12\n", "Bob_Lee\t3\n", r"line 3: expected 'name i j', found 'Bob_Lee\x093'"),
         ("Bob_Lee\t3\t12\n", "Bob_Lee\t3\t0\n", "line 3"),
         ("Bob_Lee\t3\t12\n", "Bob_Lee\t3\t-1\n", "line 3"),
         ("Bob_Lee\t3\t12\n", "\n", "line 3"),

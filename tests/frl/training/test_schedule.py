@@ -1,4 +1,4 @@
-"""The learning rate: its end points, and the published schedule computed step by step."""
+"""Learning rate and weight decay: their end points, and the published schedules computed step by step."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from frl.config import OptimConfig
-from frl.training.schedule import learning_rate, warmup_cosine
+from frl.training.schedule import learning_rate, warmup_cosine, weight_decay
 
 OPTIM = OptimConfig(epochs=20, lr=4.8, start_lr=0.3, final_lr=0.0048, warmup_epochs=10)
 
@@ -52,3 +52,18 @@ def test_the_rates_follow_the_batch_size_linearly_from_the_reference():
     for step in (0, 7, 40, 3999):
         assert learning_rate(step, 10, optim) == pytest.approx(learning_rate(step, 10, stated) / 4)
     assert learning_rate(5, 10, stated) == learning_rate(5, 10, replace(stated, reference_batch=0))
+
+
+def test_the_weight_decay_equals_the_published_table():
+    # DINO fills a table without warm-up: final + (base - final) * (1 + cos(pi * step / total)) / 2.
+    optim = OptimConfig(epochs=20, weight_decay=0.04, final_weight_decay=0.4, warmup_epochs=10)
+    steps = np.arange(1000)
+    table = 0.4 + 0.5 * (0.04 - 0.4) * (1 + np.cos(np.pi * steps / 1000))
+    np.testing.assert_allclose([weight_decay(int(step), 50, optim) for step in steps], table, rtol=1e-12)
+    assert weight_decay(0, 50, optim) == pytest.approx(0.04) and weight_decay(1000, 50, optim) == 0.4
+    assert weight_decay(0, 50, replace(optim, final_weight_decay=0.0)) == pytest.approx(0.04)
+
+
+def test_without_a_final_value_the_weight_decay_is_constant():
+    optim = OptimConfig(epochs=20, weight_decay=1e-6)
+    assert {weight_decay(step, 50, optim) for step in range(1000)} == {1e-6}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from frl.beton import Beton, BetonWriter
+from frl.beton.targets import Kind, TargetSpec
 from frl.errors import BetonError, ConfigError
 from pipelines.sampling.beton_set import BetonSet
 
@@ -100,3 +101,49 @@ class TestBadInput:
         path = three.betons[0].path
         with pytest.raises(ConfigError, match="a.beton: it is the same data set as .*a.beton.*--weights"):
             BetonSet([path, path])
+
+
+def write_targets(path, specs, values, seed=0):
+    with BetonWriter(path, capacity=len(values), page_size=1 << 21, targets=specs) as writer:
+        for i, known in enumerate(values):
+            writer.append(bytes([seed, i]) * 9, 20, 20, -1, f"{seed}/{i}", known)
+    return path
+
+
+AGE = TargetSpec(name="age", kind=Kind.VECTOR)
+POINTS = TargetSpec(name="points", kind=Kind.POINTS, shape=(5, 2))
+MOOD = TargetSpec(name="mood", kind=Kind.CLASS)
+
+
+def test_the_targets_that_all_files_have_are_read_across_them(tmp_path):
+    a = write_targets(tmp_path / "a.beton", (AGE, POINTS), [{"age": i, "points": np.full((5, 2), i)} for i in range(3)])
+    b = write_targets(
+        tmp_path / "b.beton", (POINTS, MOOD, AGE), [{"age": 10, "mood": 1}, {"points": np.ones((5, 2))}], seed=1
+    )
+    with pytest.warns(UserWarning, match="the target mood is not used.*none in .*a.beton; class in .*b.beton"):
+        both = BetonSet([a, b])
+    assert both.targets == (AGE, POINTS)
+    order = np.array([4, 0, 3, 2])
+    np.testing.assert_array_equal(both.target("age", order), [np.nan, 0, 10, 2])
+    np.testing.assert_array_equal(both.target("points", order)[:, 4, 1], [1, 0, np.nan, 2])
+    with pytest.raises(KeyError, match="no target 'mood' in common"):
+        both.target("mood", order)
+    with pytest.raises(IndexError, match="holds 5"):
+        both.target("age", np.array([5]))
+    both.close()
+
+
+def test_targets_of_other_shapes_are_not_used_and_the_user_is_told(tmp_path):
+    a = write_targets(tmp_path / "a.beton", (POINTS, AGE), [{}])
+    b = write_targets(
+        tmp_path / "b.beton", (TargetSpec(name="points", kind=Kind.POINTS, shape=(68, 2)), AGE), [{}], seed=1
+    )
+    with pytest.warns(UserWarning, match=r"points \(5, 2\) in .*a.beton; points \(68, 2\) in .*b.beton"):
+        assert BetonSet([a, b]).targets == (AGE,)
+
+
+def test_files_that_differ_in_a_target_only_are_two_data_sets(tmp_path):
+    one, two = (write_targets(tmp_path / f"{i}.beton", (POINTS,), [{"points": np.full((5, 2), i)}]) for i in range(2))
+    assert Beton(one).fingerprint == Beton(two).fingerprint
+    assert BetonSet([one]).fingerprint != BetonSet([two]).fingerprint
+    assert len(BetonSet([one, two])) == 2

@@ -1,0 +1,84 @@
+"""The programs in ``examples/`` are short, and do what they say, from any folder, with the packages alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from frl.export import export
+from frl.monitoring.logbook import read_metrics
+from frl.runtime import checkpoint
+from frl.synthetic import write_folder
+from writers.config import WriteConfig
+from writers.to_beton import write
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    write_folder(folder / "faces", 6, 12, 40, seed=0, workers=1)
+    write(WriteConfig(sources=(str(folder / "faces"),), out=folder / "faces.beton", workers=1))
+    return folder / "faces.beton"
+
+
+def run(name: str, *arguments: str | Path, folder: Path) -> str:
+    """Run an example in a folder of its own, as a user does; what it prints."""
+    command = [sys.executable, "-P", str(ROOT / "examples" / name), *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_it_fits_forty_lines(path):
+    assert len(path.read_text().splitlines()) <= 40
+
+
+def test_every_example_is_run_here():
+    tested = set(re.findall(r'run\("(\w+\.py)"', Path(__file__).read_text()))
+    assert tested == {path.name for path in EXAMPLES}
+
+
+def test_iterate_crops(faces, tmp_path):
+    said = run("iterate_crops.py", faces, "--batch-size", "24", folder=tmp_path)
+    assert "72 images, 3 batches an epoch" in said
+    assert said.count("views (48, 3, 96, 96), (96, 3, 48, 48)") == 3
+    assert "every pixel the same" in said
+
+
+@pytest.fixture(scope="module")
+def trained(faces) -> tuple[Path, str]:
+    """The folder of a run of the own objective, and what it printed."""
+    out = faces.parent / "run"
+    small = ["--optim.batch-size", "24", "--max-steps", "4", "--log-every-steps", "1", "--precision", "fp32"]
+    return out, run("own_objective.py", "--data", faces, "--out", out, *small, folder=faces.parent)
+
+
+def test_own_objective(trained):
+    out, said = trained
+    assert "objective  uniformity" in said
+    logged = [line for line in read_metrics(out / "metrics.jsonl") if "alignment" in line]
+    assert [line["step"] for line in logged] == [1, 2, 3, 4]
+    assert "head.weight" in checkpoint.load_newest(out / "checkpoints")["model"]
+
+
+def test_fine_tune(trained, faces, tmp_path):
+    """The loss falls, from weights as frl pretrain leaves and frl export writes them."""
+    export(trained[0], tmp_path / "weights.pth")
+    assert "conv1.weight" in torch.load(tmp_path / "weights.pth")
+    said = run("fine_tune.py", tmp_path / "weights.pth", faces, "--size", "32", folder=tmp_path)
+    epochs = re.findall(r"epoch (\d): loss ([\d.]+), unseen images named rightly: \d+%", said)
+    assert [int(epoch) for epoch, _ in epochs] == list(range(8))
+    assert float(epochs[-1][1]) < float(epochs[0][1])
