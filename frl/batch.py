@@ -17,9 +17,10 @@ class Batch:
         views: one tensor per crop size, ``(count * B, 3, size, size)``, normalised float, channels-last,
             crop-major: rows ``[c * B, (c + 1) * B)`` are crop ``c`` of the B samples.
         samples: ``(B,)`` int64, indices into the data set.
-        targets: what is known of each sample, by name. ``identity``, ``(B,)`` int64, -1 where unknown, is always there;
-            the others are those of the files: ``(B, *shape)`` float32, int64 or int8, NaN or -1 where unknown. Points
-            are in pixels of the stored image, not of a view: see ``pipelines.augment.points``.
+        targets: what is known of each sample, by name. ``identity``, ``(B,)`` int64, below the loader's ``identities``,
+            -1 where unknown, is always there; the others are those of the files: ``(B, *shape)`` float32, int64 or
+            int8, NaN or -1 where unknown. Points are in pixels of the stored image, not of a view: see
+            ``pipelines.augment.points``.
     """
 
     views: list[torch.Tensor]
@@ -32,8 +33,35 @@ class Batch:
         return self.targets["identity"]
 
 
+class Placement(Protocol):
+    """Where crops are made.
+
+    Attributes:
+        metrics: what was measured to decide it, by name.
+    """
+
+    @property
+    def metrics(self) -> dict[str, float]: ...
+
+
 class Loader(Protocol):
-    """A source of training batches: a pure function of (seed, epoch, step), whatever the engine."""
+    """A source of training batches: a pure function of (seed, epoch, step), whatever the engine.
+
+    Attributes:
+        samples: samples in the data set.
+        identities: distinct labels in it.
+        dataset_fingerprint: identity of its content.
+        law: the order in words; a run that goes on must have the same.
+        placement: where the crops are made; None if there is nothing to tell.
+    """
+
+    samples: int
+    identities: int
+    dataset_fingerprint: str
+    law: str
+
+    @property
+    def placement(self) -> Placement | None: ...
 
     def __len__(self) -> int:
         """Steps in an epoch; equal on every rank."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass, fields, replace
 
 from frl.config import (
     AugmentConfig,
+    BarlowTwinsConfig,
     BYOLConfig,
     ColourConfig,
     CropSpec,
+    DINOConfig,
     HealthConfig,
     MoCoConfig,
     MoCoV3Config,
@@ -19,7 +21,9 @@ from frl.config import (
     SimCLRConfig,
     SimSiamConfig,
     Stage,
+    SupervisedConfig,
     SwAVConfig,
+    VICRegConfig,
 )
 from frl.errors import ConfigError
 
@@ -88,16 +92,19 @@ def asymmetric(smallest: float) -> AugmentConfig:
     return AugmentConfig(crops=tuple(views))
 
 
-def small(name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15) -> Preset:
-    """An objective on two small views, for machines without a GPU."""
+SMALL_VIEWS = (CropSpec(size=32, count=2, scale=(0.3, 1.0)),)
+
+
+def small(
+    name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15, crops: tuple[CropSpec, ...] = SMALL_VIEWS
+) -> Preset:
+    """An objective on small views, for machines without a GPU."""
     return Preset(
         summary=f"{name} with resnet18 on small crops, for machines without a GPU",
         advice=f"Learns from a few thousand faces on a CPU: for a feeling of {name}, not for features that compete.",
         wants_gpu=False,
         config=RunConfig(
-            augment=augmented(
-                replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), CropSpec(size=32, count=2, scale=(0.3, 1.0))
-            ),
+            augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), *crops),
             model=ModelConfig(arch="resnet18", batch_norm="local"),
             objective=objective,
             optim=OptimConfig(
@@ -114,6 +121,12 @@ def small(name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 15)
             checkpoint_every_steps=200,
         ),
     )
+
+
+# Aligned faces need little: what tells people apart should stay as it is.
+FACES = AugmentConfig(
+    crops=(CropSpec(size=224, count=1, scale=(0.7, 1.0), ratio=(0.9, 1.1)),), jitter_p=0.2, grey_p=0.05, blur_p=0.1
+)
 
 
 PRESETS = {
@@ -310,6 +323,107 @@ PRESETS = {
     "moco-v3-cpu": small("MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
     "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64), lr=0.1),
     "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.1),
+    "dino": Preset(
+        summary="DINO's for ResNet-50: 100 epochs, batch 512, a teacher of 65,536 outputs",
+        advice="The setting of the authors' page for ResNet-50 on eight GPUs. For a smaller batch they advise a slower "
+        "teacher (--objective.teacher-momentum 0.9995 at 256).",
+        config=RunConfig(
+            augment=augmented(BYOL_COLOURS, *asymmetric(0.14).crops, CropSpec(size=96, count=8, scale=(0.05, 0.14))),
+            model=ModelConfig(batch_norm="sync"),
+            objective=DINOConfig(),
+            # Plain SGD, as published; the weight decay leaves out biases and norms there.
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=256,
+                epochs=100,
+                lr=0.03,
+                start_lr=0.0,
+                final_lr=5e-7,
+                warmup_epochs=10,
+                weight_decay=1e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "barlow": Preset(
+        summary="Barlow Twins': 1000 epochs, batch 2048, 8,192 features",
+        advice="The setting of the authors' code for ResNet-50. It needs no negatives and no teacher; its loss wants "
+        "many images in a batch, which are those of all GPUs.",
+        config=RunConfig(
+            augment=asymmetric(0.08),
+            model=ModelConfig(batch_norm="sync"),
+            objective=BarlowTwinsConfig(),
+            # LARS with trust 0.001, as published; biases and norms have a rate of 0.0048, no trust ratio and no decay.
+            optim=OptimConfig(
+                batch_size=2048,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.2,
+                start_lr=0.0,
+                final_lr=0.0002,
+                warmup_epochs=10,
+                weight_decay=1e-6,
+            ),
+        ),
+    ),
+    "vicreg": Preset(
+        summary="VICReg's: 1000 epochs, batch 2048, 8,192 features",
+        advice="The setting of the authors' page for ResNet-50 on 32 GPUs; on eight they train for 100 epochs at "
+        "batch 512 with --optim.lr 0.3.",
+        config=RunConfig(
+            augment=asymmetric(0.08),
+            model=ModelConfig(batch_norm="sync"),
+            objective=VICRegConfig(),
+            # LARS with trust 0.001, as published; biases and norms have no trust ratio and no decay.
+            optim=OptimConfig(
+                batch_size=2048,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.2,
+                start_lr=0.0,
+                final_lr=0.0002,
+                warmup_epochs=10,
+                weight_decay=1e-6,
+            ),
+        ),
+    ),
+    "supervised": Preset(
+        summary="identities by ArcFace: ResNet-50, 20 epochs, batch 512",
+        advice="The baseline with labels, on VGGFace2's identities: a .beton that was written from a folder for each "
+        "person. --objective.loss softmax or cosface; --objective.sample-classes 0.1 for millions of identities.",
+        config=RunConfig(
+            augment=FACES,
+            objective=SupervisedConfig(),
+            # Plain SGD, as published.
+            optim=OptimConfig(
+                batch_size=512,
+                reference_batch=512,
+                epochs=20,
+                lr=0.1,
+                start_lr=0.0,
+                final_lr=0.0001,
+                warmup_epochs=1,
+                weight_decay=5e-4,
+                trust=0.0,
+            ),
+        ),
+    ),
+    "dino-cpu": small(
+        "DINO",
+        DINOConfig(hidden_dim=512, bottleneck_dim=64, outputs=1024, head_batch_norm=True, teacher_momentum=0.98),
+        lr=0.05,
+        crops=(CropSpec(size=32, count=2, scale=(0.4, 1.0)), CropSpec(size=24, count=2, scale=(0.2, 0.6))),
+    ),
+    "barlow-cpu": small(
+        "Barlow Twins", BarlowTwinsConfig(hidden_dim=512, feature_dim=256, redundancy_weight=0.01), lr=0.01
+    ),
+    "vicreg-cpu": small("VICReg", VICRegConfig(hidden_dim=512, feature_dim=256), lr=0.01),
+    "supervised-cpu": small(
+        "classification by CosFace",
+        SupervisedConfig(loss="cosface", embedding_dim=128, scale=32.0, margin=0.2),
+        lr=0.05,
+        crops=(CropSpec(size=32, count=1, scale=(0.7, 1.0)),),
+    ),
 }
 
 

@@ -110,6 +110,7 @@ class MultiCropLoader:
 
     Attributes:
         samples: samples in the data set.
+        identities: distinct labels in it; the batches' labels are these in their order, from 0.
         dataset_fingerprint: identity of its content.
         law: the order in words; a run that goes on must have the same.
         broken: samples replaced so far by this rank because they did not decode.
@@ -143,6 +144,8 @@ class MultiCropLoader:
         self.normalise = NormaliseCrops(augment, dtype=dtype, compile=compile).to(device)
         self.multicrop = MultiCrop(augment, dtype=dtype, compile=compile).to(device)
         self.samples = len(betons)
+        self.known = known_labels(betons)
+        self.identities = len(self.known)
         self.dataset_fingerprint = betons.fingerprint
         self.law = str(order)
         self.broken = 0
@@ -172,8 +175,12 @@ class MultiCropLoader:
                 yield Batch(
                     views=views,
                     samples=to_device(batch.samples, self.device),
-                    targets=targets_of(self.betons, batch.samples, batch.labels, self.device),
+                    targets=targets_of(self.betons, batch.samples, self.identity(batch.labels), self.device),
                 )
+
+    def identity(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Labels of the files, which may leave numbers out, counted from 0; -1 stays."""
+        return np.where(labels < 0, -1, np.searchsorted(self.known, labels))
 
     def cropped(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
         """Views of crops that the engine makes."""
@@ -218,6 +225,21 @@ class MultiCropLoader:
         """Stop the engine and close the files."""
         self.engine.close()
         self.betons.close()
+
+
+def known_labels(betons: BetonSet) -> NDArray[np.int64]:
+    """The distinct labels of a data set, ascending, without -1."""
+    return np.unique(betons.labels[betons.labels >= 0])
+
+
+def identities_of(data: DataConfig) -> int:
+    """How many distinct labels the files have, before there is a loader of them.
+
+    Raises:
+        BetonError: if a file is missing or broken.
+    """
+    with closing(BetonSet(data.data)) as betons:
+        return len(known_labels(betons))
 
 
 def make_loader(

@@ -23,7 +23,7 @@ class StagedLoader:
 
     Attributes:
         full: the loader of the full sizes.
-        samples, dataset_fingerprint, law, placement: as those of the full sizes' loader.
+        samples, identities, dataset_fingerprint, law, placement: as those of the full sizes' loader.
     """
 
     def __init__(self, augment: AugmentConfig, open_loader: Callable[[AugmentConfig], MultiCropLoader]) -> None:
@@ -31,6 +31,7 @@ class StagedLoader:
         self.loaders = {recipe: open_loader(recipe) for recipe in augment.recipes}
         self.full = self.loaders[augment.recipes[-1]]
         self.samples = self.full.samples
+        self.identities = self.full.identities
         self.dataset_fingerprint = self.full.dataset_fingerprint
         self.law = self.full.law
         self.placement = self.full.placement

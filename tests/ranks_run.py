@@ -32,6 +32,8 @@ class Witness:
         self.loader = loader
         self.notes = notes
         self.delay = delay
+        self.samples, self.identities = loader.samples, loader.identities
+        self.dataset_fingerprint, self.law, self.placement = loader.dataset_fingerprint, loader.law, loader.placement
 
     def __len__(self) -> int:
         return len(self.loader)

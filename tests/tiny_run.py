@@ -42,6 +42,9 @@ class RandomViews:
         self.identical = identical
         self.dataset_fingerprint = "random"
         self.samples = steps * config.optim.batch_size
+        self.identities = config.optim.batch_size
+        self.law = "random"
+        self.placement = None
 
     def __len__(self) -> int:
         return self.steps

@@ -24,7 +24,7 @@ from frl.runtime.staging import staged
 from frl.training.build import build, check_network, with_precision
 from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
-from pipelines.loader import make_loader
+from pipelines.loader import identities_of, make_loader
 from pipelines.stages import StagedLoader
 from pipelines.whole_images import WholeImages
 
@@ -73,7 +73,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
             torch.set_float32_matmul_precision("high")
         config = with_precision(config, place)
         if config.optim.batch_size == 0:
-            config = with_largest_batch(config, place)
+            config = with_largest_batch(config, place, identities_of(data))
             validate(config)
         open_loader = partial(
             make_loader,
@@ -146,7 +146,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "device": f"{place.size} x {device_name(place.device)}",
         "precision": config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
-        "memory": str(step_memory(config, images, bf16=uses_bf16(config.precision))),
+        "memory": str(step_memory(config, images, uses_bf16(config.precision), loader.identities)),
         "placement": str(loader.placement),
         "time": f"{steps * optim.epochs:,} steps; told after the first {2 * config.log_every_steps}",
         "output": str(config.out),

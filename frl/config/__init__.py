@@ -3,18 +3,23 @@
 from frl.config.codec import as_dict, from_dict, upgraded
 from frl.config.contrastive import BYOLConfig, MoCoConfig, MoCoV3Config, SimCLRConfig, SimSiamConfig
 from frl.config.data import DataConfig, EngineName
+from frl.config.decorrelation import BarlowTwinsConfig, VICRegConfig
+from frl.config.distillation import DINOConfig
 from frl.config.model import ModelConfig
 from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
 from frl.config.run import RunConfig, validate
+from frl.config.supervised import SupervisedConfig
 from frl.config.views import AugmentConfig, ColourConfig, CropSpec, Stage
 
 __all__ = [
     "AugmentConfig",
+    "BarlowTwinsConfig",
     "BYOLConfig",
     "ColourConfig",
     "CropSpec",
+    "DINOConfig",
     "DataConfig",
     "EngineName",
     "HealthConfig",
@@ -28,7 +33,9 @@ __all__ = [
     "SimCLRConfig",
     "SimSiamConfig",
     "Stage",
+    "SupervisedConfig",
     "SwAVConfig",
+    "VICRegConfig",
     "as_dict",
     "from_dict",
     "upgraded",

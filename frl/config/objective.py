@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from frl.config.check import require, require_above, require_least
 from frl.errors import ConfigError
@@ -80,6 +80,8 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
     """Epoch from which features are queued; the queue takes part once it is full."""
     freeze_prototypes_steps: int = -1
     """Steps during which the prototypes do not learn; -1: the first epoch."""
+    positives: Literal["image", "identity"] = "image"
+    """What shall fall into one cluster: the crops of an image, or of all images in a batch of one identity or track."""
 
     def check(self, run: RunConfig) -> None:
         """Refuse what cannot work in ``run``.
@@ -109,4 +111,5 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
     def facts(self) -> dict[str, str]:
         """What a reader of a recipe wants to know of it, in words."""
         queue = f"{self.queue_length} from epoch {self.queue_from_epoch}" if self.queue_length else "none"
-        return {"prototypes": str(self.prototypes), "epsilon": f"{self.epsilon:g}", "queue": queue}
+        positives = {} if self.positives == "image" else {"positives": "images of one identity"}
+        return {"prototypes": str(self.prototypes), "epsilon": f"{self.epsilon:g}", "queue": queue, **positives}

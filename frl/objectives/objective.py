@@ -63,6 +63,7 @@ class Setting:
         steps_per_epoch: steps of an epoch.
         epochs: of the run.
         identities: distinct labels in the data, 0 if it has none.
+        seed: of the run, for what an objective draws at random.
     """
 
     crop_counts: tuple[int, ...]
@@ -72,6 +73,7 @@ class Setting:
     steps_per_epoch: int = 1
     epochs: int = 1
     identities: int = 0
+    seed: int = 0
 
     @classmethod
     def of(cls, config: RunConfig, steps_per_epoch: int, ranks: int, identities: int = 0) -> Setting:
@@ -84,6 +86,7 @@ class Setting:
             steps_per_epoch=steps_per_epoch,
             epochs=config.optim.epochs,
             identities=identities,
+            seed=config.seed,
         )
 
     @property
@@ -104,17 +107,21 @@ class Objective(nn.Module, ABC):
         backbone: what is probed and exported.
         backbones: names of the attributes that are backbones: compiled, and prepared for the device, by the trainer.
         encoders: for each of them how it is called for each resolution: eagerly, or as a compiled graph.
+        shared_out: parameters of which every rank holds its share of the rows alone, by their names in the state, with
+            the number of rows in all. Nothing averages their gradients, which are those of the whole batch's loss.
     """
 
     backbone: nn.Module
     backbones: ClassVar[tuple[str, ...]] = ("backbone",)
     encoders: dict[str, Sequence[Encoder]]
+    shared_out: Mapping[str, int]
 
     def __init__(self, backbone: nn.Module, setting: Setting) -> None:
         super().__init__()
         self.backbone = backbone
         self.setting = setting
         self.encoders = {}
+        self.shared_out = {}
 
     @property
     def crop_counts(self) -> tuple[int, ...]:
@@ -122,9 +129,14 @@ class Objective(nn.Module, ABC):
         return self.setting.crop_counts
 
     def encode(self, views: Views, backbone: str = "backbone") -> Tensor:
-        """Pooled features ``(V * B, width)`` of all views, crop-major; BatchNorm sees a resolution at a time."""
+        """Pooled features ``(V * B, width)`` of the views, crop-major; BatchNorm sees a resolution at a time.
+
+        Args:
+            views: of the first resolutions, or of all.
+            backbone: the attribute that encodes them.
+        """
         encoders = self.encoders.get(backbone) or [getattr(self, backbone)] * len(views)
-        return torch.cat([encode(view) for encode, view in zip(encoders, views, strict=True)])
+        return torch.cat([encode(view) for encode, view in zip(encoders[: len(views)], views, strict=True)])
 
     @abstractmethod
     def forward(self, views: Views, labels: Tensor | None = None, targets: Any = None) -> StepOutput:

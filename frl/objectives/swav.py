@@ -13,6 +13,7 @@ from frl.config import RunConfig, SwAVConfig
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals, relative_entropy
 from frl.objectives.heads import projector
 from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
+from frl.objectives.positives import mean_of_identity, require_identities
 from frl.objectives.sinkhorn import sinkhorn
 from frl.runtime.distributed import World
 
@@ -60,6 +61,8 @@ class SwAV(Objective):
 
     def __init__(self, config: SwAVConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
         super().__init__(backbone, setting)
+        if config.positives == "identity":
+            require_identities(setting, "--objective.positives", "Use --objective.positives image, or ")
         self.config = config
         self.projector = projector(width, config.hidden_dim, config.feature_dim)
         self.prototypes = nn.Linear(config.feature_dim, config.prototypes, bias=False)
@@ -96,16 +99,22 @@ class SwAV(Objective):
         if targets is None:
             targets, entropy = self.assign(features[: self.assigned].detach(), scores[: self.assigned].detach())
             figures = self._figures(targets, entropy)
+            targets = self._of_positives(targets, labels)
         loss = swapped_prediction_loss(targets, scores, self.config.temperature)
         return StepOutput(loss, features[0].detach(), *figures)
 
     @torch.no_grad()
     def targets(self, micro_batches: Iterable[tuple[Views, Tensor | None]]) -> Targets:
         """Assignments balanced over the whole batch; ``parts`` are ``(A, B, K)`` each."""
-        features = [self.embed(views)[: self.assigned] for views, _ in micro_batches]
+        features, labels = [], []
+        for views, of_views in micro_batches:
+            features.append(self.embed(views)[: self.assigned])
+            labels.append(of_views)
         whole = torch.cat(features, dim=1)
         assignments, entropy = self.assign(whole, self.score(whole))
         scalars, histograms = self._figures(assignments, entropy)
+        if self.config.positives == "identity":
+            assignments = self._of_positives(assignments, torch.cat([part for part in labels if part is not None]))
         return Targets(parts=assignments.chunk(len(features), dim=1), scalars=scalars, histograms=histograms)
 
     def embed(self, views: Views) -> Tensor:
@@ -150,6 +159,17 @@ class SwAV(Objective):
             self.batch = batch
         with torch.autocast(features.device.type, enabled=False):
             return assignments, -torch.linalg.vecdot(assignments, log_assignments).mean()
+
+    def _of_positives(self, assignments: Tensor, labels: Tensor | None) -> Tensor:
+        """What the crops of each sample are to predict: its assignments, or the mean of those of its identity.
+
+        The cross-entropy is linear in the assignment. So this is the mean loss over all pairs of a sample's crop and
+        another crop of each sample of the same identity.
+        """
+        if self.config.positives == "image":
+            return assignments
+        assert labels is not None, "the loader gives no labels"
+        return mean_of_identity(assignments, labels, self.setting.ranks)
 
     def _figures(self, assignments: Tensor, entropy: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         scalars = {"assignment_entropy": entropy / math.log(assignments.shape[-1])}

@@ -33,3 +33,8 @@ def autocast_for(precision: str, device: torch.device) -> Autocast:
     if uses_bf16(precision):
         return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext
+
+
+def widened(x: torch.Tensor) -> torch.Tensor:
+    """``x`` in float32 at least, for arithmetic that a narrower format would spoil."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -56,7 +56,7 @@ def build(config: RunConfig, loader: Loader, world: World) -> Run:
     """
     check_network(config)
     config = with_precision(config, world)
-    step = build_step(config, len(loader), world, identities=getattr(loader, "identities", 0))
+    step = build_step(config, len(loader), world, identities=loader.identities)
     return Run(config, loader, step, world)
 
 

@@ -25,6 +25,7 @@ from frl.training.optimisers import build_optimiser
 
 GIB = 1 << 30
 USABLE = 0.92  # share of a GPU that a tried step may fill; the loader's images and fragments need the rest
+FEWEST = 2  # identities that an objective of identities can work with
 MULTIPLE = 8  # images per GPU: tensor cores like it
 
 
@@ -68,7 +69,7 @@ class Ledger(TorchDispatchMode):
         return result
 
 
-def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
+def step_memory(config: RunConfig, images: int, bf16: bool, identities: int = FEWEST) -> StepMemory:
     """What a step needs that shows ``images`` at once to one device.
 
     The forward pass runs on tensors without content: nothing is allocated or computed. The backward pass frees
@@ -79,10 +80,11 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
         config: of the run.
         images: of one micro-batch on one device.
         bf16: whether the network computes in bf16.
+        identities: in the data.
     """
     autocast: Autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if bf16 else nullcontext
     with torch.device("meta"):  # where timm can build its networks, too
-        objective = alone(config)
+        objective = alone(config, identities)
     with FakeTensorMode(allow_non_fake_inputs=True):
         objective.to_empty(device="cpu")
         state = sum(tensor.nbytes for tensor in [*objective.parameters(), *objective.buffers()])
@@ -95,9 +97,9 @@ def step_memory(config: RunConfig, images: int, bf16: bool) -> StepMemory:
         return StepMemory(state=state + (1 + config.optim.moments) * learning, activations=ledger.live + waiting)
 
 
-def alone(config: RunConfig) -> Objective:
+def alone(config: RunConfig, identities: int = FEWEST) -> Objective:
     """The objective of a run as if this process were the only one: it calls no collective."""
-    return new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1))
+    return new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1, identities=identities))
 
 
 def blank_view(spec: CropSpec, images: int, bf16: bool, device: torch.device) -> torch.Tensor:
@@ -114,8 +116,13 @@ def loss_of(objective: Objective, views: Sequence[torch.Tensor], autocast: Autoc
         return objective(views, labels).loss
 
 
-def with_largest_batch(config: RunConfig, world: World) -> RunConfig:
+def with_largest_batch(config: RunConfig, world: World, identities: int = FEWEST) -> RunConfig:
     """``config`` with the largest batch that the GPUs hold; a run that goes on keeps its own. A collective call.
+
+    Args:
+        config: of the run.
+        world: this process among the ranks.
+        identities: in the data.
 
     Raises:
         ConfigError: without a GPU, or if not even a few images fit.
@@ -125,7 +132,7 @@ def with_largest_batch(config: RunConfig, world: World) -> RunConfig:
     if world.device.type != "cuda":
         cause = "the largest batch that fits is found by trying it on a GPU, and there is none"
         raise ConfigError("--optim.batch-size", cause, "Give a number; the start-up table says what memory it takes.")
-    images = largest(lambda count: fits(config, count, world.device), MULTIPLE, limit=1 << 16)
+    images = largest(lambda count: fits(config, count, world.device, identities), MULTIPLE, limit=1 << 16)
     found = torch.tensor(images, device=world.device)
     if world.size > 1:
         dist.all_reduce(found, dist.ReduceOp.MIN)
@@ -145,11 +152,11 @@ def _with_batch(config: RunConfig, batch: int) -> RunConfig:
     return replace(config, optim=replace(config.optim, batch_size=batch), objective=config.objective.fitted(batch))
 
 
-def fits(config: RunConfig, images: int, device: torch.device) -> bool:
+def fits(config: RunConfig, images: int, device: torch.device, identities: int = FEWEST) -> bool:
     """Whether a step that shows ``images`` at once to a GPU stays within its memory; by doing it."""
     torch.cuda.set_per_process_memory_fraction(USABLE, device)
     try:
-        take_two_steps(config, images, device)
+        take_two_steps(config, images, device, identities)
         return True
     except torch.OutOfMemoryError:
         return False
@@ -158,13 +165,13 @@ def fits(config: RunConfig, images: int, device: torch.device) -> bool:
         torch.cuda.empty_cache()
 
 
-def take_two_steps(config: RunConfig, images: int, device: torch.device) -> None:
+def take_two_steps(config: RunConfig, images: int, device: torch.device, identities: int = FEWEST) -> None:
     """Take two steps that move nothing; the second time the momentum is there. All tensors end with the call.
 
     Raises:
         torch.OutOfMemoryError: if the memory does not suffice.
     """
-    objective = alone(config).to(device).to(memory_format=torch.channels_last)
+    objective = alone(config, identities).to(device).to(memory_format=torch.channels_last)
     optimiser = build_optimiser(replace(config.optim, start_lr=0.0), objective)
     bf16 = uses_bf16(config.precision)
     views = [blank_view(spec, images, bf16, device) for spec in config.augment.crops]

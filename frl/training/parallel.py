@@ -9,10 +9,11 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compr
 from torch.nn.parallel import DistributedDataParallel
 
 from frl.config import RunConfig
+from frl.objectives import Objective
 from frl.runtime.distributed import World
 
 
-def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
+def distribute(module: Objective, config: RunConfig, world: World) -> nn.Module:
     """``module``, whose gradients are averaged over the ranks while the backward pass goes on."""
     if world.size == 1:
         return module
@@ -22,6 +23,8 @@ def distribute(module: nn.Module, config: RunConfig, world: World) -> nn.Module:
     # A 1 x 1 kernel lies alike in both layouts, and DDP warns of strides that nobody reads. Of others it has no cause:
     # autograd gives every gradient the layout of its weight.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    if module.shared_out:  # rows of which every rank has its own: there is nothing to average
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, list(module.shared_out))
     model = DistributedDataParallel(
         module, forward_sync_buffers=False, gradient_as_bucket_view=True, static_graph=config.optim.accumulate == 1
     )

@@ -15,6 +15,7 @@ from frl.files import atomic_write
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World, agreed
 from frl.runtime.waiting import HostBarrier
+from frl.training.shares import divided, joined
 from frl.training.step import Step
 
 KEPT = ("optim.optimiser", "optim.exclude_bias_and_norm")  # options that shape what the optimiser keeps
@@ -35,9 +36,9 @@ class Progress:
         self.folder = config.out / "checkpoints"
         self.steps_per_epoch = len(loader)
         self.data = {
-            "fingerprint": getattr(loader, "dataset_fingerprint", ""),
-            "samples": getattr(loader, "samples", 0),
-            "order": getattr(loader, "law", ""),
+            "fingerprint": loader.dataset_fingerprint,
+            "samples": loader.samples,
+            "order": loader.law,
         }
 
     def resume(self) -> int:
@@ -58,10 +59,11 @@ class Progress:
             return 0
         state, taken = found
         objective, optimiser = self.step.objective, self.step.optimiser
-        objective.load_state_dict(state["model"], strict=True)
+        model, moments = divided(objective, optimiser, self.world, state["model"], state["optimiser"])
+        objective.load_state_dict(model, strict=True)
         objective.load_progress(taken, state["progress"], self.world)
         ours = [{name: value for name, value in group.items() if name != "params"} for group in optimiser.param_groups]
-        optimiser.load_state_dict(state["optimiser"])
+        optimiser.load_state_dict(moments)
         for group, options in zip(optimiser.param_groups, ours, strict=True):
             group.update(options)  # equal to the saved ones, or allowed to differ
         self.step.taken = taken
@@ -85,17 +87,18 @@ class Progress:
     def save(self) -> None:
         """Write the checkpoint of the last step; a collective call."""
         progress = self.step.objective.progress(self.world)
+        model, moments = joined(self.step.objective, self.step.optimiser, self.world)
         with self.barrier.at_work():
             if self.world.is_main:
-                self._save(progress)
+                self._save(model, moments, progress)
         self.barrier.meet()
 
-    def _save(self, progress: dict[str, torch.Tensor]) -> None:
+    def _save(self, model: dict[str, Any], moments: dict[str, Any], progress: dict[str, torch.Tensor]) -> None:
         state = {
             "step": self.step.taken,
             "steps_per_epoch": self.steps_per_epoch,
-            "model": self.step.objective.state_dict(),
-            "optimiser": self.step.optimiser.state_dict(),
+            "model": model,
+            "optimiser": moments,
             "progress": progress,
             "config": as_dict(self.config),
             "data": self.data,

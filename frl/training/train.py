@@ -94,6 +94,5 @@ def _announce(first_step: int, batch: Batch, loader: Loader, config: RunConfig, 
     """Say where the run begins, and show its first crops; by then the loader knows where it makes them."""
     logbook.say(f"training from step {first_step}")
     logbook.crops(first_step, batch.views, config.augment)
-    placement = getattr(loader, "placement", None)
-    if placement is not None and placement.metrics:
-        logbook.scalars(first_step, placement.metrics)
+    if loader.placement is not None and loader.placement.metrics:
+        logbook.scalars(first_step, loader.placement.metrics)

@@ -216,6 +216,21 @@ class TestManyPages:
         assert loader_of(data={"order": "random"}).law == "random"
 
 
+def test_labels_are_counted_from_0_whatever_numbers_the_files_use(loader_of, as_jpeg, tmp_path):
+    paths = []
+    for name, labels in (("one", [7, 7, 1000, -1]), ("two", [5, -1, 5, 8])):
+        paths.append(tmp_path / f"{name}.beton")
+        with BetonWriter(paths[-1], capacity=4) as writer:
+            for index, label in enumerate(labels):
+                writer.append(as_jpeg(picture(40, 40, seed=index)), 40, 40, label, f"{index}{name}.jpg")
+    loader = loader_of(data={"data": tuple(paths)}, batch_size=4)
+    assert loader.identities == 4
+    found = {}
+    for batch in loader.epoch(0):
+        found |= dict(zip(batch.samples.tolist(), batch.labels.tolist(), strict=True))
+    assert [found[sample] for sample in range(8)] == [0, 0, 1, -1, 2, -1, 2, 3]
+
+
 class TestBadInput:
     def test_more_images_a_step_than_there_are(self, loader_of):
         with pytest.raises(ConfigError, match="--optim.batch-size.* 27 .*26.*Use at most 26"):

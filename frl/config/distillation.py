@@ -1,0 +1,71 @@
+"""Options of the objectives that learn from a teacher's distribution: DINO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from frl.config.check import require, require_above, require_least, require_within
+from frl.config.contrastive import require_two_images
+from frl.config.objective import ObjectiveConfig
+
+if TYPE_CHECKING:
+    from frl.config.run import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.dino:DINO"):
+    """Self-distillation without labels (Caron et al., 2021)."""
+
+    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "bottleneck_dim", "outputs", "head_batch_norm")
+
+    hidden_dim: int = 2048
+    """Width of the head's two hidden layers."""
+    bottleneck_dim: int = 256
+    """Width of the normalised feature before the last layer."""
+    outputs: int = 65536
+    """Outputs of the head, over which teacher and student give distributions."""
+    head_batch_norm: bool = False
+    """Whether the head's hidden layers have BatchNorm."""
+    temperature: float = 0.1
+    """Temperature of the student's softmax."""
+    teacher_temperature: float = 0.04
+    """Temperature of the teacher's softmax after the warm-up; lower is sharper."""
+    warmup_teacher_temperature: float = 0.04
+    """Temperature of the teacher's softmax at the start."""
+    warmup_teacher_temperature_epochs: float = 0
+    """Epochs in which it goes from the one to the other along a line."""
+    teacher_momentum: float = 0.996
+    """Of the teacher's weights at the start; grows to 1 along a half cosine."""
+    center_momentum: float = 0.9
+    """Of the mean output that is taken away from the teacher's."""
+    freeze_last_layer_epochs: float = 1
+    """Epochs during which the last layer does not learn."""
+
+    def check(self, run: RunConfig) -> None:
+        """Refuse what cannot work in ``run``.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        require(run.augment.total_crops >= 2, "augment.crops", "DINO compares at least two crops", "Raise a count.")
+        require_two_images(run, "DINO")
+        require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 2048.")
+        require_least("objective.bottleneck_dim", self.bottleneck_dim, 1, "The paper uses 256.")
+        require_least("objective.outputs", self.outputs, 2, "The paper uses 65536.")
+        require_above("objective.temperature", self.temperature, 0, "The paper uses 0.1.")
+        require_above("objective.teacher_temperature", self.teacher_temperature, 0, "The paper uses 0.04.")
+        option = "objective.warmup_teacher_temperature"
+        require_above(option, self.warmup_teacher_temperature, 0, "The paper uses 0.04.")
+        require_least(f"{option}_epochs", self.warmup_teacher_temperature_epochs, 0, "Use 0 for none.")
+        require_within("objective.teacher_momentum", self.teacher_momentum, 0, 1, "The paper uses 0.996.")
+        cause = f"{self.center_momentum} is not in [0, 1)"
+        require(0 <= self.center_momentum < 1, "objective.center_momentum", cause, "The paper uses 0.9.")
+        require_least("objective.freeze_last_layer_epochs", self.freeze_last_layer_epochs, 0, "Use 0 for none.")
+
+    def facts(self) -> dict[str, str]:
+        """What a reader of a recipe wants to know of it, in words."""
+        start, end = self.warmup_teacher_temperature, self.teacher_temperature
+        warm = f"{start:g} to {end:g} in {self.warmup_teacher_temperature_epochs:g} epochs"
+        teacher = f"temperature {end:g}" if start == end else f"temperature {warm}"
+        return {"outputs": str(self.outputs), "teacher": f"{teacher}, momentum {self.teacher_momentum:g} to 1"}
