@@ -116,7 +116,7 @@ def small(
                 final_lr=0.0,
                 warmup_epochs=1,
                 weight_decay=1e-4,
-                trust=0.0,
+                optimiser="sgd",
             ),
             checkpoint_every_steps=200,
         ),
@@ -215,7 +215,6 @@ PRESETS = {
             ),
         ),
     ),
-    # LARS once it is there: SimCLR, MoCo v3 and BYOL are published with it, biases and norms left out; LARC stands in.
     "simclr": Preset(
         summary="SimCLR as published: ResNet-50, batch 4096, 1000 epochs",
         advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
@@ -224,7 +223,14 @@ PRESETS = {
             model=ModelConfig(batch_norm="sync"),
             objective=SimCLRConfig(),
             optim=OptimConfig(
-                batch_size=4096, reference_batch=256, epochs=1000, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+                optimiser="lars",
+                batch_size=4096,
+                reference_batch=256,
+                epochs=1000,
+                lr=0.3,
+                start_lr=0.0,
+                final_lr=0.0,
+                warmup_epochs=10,
             ),
         ),
     ),
@@ -245,7 +251,7 @@ PRESETS = {
                 final_lr=0.0,
                 warmup_epochs=0,
                 weight_decay=1e-4,
-                trust=0.0,
+                optimiser="sgd",
             ),
         ),
     ),
@@ -259,7 +265,14 @@ PRESETS = {
             model=ModelConfig(batch_norm="sync"),
             objective=MoCoV3Config(),
             optim=OptimConfig(
-                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+                optimiser="lars",
+                batch_size=4096,
+                reference_batch=256,
+                epochs=300,
+                lr=0.3,
+                start_lr=0.0,
+                final_lr=0.0,
+                warmup_epochs=10,
             ),
         ),
     ),
@@ -272,14 +285,20 @@ PRESETS = {
             model=ModelConfig(batch_norm="sync"),
             objective=BYOLConfig(),
             optim=OptimConfig(
-                batch_size=4096, reference_batch=256, epochs=300, lr=0.3, start_lr=0.0, final_lr=0.0, warmup_epochs=10
+                optimiser="lars",
+                batch_size=4096,
+                reference_batch=256,
+                epochs=300,
+                lr=0.3,
+                start_lr=0.0,
+                final_lr=0.0,
+                warmup_epochs=10,
             ),
         ),
     ),
     "simsiam": Preset(
         summary="SimSiam as published: ResNet-50, batch 512, 100 epochs",
         advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
-        # The predictor's rate stays at its peak once groups of parameters have rates of their own.
         config=RunConfig(
             augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="sync"),
@@ -293,13 +312,13 @@ PRESETS = {
                 final_lr=0.0,
                 warmup_epochs=0,
                 weight_decay=1e-4,
-                trust=0.0,
+                optimiser="sgd",
             ),
         ),
     ),
     "simclr-cpu": small("SimCLR", SimCLRConfig(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
     "moco-v2-cpu": small(
-        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.99), lr=0.06
+        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.99, bn_groups=4), lr=0.06
     ),
     "moco-v3-cpu": small("MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.1),
     "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64), lr=0.1),

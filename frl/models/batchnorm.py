@@ -176,6 +176,8 @@ def _synchronised(layer: _BatchNorm, group: Group) -> SyncBatchNorm:
     if not of_torch:
         synced.drop, synced.act = layer.drop, layer.act
     synced.load_state_dict(layer.state_dict())
+    for new, old in zip(synced.parameters(), layer.parameters(), strict=True):
+        new.requires_grad_(old.requires_grad)
     return synced.train(layer.training)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from frl.config import RunConfig
@@ -32,6 +34,12 @@ class SimSiam(TwoViews):
         projected = [self.projector(pooled) for pooled in self.encode_each(views)]
         cosine = agreement([self.predictor(each) for each in projected], projected[:2])
         return StepOutput(-cosine, unit(projected[0].detach()), {"positive_similarity": cosine.detach()})
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The predictor's rate stays at its peak (section 4.1): it must keep up with what it predicts."""
+        own = set(self.predictor.parameters())
+        others = [parameter for parameter in self.parameters() if parameter.requires_grad and parameter not in own]
+        return [{"params": others}, {"params": list(self.predictor.parameters()), "fixed_lr": True}]
 
     @classmethod
     def metrics(cls, config: SimSiamConfig) -> tuple[Metric, ...]:

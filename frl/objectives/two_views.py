@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -61,9 +62,9 @@ class Taught(TwoViews):
         self.teacher = teacher_of(backbone)
         self.teacher_projector = teacher_of(projector)
 
+    @abstractmethod
     def momentum_after(self, step: int) -> float:
         """How much of the teacher stays when it follows the student after ``step``."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def taught(self, views: Views) -> list[Tensor]:

@@ -105,6 +105,7 @@ class Assembled:
         self.backbone = copy.deepcopy(objective.backbone)
         self.projector = with_weights_of(self.head(), objective.projector)
         self.learning = [self.backbone, self.projector]
+        self.fixed: list[nn.Module] = []  # at the peak of the learning rate all the time
 
     def step(self, step: int) -> float:
         one, other = views_of(step)[0].chunk(2)
@@ -117,8 +118,9 @@ class Assembled:
 
     def train(self) -> list[float]:
         optim = self.config.optim
-        parameters = [parameter for module in self.learning for parameter in module.parameters()]
-        self.optimiser = torch.optim.SGD(parameters, momentum=optim.momentum, weight_decay=optim.weight_decay)
+        parts = [(self.learning, {}), (self.fixed, {"lr": optim.lr * optim.lr_scale})]
+        groups = [{"params": [p for m in modules for p in m.parameters()], **own} for modules, own in parts if modules]
+        self.optimiser = torch.optim.SGD(groups, momentum=optim.momentum, weight_decay=optim.weight_decay)
         found = []
         for step in range(STEPS):
             self.optimiser.param_groups[0]["lr"] = learning_rate(step, STEPS // optim.epochs, optim)
@@ -239,6 +241,7 @@ class SimSiam(WithPredictor):
         super().__init__(objective, config)
         predictor = heads.SimSiamPredictionHead(OUT, config.objective.predictor_dim, OUT)
         self.add_predictor(predictor, objective)
+        self.fixed = [self.learning.pop()]
 
     def head(self) -> nn.Module:
         return heads.SimSiamProjectionHead(WIDTH, HIDDEN, OUT)
