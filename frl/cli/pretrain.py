@@ -18,6 +18,7 @@ from frl.presets import PRESETS, preset
 from frl.runtime.distributed import World, world
 from frl.runtime.environment import device_name
 from frl.runtime.lock import run_lock
+from frl.runtime.numerics import numerics
 from frl.runtime.precision import uses_bf16
 from frl.runtime.staging import staged
 from frl.training.build import build, with_precision
@@ -60,10 +61,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
     validate(config)
     check_files(config)
     data = staged(config.data)
-    with world(config.device) as place:
-        if place.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True
-            torch.set_float32_matmul_precision("high")
+    with world(config.device) as place, numerics(place.device):
         config = with_precision(config, place)
         if config.optim.batch_size == 0:
             config = with_largest_batch(config, place)

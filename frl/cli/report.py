@@ -23,6 +23,7 @@ from frl.monitoring.logbook import read_metrics
 from frl.recipes import objective_in_words
 from frl.report import Report, write_report
 from frl.runtime.distributed import pick_device
+from frl.runtime.numerics import exact_products
 from frl.training.build import implementation
 from pipelines.preview import contact_sheet
 from pipelines.whole_images import WholeImages
@@ -135,6 +136,7 @@ def _look(
 ) -> tuple[Gallery, dict[str, KnnResult]]:
     """A gallery of ``faces``, and how well identities are told apart where labels say who is who."""
     device = pick_device("auto", 0)
+    exact_products()
     images = WholeImages(
         faces,
         size=options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops)),

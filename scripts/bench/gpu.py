@@ -29,6 +29,7 @@ from frl import console
 from frl.beton import BetonWriter
 from frl.config import AugmentConfig, CropSpec, DataConfig
 from frl.errors import FrlError
+from frl.runtime.numerics import exact_products
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.gpu.packed import pack
 from pipelines.augment.normalise import NormaliseCrops
@@ -267,7 +268,7 @@ def run_trainer(device: str) -> Any:
     """What ``scripts/bench/train.py --json FILE`` writes."""
     if device == "cpu":
         return "skipped: no GPU"
-    script = ROOT / "scripts" / "train.py"
+    script = ROOT / "scripts" / "bench" / "train.py"
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "train.json"
         said = limited([sys.executable, str(script), "--json", str(result)], LIMITS["trainer"])
@@ -391,7 +392,7 @@ def main() -> int:
             "bench_gpu: no GPU here. bash scripts/bench_gpu.sh --device cpu --out /tmp/smoke runs through the script."
         )
         return 1
-    torch.set_float32_matmul_precision("high")
+    exact_products()
     bench, result = Bench(config), {"about": describe(config.device)}
     parts: dict[str, Callable[[], Any]] = {
         "tests": run_tests, "peaks": bench.peaks, "augmenter": bench.augmenter, "normaliser": bench.normaliser,

@@ -36,6 +36,7 @@ from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig
 from frl.files import atomic_write
 from frl.runtime.distributed import World, pick_device
 from frl.runtime.environment import device_name
+from frl.runtime.numerics import numerics
 from frl.runtime.precision import computes_bf16, uses_bf16
 from frl.synthetic import write_folder
 from frl.training.build import build_step
@@ -95,6 +96,7 @@ def main() -> None:
     device = pick_device(bench.device, local_rank=0)
     with ExitStack() as stack:
         stack.enter_context(_process_group(device))
+        stack.enter_context(numerics(device))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         batch = bench.batch_size or (128 if device.type == "cuda" else 32)
         config = workload(
