@@ -10,7 +10,7 @@ import tyro
 
 from frl import recipes
 from frl.cli.preflight import check_files
-from frl.config import OptimConfig, RunConfig, validate
+from frl.config import OptimConfig, RunConfig, validate, without_measuring
 from frl.errors import ConfigError, TrainingError
 from frl.evaluate.probe import KnnProbe
 from frl.models.batchnorm import shares_statistics
@@ -60,8 +60,10 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
     """
     validate(config)
     check_files(config)
+    if config.deterministic:
+        config = without_measuring(config)
     data = staged(config.data)
-    with world(config.device) as place, numerics(place.device):
+    with world(config.device) as place, numerics(place.device, deterministic=config.deterministic):
         config = with_precision(config, place)
         if config.optim.batch_size == 0:
             config = with_largest_batch(config, place)
@@ -75,6 +77,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
             dtype=torch.bfloat16 if uses_bf16(config.precision) else torch.float32,
             rank=place.rank,
             world=place.size,
+            compile=not config.deterministic,
         )
         loader = StagedLoader(config.augment, open_loader)
         built = build(config, loader, place)
@@ -135,7 +138,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
         "device": f"{place.size} x {device_name(place)}",
-        "precision": config.precision,
+        "precision": f"{config.precision}, deterministic" if config.deterministic else config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
         "memory": str(step_memory(config, images, bf16=uses_bf16(config.precision))),
         "placement": str(loader.placement),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for, uses_bf16
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
+Options = dict[str, Any]  # of torch.compile
 WARM_UPS = 2
 TRIALS = 5
 TRIED_IMAGES = 8  # for the number format: enough to tell, and done in a second
@@ -39,22 +40,25 @@ def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> lis
     # graph for all of them would have dynamic shapes and be slower.
     torch._dynamo.config.optimize_ddp = False
     allow_recompiles(config)
+    # Inductor measures too, which of several kernels is the fastest.
+    options: Options = {"options": {"deterministic": True}} if config.deterministic else {}
     compiled: list[Encoder]
     if world.size > 1 and isinstance(backbone, ResNet):
-        compiled = [compiled_by_stage(backbone)] * len(eager)
+        compiled = [compiled_by_stage(backbone, **options)] * len(eager)
     else:
-        compiled = [torch.compile(backbone, dynamic=False)] * len(eager)
+        compiled = [torch.compile(backbone, dynamic=False, **options)] * len(eager)
     if config.compile == "on":
         return compiled
     contest = Contest(backbone, config, world)
     return contest.faster({"eager": eager, "compiled": compiled})
 
 
-def compiled_by_stage(backbone: ResNet) -> Encoder:
+def compiled_by_stage(backbone: ResNet, **options: Any) -> Encoder:
     """A ResNet as one graph for its stem, one for each of its four stages, and one for its pooling.
 
     The gradients of a graph all appear at the end of its backward pass. Of one graph for the whole network the first
-    bucket would leave for the other ranks when there is nothing left to compute meanwhile.
+    bucket would leave for the other ranks when there is nothing left to compute meanwhile. ``options``: of
+    ``torch.compile``.
     """
 
     def stem(x: torch.Tensor) -> torch.Tensor:
@@ -64,7 +68,7 @@ def compiled_by_stage(backbone: ResNet) -> Encoder:
         return torch.flatten(backbone.avgpool(x), 1)
 
     parts: tuple[Encoder, ...] = (stem, backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4, pooling)
-    compiled = [torch.compile(part, dynamic=False) for part in parts]
+    compiled = [torch.compile(part, dynamic=False, **options) for part in parts]
 
     def encode(x: torch.Tensor) -> torch.Tensor:
         for part in compiled:
