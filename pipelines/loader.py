@@ -18,6 +18,7 @@ from frl.config import AugmentConfig, DataConfig
 from frl.errors import ConfigError, LoaderError
 from frl.runtime.distributed import agreed
 from pipelines.augment.gpu.multicrop import MultiCrop
+from pipelines.augment.gpu.packed import pack
 from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import draw
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Engine, Request
@@ -27,8 +28,9 @@ from pipelines.placement import Place, decide
 from pipelines.sampling.beton_set import BetonSet, EncodedImages
 from pipelines.sampling.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
 from pipelines.sampling.readahead import ReadAhead, fits_memory
+from pipelines.upload import CopyStream, uploaded
 
-Made = tuple[list[torch.Tensor], CroppedBatch | DecodedBatch]  # views on the device, and what they were made of
+Made = tuple[Batch, int]  # on the device, and how many of its samples were replaced
 
 
 def open_engine(images: EncodedImages, data: DataConfig, device: torch.device | str) -> Engine:
@@ -64,6 +66,11 @@ def to_device(array: NDArray[np.int64], device: torch.device) -> torch.Tensor:
     """Move a small array without waiting for the device: only page-locked memory is copied asynchronously."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def indices_of(batch: CroppedBatch | DecodedBatch) -> list[torch.Tensor]:
+    """The samples and labels of a batch."""
+    return [torch.from_numpy(batch.samples), torch.from_numpy(batch.labels)]
 
 
 def default_workers() -> int:
@@ -114,6 +121,7 @@ class MultiCropLoader:
     ) -> None:
         self.betons = betons
         self.engine = engine
+        self.copies = CopyStream(device) if device.type == "cuda" else None
         self.order = order
         self.recipe = augment
         self.batch_size = batch_size
@@ -146,26 +154,32 @@ class MultiCropLoader:
         order = self.order.epoch(epoch)
         make = self.cropped if self.placement.place == "cpu" else self.decoded
         with closing(ReadAhead(self.betons, order, start * self.batch_size)) as ahead:
-            for step, (views, batch) in enumerate(make(epoch, order, start), start):
+            for step, (batch, broken) in enumerate(make(epoch, order, start), start):
                 ahead.advance(step * self.batch_size, (step + 1) * self.batch_size - 1)
-                self.broken += batch.broken
-                yield Batch(
-                    views=views,
-                    samples=to_device(batch.samples, self.device),
-                    labels=to_device(batch.labels, self.device),
-                )
+                self.broken += broken
+                yield batch
 
     def cropped(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
         """Views of crops that the engine makes."""
+
+        def tensors_of(batch: CroppedBatch) -> list[torch.Tensor]:
+            return [*indices_of(batch), *batch.crops]
+
         plan_for = partial(draw, self.recipe, self.seed, epoch)
-        for batch in self.engine.crops(self.requests(order, start), self.recipe.crops, plan_for):
-            yield self.normalise([crops.to(self.device, non_blocking=True) for crops in batch.crops]), batch
+        batches = self.engine.crops(self.requests(order, start), self.recipe.crops, plan_for)
+        for batch, (samples, labels, *crops) in uploaded(batches, tensors_of, self.copies):
+            yield Batch(views=self.normalise(crops), samples=samples, labels=labels), batch.broken
 
     def decoded(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
         """Views made on the device from whole images."""
-        for batch in self.engine.images(self.requests(order, start)):
+
+        def tensors_of(batch: DecodedBatch) -> list[torch.Tensor]:
             plan = draw(self.recipe, self.seed, epoch, batch.samples, batch.sizes)
-            yield self.multicrop(batch.images.to(self.device, non_blocking=True), plan), batch
+            return [*indices_of(batch), batch.images, torch.from_numpy(pack(plan))]
+
+        batches = self.engine.images(self.requests(order, start))
+        for batch, (samples, labels, images, packed) in uploaded(batches, tensors_of, self.copies):
+            yield Batch(views=self.multicrop.masked(images, packed), samples=samples, labels=labels), batch.broken
 
     def _first_epoch(self, way: Callable[[int, EpochOrder, int], Iterator[Made]]) -> Iterator[Made]:
         return way(0, self.order.epoch(0), 0)
