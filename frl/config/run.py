@@ -37,7 +37,8 @@ class RunConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 autocast where the device computes it natively, else fp32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs, where it proves faster."""
+    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs, where it proves faster,
+    alone or replayed as CUDA graphs."""
     deterministic: bool = False
     """The same weights bit for bit whenever the run is repeated on the same kind of machine, with as many processes and
     threads. Nothing is chosen by measuring it: what is left to auto is not compiled, its crops are made while loading,
