@@ -239,12 +239,13 @@ def faces(count: int, side: int) -> Iterator[np.ndarray]:
         yield (smooth + grain).clip(0, 255).astype(np.uint8)
 
 
-def write(path: Path, images: int, side: int, distinct: int = 64) -> None:
-    """A ``.beton`` of JPEGs, few of which differ."""
+def write(path: Path, images: int, side: int, distinct: int = 64, broken: int | None = None) -> None:
+    """A ``.beton`` of JPEGs, few of which differ; of image ``broken`` only the first half is there."""
     encoded = [cv2.imencode(".jpg", face)[1].tobytes() for face in faces(min(images, distinct), side)]
     with BetonWriter(path, capacity=images) as writer:
         for i in range(images):
-            writer.append(encoded[i % len(encoded)], side, side, i, f"{i}.jpg")
+            jpeg = encoded[i % len(encoded)]
+            writer.append(jpeg[: len(jpeg) // 2] if i == broken else jpeg, side, side, i, f"{i}.jpg")
 
 
 def run_tests() -> dict[str, Any]:
