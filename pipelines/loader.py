@@ -19,6 +19,7 @@ from frl.errors import ConfigError, LoaderError
 from frl.machine import cores
 from frl.runtime.distributed import agreed
 from pipelines.augment.gpu.multicrop import MultiCrop
+from pipelines.augment.gpu.packed import pack
 from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import draw
 from pipelines.augment.points import points_in_views
@@ -30,8 +31,9 @@ from pipelines.placement import Place, decide
 from pipelines.sampling.beton_set import BetonSet, EncodedImages
 from pipelines.sampling.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
 from pipelines.sampling.readahead import ReadAhead, fits_memory
+from pipelines.upload import CopyStream, uploaded
 
-Made = tuple[list[torch.Tensor], CroppedBatch | DecodedBatch]  # views on the device, and what they were made of
+Made = tuple[Batch, int]  # on the device, and how many of its samples were replaced
 
 DECODERS: dict[EngineName, Callable[[], Decoder]] = {
     "threads": simplejpeg_decoder,
@@ -74,22 +76,27 @@ def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def targets_of(
-    images: EncodedImages, samples: NDArray[np.int64], labels: NDArray[np.int64], device: torch.device
-) -> dict[str, torch.Tensor]:
-    """What ``Batch.targets`` holds of some samples: read here, from pages that their images have just brought in.
+def known_of(images: EncodedImages, samples: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+    """What is known of some samples, by name: read here, from pages that their images have just brought in.
 
     Args:
         images: the data set.
         samples: ``(B,)``.
         labels: ``(B,)``, the identities of these.
-        device: where to.
     """
-    targets = {"identity": labels}
+    known = {"identity": torch.from_numpy(labels)}
     for spec in images.targets:
         stored = images.target(spec.name, samples)
-        targets[spec.name] = stored.astype(np.float32, copy=False) if stored.dtype.kind == "f" else stored
-    return {name: to_device(values, device) for name, values in targets.items()}
+        stored = stored.astype(np.float32, copy=False) if stored.dtype.kind == "f" else stored
+        known[spec.name] = torch.from_numpy(stored)
+    return known
+
+
+def targets_of(
+    images: EncodedImages, samples: NDArray[np.int64], labels: NDArray[np.int64], device: torch.device
+) -> dict[str, torch.Tensor]:
+    """The same on ``device``."""
+    return {name: to_device(values.numpy(), device) for name, values in known_of(images, samples, labels).items()}
 
 
 def default_workers() -> int:
@@ -141,6 +148,7 @@ class MultiCropLoader:
     ) -> None:
         self.betons = betons
         self.engine = engine
+        self.copies = CopyStream(device) if device.type == "cuda" else None
         self.order = order
         self.recipe = augment
         self.batch_size = batch_size
@@ -151,6 +159,7 @@ class MultiCropLoader:
         self.multicrop = MultiCrop(augment, dtype=dtype, compile=compile).to(device)
         self.samples = len(betons)
         self.known = known_labels(betons)
+        self.names = ("identity", *(spec.name for spec in betons.targets))
         self.identities = len(self.known)
         self.dataset_fingerprint = betons.fingerprint
         self.law = str(order)
@@ -175,14 +184,10 @@ class MultiCropLoader:
         order = self.order.epoch(epoch)
         make = self.cropped if self.placement.place == "cpu" else self.decoded
         with closing(ReadAhead(self.betons, order, start * self.batch_size)) as ahead:
-            for step, (views, batch) in enumerate(make(epoch, order, start), start):
+            for step, (batch, broken) in enumerate(make(epoch, order, start), start):
                 ahead.advance(step * self.batch_size, (step + 1) * self.batch_size - 1)
-                self.broken += batch.broken
-                yield Batch(
-                    views=views,
-                    samples=to_device(batch.samples, self.device),
-                    targets=targets_of(self.betons, batch.samples, self.identity(batch.labels), self.device),
-                )
+                self.broken += broken
+                yield batch
 
     def identity(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """Labels of the files, which may leave numbers out, counted from 0; -1 stays."""
@@ -190,15 +195,37 @@ class MultiCropLoader:
 
     def cropped(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
         """Views of crops that the engine makes."""
+
+        def tensors_of(batch: CroppedBatch) -> list[torch.Tensor]:
+            return [*self.described(batch), *batch.crops]
+
         plan_for = partial(draw, self.recipe, self.seed, epoch)
-        for batch in self.engine.crops(self.requests(order, start), self.recipe.crops, plan_for):
-            yield self.normalise([crops.to(self.device, non_blocking=True) for crops in batch.crops]), batch
+        batches = self.engine.crops(self.requests(order, start), self.recipe.crops, plan_for)
+        for batch, tensors in uploaded(batches, tensors_of, self.copies):
+            crops = tensors[-len(batch.crops) :]
+            yield self.batch(self.normalise(crops), tensors), batch.broken
 
     def decoded(self, epoch: int, order: EpochOrder, start: int) -> Iterator[Made]:
         """Views made on the device from whole images."""
-        for batch in self.engine.images(self.requests(order, start)):
+
+        def tensors_of(batch: DecodedBatch) -> list[torch.Tensor]:
             plan = draw(self.recipe, self.seed, epoch, batch.samples, batch.sizes)
-            yield self.multicrop(batch.images.to(self.device, non_blocking=True), plan), batch
+            return [*self.described(batch), batch.images, torch.from_numpy(pack(plan))]
+
+        batches = self.engine.images(self.requests(order, start))
+        for batch, tensors in uploaded(batches, tensors_of, self.copies):
+            images, packed = tensors[-2:]
+            yield self.batch(self.multicrop.masked(images, packed), tensors), batch.broken
+
+    def described(self, batch: CroppedBatch | DecodedBatch) -> list[torch.Tensor]:
+        """On the host: the samples of a batch, and what is known of them in the order of ``names``."""
+        known = known_of(self.betons, batch.samples, self.identity(batch.labels))
+        return [torch.from_numpy(batch.samples), *(known[name] for name in self.names)]
+
+    def batch(self, views: list[torch.Tensor], tensors: list[torch.Tensor]) -> Batch:
+        """Views with what is known of their samples: the first of ``tensors``, as ``described`` gave them."""
+        samples, *known = tensors[: 1 + len(self.names)]
+        return Batch(views=views, samples=samples, targets=dict(zip(self.names, known, strict=True)))
 
     def points(self, batch: Batch, epoch: int, name: str = "landmarks") -> list[torch.Tensor]:
         """Where a target's points lie in the views of a batch of ``epoch``.

@@ -37,6 +37,7 @@ from frl.files import atomic_write
 from frl.models.backbone import require_size
 from frl.runtime import checkpoint
 from frl.runtime.distributed import pick_device
+from frl.runtime.numerics import exact_products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +160,7 @@ def run(task: Verification | Knn) -> dict[str, VerificationResult] | dict[str, K
 
 def _verify(task: Verification) -> dict[str, VerificationResult]:
     device = pick_device(task.device, local_rank=0)
+    exact_products()
     results = {}
     for name, network in _networks(task).items():
         results[name] = result = verification(
@@ -182,6 +184,7 @@ def _knn(task: Knn) -> dict[str, KnnResult]:
     from pipelines.whole_images import WholeImages  # takes seconds, which verification does not need to spend
 
     device = pick_device(task.device, local_rank=0)
+    exact_products()
     images = WholeImages(
         task.data,
         size=task.size,

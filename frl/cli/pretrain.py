@@ -11,7 +11,7 @@ import tyro
 from frl import recipes
 from frl.cli import objectives
 from frl.cli.preflight import check_files
-from frl.config import OptimConfig, RunConfig, validate
+from frl.config import OptimConfig, RunConfig, validate, without_measuring
 from frl.errors import ConfigError, TrainingError
 from frl.evaluate.probe import KnnProbe
 from frl.models.batchnorm import shares_statistics
@@ -19,6 +19,7 @@ from frl.presets import PRESETS, preset
 from frl.runtime.distributed import World, world
 from frl.runtime.environment import device_name
 from frl.runtime.lock import run_lock
+from frl.runtime.numerics import numerics
 from frl.runtime.precision import uses_bf16
 from frl.runtime.staging import staged
 from frl.training.build import build, check_network, with_precision
@@ -66,11 +67,10 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
     validate(config)
     check_files(config)
     check_network(config)
+    if config.deterministic:
+        config = without_measuring(config)
     data = staged(config.data)
-    with world(config.device) as place:
-        if place.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True
-            torch.set_float32_matmul_precision("high")
+    with world(config.device) as place, numerics(place.device, deterministic=config.deterministic):
         config = with_precision(config, place)
         if config.optim.batch_size == 0:
             config = with_largest_batch(config, place, identities_of(data))
@@ -84,6 +84,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
             dtype=torch.bfloat16 if uses_bf16(config.precision) else torch.float32,
             rank=place.rank,
             world=place.size,
+            compile=not config.deterministic,
         )
         loader = StagedLoader(config.augment, open_loader)
         built = build(config, loader, place)
@@ -144,7 +145,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str)
         "crops": recipes.crops_in_words(config.augment),
         "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
         "device": f"{place.size} x {device_name(place.device)}",
-        "precision": config.precision,
+        "precision": f"{config.precision}, deterministic" if config.deterministic else config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
         "memory": str(step_memory(config, images, uses_bf16(config.precision), loader.identities)),
         "placement": str(loader.placement),

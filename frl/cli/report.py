@@ -26,6 +26,7 @@ from frl.printable import printable
 from frl.recipes import objective_in_words
 from frl.report import Report, write_report
 from frl.runtime.distributed import pick_device
+from frl.runtime.numerics import exact_products
 from frl.training.build import implementation
 from pipelines.preview import contact_sheet
 from pipelines.whole_images import WholeImages
@@ -144,6 +145,7 @@ def _look(
     device = pick_device("auto", 0)
     size = options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops))
     require_size(arch, size, "--size")
+    exact_products()
     images = WholeImages(
         faces,
         size=size,

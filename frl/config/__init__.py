@@ -9,7 +9,7 @@ from frl.config.model import ModelConfig
 from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
-from frl.config.run import RunConfig, validate
+from frl.config.run import RunConfig, validate, without_measuring
 from frl.config.supervised import SupervisedConfig
 from frl.config.views import AugmentConfig, ColourConfig, CropSpec, Stage
 
@@ -40,4 +40,5 @@ __all__ = [
     "from_dict",
     "upgraded",
     "validate",
+    "without_measuring",
 ]

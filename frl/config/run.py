@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +16,7 @@ from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
 from frl.config.views import AugmentConfig
+from frl.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,13 @@ class RunConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 autocast where the device computes it natively, else fp32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs, where it proves faster."""
+    """torch.compile of the backbone, one static graph per crop size; auto: on GPUs, where it proves faster,
+    alone or replayed as CUDA graphs."""
+    deterministic: bool = False
+    """The same weights bit for bit whenever the run is repeated on the same kind of machine, with as many processes and
+    threads. Nothing is chosen by measuring it: what is left to auto is not compiled, its crops are made while loading,
+    and on a CPU it computes in fp32. No operation may add up in another order, and a GPU's convolutions are not chosen
+    for speed: on a GPU a step takes longer (not measured yet); on a CPU only the choices cost anything."""
     recompute: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more arithmetic,
     the same weights."""
@@ -68,6 +75,16 @@ class RunConfig:
         return self.optim.batch_size // (ranks * self.optim.accumulate)
 
 
+def without_measuring(config: RunConfig) -> RunConfig:
+    """``config`` with the choices made that would be made by measuring, but for that of the number format."""
+    augment_on: Literal["cpu", "gpu"] = "gpu" if config.data.engine == "dali" else "cpu"
+    return replace(
+        config,
+        data=replace(config.data, augment_on=augment_on) if config.data.augment_on == "auto" else config.data,
+        compile="off" if config.compile == "auto" else config.compile,
+    )
+
+
 def validate(config: RunConfig) -> None:
     """Refuse a configuration that cannot work, naming the option and the remedy.
 
@@ -77,6 +94,9 @@ def validate(config: RunConfig) -> None:
     for section in (config.augment, config.data, config.optim, config.model, config.knn, config.health):
         section.check()
     config.objective.check(config)
+    if config.deterministic and config.optim.batch_size == 0:
+        cause = "which batch is the largest depends on the memory that is free then, and the run is --deterministic"
+        raise ConfigError("--optim.batch-size", cause, "Give a number: that which such a search has printed, say.")
     require_seed("seed", config.seed)
     require_least("checkpoint_every_steps", config.checkpoint_every_steps, 1, "The default is 1000.")
     require_least("keep_checkpoints", config.keep_checkpoints, 1, "The default is 3.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchvision.models import ResNet
 
@@ -18,17 +19,19 @@ from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for, uses_bf16
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
+Options = dict[str, Any]  # of torch.compile
 WARM_UPS = 2
 TRIALS = 5
 TRIED_IMAGES = 8  # for the number format: enough to tell, and done in a second
 CLEARLY = 0.85  # of the other's time
+ALIKE = 0.98  # cosine of the features of two ways that round differently, in bf16 too
 MODES = 4  # in which a graph is needed: with and without gradients, with running statistics that move and that are held
 
 
 def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> list[Encoder]:
     """One encoder per crop size. A collective call; all ranks choose alike.
 
-    ``config.compile`` decides; under ``auto`` a GPU times both ways, and the faster is used and printed. The two ways
+    ``config.compile`` decides; under ``auto`` a GPU times the ways, and the fastest is used and printed. The ways
     round differently, so a resumed run that chooses otherwise goes on within tolerance, not bit for bit: ``on`` and
     ``off`` fix the choice.
     """
@@ -39,22 +42,50 @@ def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> lis
     # graph for all of them would have dynamic shapes and be slower.
     torch._dynamo.config.optimize_ddp = False
     allow_recompiles(config)
+    # Inductor measures too, which of several kernels is the fastest.
+    options: Options = {"options": {"deterministic": True}} if config.deterministic else {}
     compiled: list[Encoder]
     if world.size > 1 and isinstance(backbone, ResNet):
-        compiled = [compiled_by_stage(backbone)] * len(eager)
+        compiled = [compiled_by_stage(backbone, **options)] * len(eager)
     else:
-        compiled = [torch.compile(backbone, dynamic=False)] * len(eager)
+        compiled = [torch.compile(backbone, dynamic=False, **options)] * len(eager)
     if config.compile == "on":
         return compiled
+    ways = {"eager": eager, "compiled": compiled}
+    if replays_are_right(config, world):
+        ways["CUDA graphs"] = [replayed(torch.compile(backbone, dynamic=False, mode="reduce-overhead"))] * len(eager)
     contest = Contest(backbone, config, world)
-    return contest.faster({"eager": eager, "compiled": compiled})
+    chosen = contest.faster(ways)
+    if "CUDA graphs" in ways and chosen is not ways["CUDA graphs"]:
+        torch.compiler.reset()  # or the memory of a whole step would stay with graphs that nobody replays
+        torch.cuda.empty_cache()
+    return chosen
 
 
-def compiled_by_stage(backbone: ResNet) -> Encoder:
+def replays_are_right(config: RunConfig, world: World) -> bool:
+    """Whether a step may replay recorded CUDA graphs of the backbone, which write to the same memory each time.
+
+    The gradients that a replay leaves are in that memory: another micro-batch would overwrite what it is to be added
+    to. And the graphs of several ranks would have to hold their collectives.
+    """
+    return world.device.type == "cuda" and world.size == 1 and config.optim.accumulate == 1
+
+
+def replayed(encode: Encoder) -> Encoder:
+    """``encode``, whose results outlive its next call: those of the other crop size, or of a pass without gradients."""
+
+    def encode_and_copy(x: torch.Tensor) -> torch.Tensor:
+        return encode(x).clone()
+
+    return encode_and_copy
+
+
+def compiled_by_stage(backbone: ResNet, **options: Any) -> Encoder:
     """A ResNet as one graph for its stem, one for each of its four stages, and one for its pooling.
 
     The gradients of a graph all appear at the end of its backward pass. Of one graph for the whole network the first
-    bucket would leave for the other ranks when there is nothing left to compute meanwhile.
+    bucket would leave for the other ranks when there is nothing left to compute meanwhile. ``options``: of
+    ``torch.compile``.
     """
 
     def stem(x: torch.Tensor) -> torch.Tensor:
@@ -64,7 +95,7 @@ def compiled_by_stage(backbone: ResNet) -> Encoder:
         return torch.flatten(backbone.avgpool(x), 1)
 
     parts: tuple[Encoder, ...] = (stem, backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4, pooling)
-    compiled = [torch.compile(part, dynamic=False) for part in parts]
+    compiled = [torch.compile(part, dynamic=False, **options) for part in parts]
 
     def encode(x: torch.Tensor) -> torch.Tensor:
         for part in compiled:
@@ -112,6 +143,7 @@ class Contest:
     def __init__(self, backbone: nn.Module, config: RunConfig, world: World) -> None:
         self.backbone = backbone
         self.world = world
+        self.expected: torch.Tensor | None = None
         self.autocast = autocast_for(config.precision, world.device)
         images = config.images_at_once(world.size)
         dtype = torch.bfloat16 if uses_bf16(config.precision) else torch.float32
@@ -133,33 +165,47 @@ class Contest:
         return ways[best]
 
     def seconds(self, encoders: Sequence[Encoder]) -> float:
-        """The shortest time of a few trials, after those that compile and warm up; infinite if it does not work."""
+        """The shortest time of a few trials, after those that compile and warm up.
+
+        The first way that is tried says what is right. Another that fails, or gives other features, takes for ever.
+        """
         before = [(buffer, buffer.clone()) for buffer in self.backbone.buffers()]
         try:
-            return min([self.trial(encoders) for _ in range(WARM_UPS + TRIALS)][WARM_UPS:])
-        except torch.OutOfMemoryError:
-            raise
+            seconds, features = zip(*[self.trial(encoders) for _ in range(WARM_UPS + TRIALS)], strict=True)
+            if self.expected is None:
+                self.expected = features[-1]
+            elif F.cosine_similarity(self.expected, features[-1]).mean() < ALIKE:
+                return self._lost("its features are not those of the network")
+            return min(seconds[WARM_UPS:])
         except RuntimeError as error:  # no compiler here, or one that fails: dynamo's and inductor's errors are these
-            if self.world.is_main:
-                print(f"{'backbone':>9}  not compiled: {str(error).strip().splitlines()[0]}")
-            return float("inf")
+            if self.expected is None and isinstance(error, torch.OutOfMemoryError):
+                raise
+            return self._lost(str(error).strip().splitlines()[0])
         finally:
             for buffer, value in before:
                 buffer.copy_(value)
             self.backbone.zero_grad(set_to_none=True)
 
-    def trial(self, encoders: Sequence[Encoder]) -> float:
-        """Seconds of one forward and backward pass over every crop size; of a teacher's forward pass alone."""
+    def trial(self, encoders: Sequence[Encoder]) -> tuple[float, torch.Tensor]:
+        """Seconds of one pass over every crop size together, as in a step; the features.
+
+        Forward and backward, or of a teacher, which does not learn, forward alone.
+        """
         learns = any(parameter.requires_grad for parameter in self.backbone.parameters())
+        self.backbone.zero_grad(set_to_none=True)
         self._wait()
         began = time.perf_counter()
-        for encode, view in zip(encoders, self.views, strict=True):
-            with torch.set_grad_enabled(learns), self.autocast():
-                pooled = encode(view)
-            if learns:
-                pooled.float().sum().backward()
+        with torch.set_grad_enabled(learns), self.autocast():
+            features = torch.cat([encode(view) for encode, view in zip(encoders, self.views, strict=True)]).float()
+        if learns:
+            features.sum().backward()
         self._wait()
-        return time.perf_counter() - began
+        return time.perf_counter() - began, features.detach()
+
+    def _lost(self, cause: str) -> float:
+        if self.world.is_main:
+            print(f"{'backbone':>9}  not compiled: {cause}")
+        return float("inf")
 
     def _wait(self) -> None:
         if self.world.device.type == "cuda":

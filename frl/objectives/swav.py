@@ -125,7 +125,8 @@ class SwAV(Objective):
     def score(self, features: Tensor) -> Tensor:
         """Cosine similarities ``(..., K)`` of unit vectors ``(..., D)`` to the prototypes, float32.
 
-        Kept out of autocast: bf16 would round the similarities by 0.4 %, which epsilon 0.05 multiplies by 20.
+        Kept out of autocast: bf16 would round the similarities by 0.4 %, which epsilon 0.05 multiplies by 20. Nor is
+        it TF32 on a GPU: see ``frl.runtime.numerics.exact_products``.
         """
         with torch.autocast(features.device.type, enabled=False):
             return self.prototypes(features.float())

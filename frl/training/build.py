@@ -73,16 +73,18 @@ def build_step(config: RunConfig, steps_per_epoch: int, world: World, identities
 def with_precision(config: RunConfig, world: World) -> RunConfig:
     """``config`` with the number format decided; a run that goes on keeps its own. A collective call.
 
-    A GPU that has bf16 is much faster with it. A CPU that has it may be faster or not: there both are measured.
+    A GPU that has bf16 is much faster with it. A CPU that has it may be faster or not: there both are measured, unless
+    the run is to be deterministic.
     """
     if config.precision != "auto":
         return config
     kept = agreed(_precision_of_the_run(config))
     if kept is not None:
         return replace(config, precision=kept)
-    if not computes_bf16(world.device):
+    on_cpu = world.device.type == "cpu"
+    if not computes_bf16(world.device) or (on_cpu and config.deterministic):
         return replace(config, precision="fp32")
-    return replace(config, precision="bf16" if world.device.type == "cuda" else faster_precision(config, world))
+    return replace(config, precision=faster_precision(config, world) if on_cpu else "bf16")
 
 
 def _precision_of_the_run(config: RunConfig) -> Literal["bf16", "fp32"] | None:

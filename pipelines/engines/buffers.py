@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ class Buffers:
 
     Fresh memory costs the kernel's zeroing of every page: for the crops of SwAV a fifth of a millisecond an image, as
     much as a third of the decoding. Page-locked memory needs no such care: torch keeps that by itself.
+
+    May be called from several threads.
 
     Args:
         pin: give out page-locked memory.
@@ -31,7 +34,11 @@ class Buffers:
         if size != self.size:
             self.size = size
             self.idle.clear()
-        memory = self.idle.pop() if self.idle else np.empty(size, dtype=np.uint8)
+        memory = None
+        with suppress(IndexError):  # asking first whether there is some would leave another thread time to take it
+            memory = self.idle.pop()
+        if memory is None or memory.size != size:
+            memory = np.empty(size, dtype=np.uint8)
         lent = memory[:]  # a tensor, and all views of it, keep this object alive
         weakref.finalize(lent, self.take_back, memory).atexit = False
         return torch.from_numpy(lent)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class DALIImages:
         self.device = device
         self.recovery = Recovery(beton, on_broken, self.decodes)
         self.decoder = Runner(decoding, workers, device, side=beton.max_side)
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.croppers: dict[tuple[int, ...], Runner] = {}
         self.running = threading.Lock()  # a pipeline's outputs are overwritten by its next run
 
@@ -83,8 +85,9 @@ class DALIImages:
         side = self.beton.max_side
         with self.running:
             (images,), samples, broken = self.recovery.deliver(request, lambda s: self.decoder(self.jpegs(s)))
-            canvases = torch.empty((len(samples), side, side, 3), dtype=torch.uint8, device=self.device)
-            copy(images, canvases)
+            with self.copying():
+                canvases = torch.empty((len(samples), side, side, 3), dtype=torch.uint8, device=self.device)
+                copy(images, canvases)
         return DecodedBatch(
             images=canvases,
             sizes=self.sizes(samples),
@@ -118,8 +121,23 @@ class DALIImages:
 
         with self.running:
             made, samples, broken = self.recovery.deliver(request, run)
-            crops = crop_major(made, specs, len(samples), self.device)
+            with self.copying():
+                crops = crop_major(made, specs, len(samples), self.device)
         return CroppedBatch(crops=crops, samples=samples, labels=self.beton.labels[samples], broken=broken)
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """Allocate and copy on a stream of the engine's own; at the end all is there, and DALI may go on.
+
+        On the default stream the copies would queue behind the training's step. Memory allocated there could be that
+        of a batch which the step still reads, and would be written before it has done so.
+        """
+        if self.stream is None:
+            yield
+            return
+        with torch.cuda.stream(self.stream):
+            yield
+        self.stream.synchronize()  # this thread waits, not the one that trains
 
     def decodes(self, sample: int) -> bool:
         """Whether DALI can decode one sample."""
@@ -194,8 +212,11 @@ def reason(error: RuntimeError) -> str:
 
 
 def copy(images: Any, out: Tensor) -> None:
-    """Copy DALI's images, all of one size, into a tensor of our own, which DALI never overwrites."""
-    feed_ndarray(images.as_tensor(), out)
+    """Copy DALI's images, all of one size, into a tensor of our own, which DALI never overwrites.
+
+    On a GPU the current stream copies, and nobody waits.
+    """
+    feed_ndarray(images.as_tensor(), out, torch.cuda.current_stream(out.device) if out.is_cuda else None)
 
 
 def crop_major(made: Sequence[Any], specs: tuple[CropSpec, ...], batch: int, device: torch.device) -> list[Tensor]:

@@ -29,6 +29,7 @@ from frl import console
 from frl.beton import BetonWriter
 from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
 from frl.errors import FrlError
+from frl.runtime.numerics import exact_products
 from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.gpu.packed import pack
 from pipelines.augment.normalise import NormaliseCrops
@@ -234,12 +235,13 @@ def faces(count: int, side: int) -> Iterator[np.ndarray]:
         yield smooth_image(random, side)
 
 
-def write(path: Path, images: int, side: int, distinct: int = 64) -> None:
-    """A ``.beton`` of JPEGs, few of which differ."""
+def write(path: Path, images: int, side: int, distinct: int = 64, broken: int | None = None) -> None:
+    """A ``.beton`` of JPEGs, few of which differ; of image ``broken`` only the first half is there."""
     encoded = [cv2.imencode(".jpg", face)[1].tobytes() for face in faces(min(images, distinct), side)]
     with BetonWriter(path, capacity=images) as writer:
         for i in range(images):
-            writer.append(encoded[i % len(encoded)], side, side, i, f"{i}.jpg")
+            jpeg = encoded[i % len(encoded)]
+            writer.append(jpeg[: len(jpeg) // 2] if i == broken else jpeg, side, side, i, f"{i}.jpg")
 
 
 def run_tests() -> dict[str, Any]:
@@ -291,7 +293,7 @@ def main() -> int:
             "bench_gpu: no GPU here. bash scripts/bench_gpu.sh --device cpu --out /tmp/smoke runs through the script."
         )
         return 1
-    torch.set_float32_matmul_precision("high")
+    exact_products()
     bench = Bench(config)
     where = about(bench.device)
     result: dict[str, Any] = {"about": where}

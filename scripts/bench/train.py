@@ -32,6 +32,7 @@ from frl import console
 from frl.batch import Batch
 from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.runtime.distributed import World, pick_device
+from frl.runtime.numerics import numerics
 from frl.runtime.precision import computes_bf16, uses_bf16
 from frl.synthetic import write_folder
 from frl.training.build import build_step
@@ -81,6 +82,7 @@ def main() -> None:
     device = pick_device(bench.device, local_rank=0)
     with ExitStack() as stack:
         stack.enter_context(_process_group(device))
+        stack.enter_context(numerics(device))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         batch = bench.batch_size or (128 if device.type == "cuda" else 32)
         config = workload(

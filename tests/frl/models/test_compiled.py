@@ -15,7 +15,7 @@ from torch._functorch.aot_autograd import make_boxed_func
 from frl.config import AugmentConfig, CropSpec, OptimConfig, RunConfig, Stage
 from frl.models.backbone import build_backbone
 from frl.models.batchnorm import statistics_held
-from frl.models.compiled import Contest, choose_encoders, compiled_by_stage
+from frl.models.compiled import Contest, choose_encoders, compiled_by_stage, replayed, replays_are_right
 from frl.runtime.distributed import World
 
 CPU = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
@@ -122,6 +122,55 @@ def test_the_contest_leaves_no_trace_and_a_broken_compiler_loses(capsys):
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in backbone.parameters())
+
+
+def test_a_way_that_gives_other_features_loses(capsys):
+    """Such as those of a replay that has overwritten them."""
+    backbone = tiny_backbone()
+
+    def stale(view: torch.Tensor) -> torch.Tensor:
+        return backbone(view.flip(0))
+
+    def slowly(view: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.05)
+        return backbone(view)
+
+    chosen = Contest(backbone, CONFIG, CPU).faster({"eager": [slowly] * 2, "CUDA graphs": [stale] * 2})
+    assert chosen == [slowly] * 2
+    assert "its features are not those of the network" in capsys.readouterr().out
+
+
+def test_memory_that_only_the_network_itself_lacks_ends_the_run():
+    backbone = tiny_backbone()
+
+    def too_large(view: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("no memory for the graphs")
+
+    fits, fails = [backbone] * 2, [too_large] * 2
+    assert Contest(backbone, CONFIG, CPU).faster({"eager": fits, "CUDA graphs": fails}) == fits
+    with pytest.raises(torch.OutOfMemoryError):
+        Contest(backbone, CONFIG, CPU).faster({"eager": fails, "compiled": fits})
+
+
+def test_what_a_replay_gives_outlives_the_next_one():
+    """One memory for all results, as CUDA graphs have it."""
+    memory = torch.zeros(2)
+
+    def graph(x: torch.Tensor) -> torch.Tensor:
+        return memory.copy_(x)
+
+    encode = replayed(graph)
+    first, second = encode(torch.ones(2)), encode(torch.full((2,), 2.0))
+    assert first.tolist() == [1, 1] and second.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(("device", "ranks", "accumulate", "right"), [
+    ("cuda", 1, 1, True), ("cuda", 2, 1, False), ("cuda", 1, 2, False), ("cpu", 1, 1, False),
+])  # fmt: skip
+def test_graphs_are_replayed_only_where_nothing_outlives_a_step_in_their_memory(device, ranks, accumulate, right):
+    config = replace(CONFIG, optim=OptimConfig(batch_size=4, accumulate=accumulate))
+    world = World(rank=0, size=ranks, local_rank=0, local_size=ranks, device=torch.device(device))
+    assert replays_are_right(config, world) == right
 
 
 def test_activations_stay_bf16_and_channels_last_from_end_to_end():

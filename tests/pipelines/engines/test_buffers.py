@@ -46,3 +46,20 @@ def test_memory_of_another_size_is_let_go() -> None:
 def test_a_tensor_is_plain_memory() -> None:
     lent = Buffers(pin=False).take(12)
     assert lent.dtype == torch.uint8 and lent.shape == (12,) and lent.is_contiguous()
+
+
+class TakenMeanwhile(list):
+    """Memory that another thread takes between a look at whether there is some and the grasp."""
+
+    def __bool__(self) -> bool:
+        there = len(self) > 0
+        self.clear()
+        return there
+
+
+def test_two_threads_that_want_the_last_idle_memory_both_get_some():
+    buffers = Buffers(pin=False)
+    buffers.take(12)  # and back at once
+    assert len(buffers.idle) == 1
+    buffers.idle = TakenMeanwhile(buffers.idle)
+    assert len(buffers.take(12)) == 12

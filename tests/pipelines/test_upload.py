@@ -1,0 +1,87 @@
+"""The order in which batches are copied, handed over and given on; the streams themselves: tests/gpu/test_upload.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from frl.errors import LoaderError
+from pipelines.upload import AHEAD, uploaded
+
+WAIT = 60  # seconds, for what happens at once
+
+
+class Recorded:
+    """In the place of a stream: notes what is asked of it, and of which batch; a copy is the tensor plus 100."""
+
+    def __init__(self) -> None:
+        self.begun = [threading.Event() for _ in range(10)]
+        self.events: list[tuple[str, int, bool]] = []
+
+    def copy(self, tensors: list[torch.Tensor]) -> tuple[list[torch.Tensor], int]:
+        number = int(tensors[0])
+        self.note("copy", number)
+        self.begun[number].set()
+        return [tensor + 100 for tensor in tensors], number
+
+    def hand_over(self, copies: list[torch.Tensor], complete: int) -> None:
+        assert int(copies[0]) == complete + 100
+        self.note("hand over", complete)
+
+    def note(self, what: str, number: int) -> None:
+        self.events.append((what, number, threading.current_thread() is threading.main_thread()))
+
+
+def tensors_of(batch: int) -> list[torch.Tensor]:
+    return [torch.tensor(batch), torch.tensor(batch + 0.5)]
+
+
+def test_the_next_copy_has_begun_while_a_batch_is_in_use() -> None:
+    stream = Recorded()
+    for batch, copies in uploaded(range(4), tensors_of, stream):  # type: ignore[type-var]
+        stream.note("use", batch)
+        assert [float(copy) for copy in copies] == [batch + 100, batch + 100.5]
+        assert batch == 3 or stream.begun[batch + 1].wait(WAIT)
+    here = [(what, number) for what, number, on_main in stream.events if on_main]
+    assert here == [(what, number) for number in range(4) for what in ("hand over", "use")]
+    assert all(what == "copy" for what, _, on_main in stream.events if not on_main)
+
+
+def test_few_batches_are_on_the_device_at_once() -> None:
+    stream = Recorded()
+    batches = uploaded(range(9), tensors_of, stream)  # type: ignore[type-var]
+    next(batches)
+    assert stream.begun[AHEAD + 1].wait(WAIT)  # one waits, one is copied and cannot be put
+    assert not stream.begun[AHEAD + 2].wait(0.3)
+    batches.close()
+
+
+def test_an_error_comes_after_the_batches_before_it() -> None:
+    def failing() -> Iterator[int]:
+        yield from (0, 1)
+        raise LoaderError("a.jpg", "does not decode", "Look at it.")
+
+    found = []
+    with pytest.raises(LoaderError, match=r"a\.jpg"):
+        for batch, _ in uploaded(failing(), tensors_of, Recorded()):  # type: ignore[type-var]
+            found.append(batch)  # noqa: PERF401 (an error is to come)
+    assert found == [0, 1]
+
+
+def test_the_thread_ends_with_the_consumer() -> None:
+    before = threading.active_count()
+    batches = uploaded(iter(range(9)), tensors_of, Recorded())  # type: ignore[type-var]
+    next(batches)
+    assert threading.active_count() == before + 1
+    batches.close()
+    assert threading.active_count() == before
+
+
+def test_without_a_stream_nothing_is_copied_and_no_thread_started() -> None:
+    before = threading.active_count()
+    for batch, tensors in uploaded(range(3), tensors_of, None):
+        assert [float(tensor) for tensor in tensors] == [batch, batch + 0.5]
+        assert threading.active_count() == before

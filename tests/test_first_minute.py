@@ -1,0 +1,77 @@
+"""The checks for a new GPU run through on a CPU, as far as they make sense there, and stop at a surprise."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def first_minute(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "bench"))
+    import first_minute
+
+    return first_minute
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    command = ["bash", str(ROOT / "scripts" / "gpu_first_minute.sh"), *arguments]
+    environment = {"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment, check=False)
+
+
+def test_it_runs_through_and_says_what_it_left_out():
+    done = run("--device", "cpu", "--skip", "tests", "twice_alike")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = dict(line.split(":")[0].rsplit(maxsplit=1)[::-1] for line in done.stdout.splitlines())
+    left_out = {"copies", "batch_search", "one_context", "tests", "twice_alike"}
+    assert {name for name, verdict in said.items() if verdict == "skipped"} == left_out
+    assert {name for name, verdict in said.items() if verdict == "as it should be"} == {
+        "score", "data_wait", "one_of_two_fails",
+    }  # fmt: skip
+
+
+def test_it_stops_at_the_first_surprise(first_minute, monkeypatch, capsys):
+    def differ(checks):
+        raise first_minute.SurpriseError("3 tensors differ")
+
+    monkeypatch.setattr(first_minute.Checks, "twice_alike", differ)
+    monkeypatch.setattr(sys, "argv", ["first_minute", "--device", "cpu"])
+    differ.__name__ = "twice_alike"
+    assert first_minute.main() == 1
+    assert capsys.readouterr().out == "SURPRISE  twice_alike: 3 tensors differ\n"
+
+
+def event(kind: str, name: str, begin: float, length: float, stream: int, nbytes: int = 0) -> dict:
+    arguments = {"stream": stream} | ({"bytes": nbytes} if nbytes else {})
+    return {"cat": kind, "name": name, "ts": begin, "dur": length, "args": arguments}
+
+
+def test_the_overlap_is_that_of_large_copies_with_kernels_of_other_streams(first_minute):
+    large, to_device = 1 << 21, "Memcpy HtoD (Pinned -> Device)"
+    trace = [
+        {"name": "process_name", "ph": "M"},
+        event("gpu_memcpy", to_device, 0, 100, 20, large),
+        event("kernel", "one", 50, 30, 7),
+        event("kernel", "its neighbour, partly at once", 70, 20, 8),
+        event("kernel", "of the same stream", 0, 100, 20),
+        event("gpu_memcpy", to_device, 200, 60, 20, large),
+        event("gpu_memcpy", to_device, 50, 30, 20, 4096),
+        event("gpu_memcpy", "Memcpy DtoH (Device -> Pinned)", 50, 30, 20, large),
+    ]
+    assert first_minute.overlapped_share(trace) == pytest.approx(40 / 160)
+
+
+def test_a_trace_without_copies_is_a_surprise(first_minute):
+    with pytest.raises(first_minute.SurpriseError, match="no large copy"):
+        first_minute.overlapped_share([event("kernel", "one", 0, 1, 7)])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so():
+    done = run()
+    assert done.returncode == 1 and "no GPU here" in done.stdout
