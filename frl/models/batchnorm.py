@@ -157,10 +157,7 @@ def synchronise(module: nn.Module, group: Group) -> None:
     """
     for name, child in list(module.named_children()):
         if isinstance(child, _BatchNorm):
-            synced = _synchronised(child, group)
-            for new, old in zip(synced.parameters(), child.parameters(), strict=True):
-                new.requires_grad_(old.requires_grad)
-            setattr(module, name, synced)
+            setattr(module, name, _synchronised(child, group))
         else:
             synchronise(child, group)
 
