@@ -18,7 +18,7 @@ AUGMENT = AugmentConfig(
 def main(data: Path, /, batch_size: int = 16, device: str = "cpu") -> None:
     """Print the shapes of an epoch's batches, and compare the start of two passes through it."""
     loader = make_loader(DataConfig(data=(data,)), AUGMENT, batch_size=batch_size, seed=0, device=device)
-    print(f"{loader.samples} images, {len(loader)} batches an epoch, {loader.law}")
+    print(f"{loader.samples} images, {len(loader)} batches an epoch, {loader.sampling}")
     for step, batch in enumerate(loader.epoch(0)):
         shapes = ", ".join(str(tuple(view.shape)) for view in batch.views)  # (crops * images, 3, size, size) per size
         print(f"batch {step}: views {shapes}; people {batch.labels.unique().numel()}; first {batch.samples[0]}")

@@ -51,14 +51,14 @@ class Loader(Protocol):
         samples: samples in the data set.
         identities: distinct labels in it.
         dataset_fingerprint: identity of its content.
-        law: the order in words; a run that goes on must have the same.
+        sampling: the order in words; a run that goes on must have the same.
         placement: where the crops are made; None if there is nothing to tell.
     """
 
     samples: int
     identities: int
     dataset_fingerprint: str
-    law: str
+    sampling: str
 
     @property
     def placement(self) -> Placement | None: ...

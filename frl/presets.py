@@ -30,7 +30,7 @@ from frl.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One run of a recipe.
+    """One run of a preset.
 
     Attributes:
         data: what it was trained on, and what it was tested on.
@@ -50,7 +50,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A recipe.
+    """A named configuration.
 
     Attributes:
         summary: a line about it.
@@ -153,7 +153,7 @@ PRESETS = {
         ),
     ),
     "small-batch": Preset(
-        summary="SwAV's recipe for batch 256: a queue of 3840 features from epoch 15",
+        summary="SwAV's preset for batch 256: a queue of 3840 features from epoch 15",
         advice="For one GPU or a few. A batch smaller than the number of prototypes cannot be shared out evenly over "
         "them; features of the last 15 batches help out. If the loss stays at ln K, sharpen: --objective.epsilon 0.03.",
         config=RunConfig(
@@ -428,12 +428,12 @@ PRESETS = {
 
 
 def preset(name: str) -> Preset:
-    """The recipe of that name.
+    """The preset of that name.
 
     Raises:
         ConfigError: if there is none; the message lists them.
     """
     if name not in PRESETS:
-        known = "; ".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
+        known = "; ".join(f"{key}: {preset.summary}" for key, preset in PRESETS.items())
         raise ConfigError(name, "no such preset", f"Known are {known}.")
     return PRESETS[name]

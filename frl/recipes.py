@@ -20,24 +20,24 @@ def markdown() -> str:
         "overridden: `frl pretrain RECIPE --help` lists them. A figure stands here only if it was measured, with the "
         "device it was measured on.",
         "",
-        "| recipe | in a word | result |",
+        "| preset | in a word | result |",
         "|:--|:--|:--|",
-        *(f"| [`{name}`](#{name}) | {recipe.summary} | {_results(recipe)} |" for name, recipe in PRESETS.items()),
+        *(f"| [`{name}`](#{name}) | {preset.summary} | {_results(preset)} |" for name, preset in PRESETS.items()),
         "",
     ]
-    for name, recipe in PRESETS.items():
-        parts += [f"## {name}", "", recipe.advice, "", "```bash", command(name), "```", "", *_table(recipe), ""]
+    for name, preset in PRESETS.items():
+        parts += [f"## {name}", "", preset.advice, "", "```bash", command(name), "```", "", *_table(preset), ""]
     return "\n".join(parts)
 
 
 def listing() -> str:
     """All recipes for a terminal: ``frl pretrain --list``."""
     parts = []
-    for name, recipe in PRESETS.items():
-        facts = {**facts_of(recipe.config), "command": command(name)}
-        facts |= {"measured": "; ".join(map(str, recipe.measured)) or UNMEASURED}
+    for name, preset in PRESETS.items():
+        facts = {**facts_of(preset.config), "command": command(name)}
+        facts |= {"measured": "; ".join(map(str, preset.measured)) or UNMEASURED}
         lines = [f"  {label:<10} {text}" for label, text in facts.items()]
-        parts.append("\n".join([f"{name}: {recipe.summary}", *lines]))
+        parts.append("\n".join([f"{name}: {preset.summary}", *lines]))
     return "\n\n".join(parts)
 
 
@@ -48,7 +48,7 @@ def command(name: str) -> str:
 
 
 def facts_of(config: RunConfig) -> dict[str, str]:
-    """What defines a recipe, in words."""
+    """What defines a preset, in words."""
     optim = config.optim
     return {
         "network": config.model.network,
@@ -98,19 +98,19 @@ def _value(value: float | tuple[float, float]) -> str:
     return " to ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else (value,)))
 
 
-def _results(recipe: Preset) -> str:
-    return "; ".join(measured.result for measured in recipe.measured) or UNMEASURED
+def _results(preset: Preset) -> str:
+    return "; ".join(measured.result for measured in preset.measured) or UNMEASURED
 
 
-def _table(recipe: Preset) -> list[str]:
-    rows = [f"| {label} | {text} |" for label, text in facts_of(recipe.config).items()]
-    for measured in recipe.measured:
+def _table(preset: Preset) -> list[str]:
+    rows = [f"| {label} | {text} |" for label, text in facts_of(preset.config).items()]
+    for measured in preset.measured:
         rows += [
             f"| data | {measured.data} |",
             f"| time | {measured.time} on {measured.device} |",
             f"| result | {measured.result} |",
         ]
-    if not recipe.measured:
+    if not preset.measured:
         rows += [f"| time | {UNMEASURED} |", f"| result | {UNMEASURED} |"]
     return ["| | |", "|:--|:--|", *rows]
 

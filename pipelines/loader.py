@@ -111,7 +111,7 @@ class MultiCropLoader:
         betons: the data set.
         engine: decodes it.
         order: which samples make up an epoch, and when each comes.
-        augment: the recipe of the crops.
+        augment: what is done to make the crops.
         batch_size: samples of a step over all ranks.
         seed: seed of every crop.
         device: where the crops are made.
@@ -125,7 +125,7 @@ class MultiCropLoader:
         samples: samples in the data set.
         identities: distinct labels in it; the batches' labels are these in their order, from 0.
         dataset_fingerprint: identity of its content.
-        law: the order in words; a run that goes on must have the same.
+        sampling: the order in words; a run that goes on must have the same.
         broken: samples replaced so far by this rank because they did not decode.
         placement: where the crops are made, and why.
     """
@@ -150,7 +150,7 @@ class MultiCropLoader:
         self.engine = engine
         self.copies = CopyStream(device) if device.type == "cuda" else None
         self.order = order
-        self.recipe = augment
+        self.augment = augment
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -162,7 +162,7 @@ class MultiCropLoader:
         self.names = ("identity", *(spec.name for spec in betons.targets))
         self.identities = len(self.known)
         self.dataset_fingerprint = betons.fingerprint
-        self.law = str(order)
+        self.sampling = str(order)
         self.broken = 0
         ways: dict[Place, Callable[[int, EpochOrder, int], Iterator[Made]]] = {"cpu": self.cropped, "gpu": self.decoded}
         self.placement = decide(
@@ -199,8 +199,8 @@ class MultiCropLoader:
         def tensors_of(batch: CroppedBatch) -> list[torch.Tensor]:
             return [*self.described(batch), *batch.crops]
 
-        plan_for = partial(draw, self.recipe, self.seed, epoch)
-        batches = self.engine.crops(self.requests(order, start), self.recipe.crops, plan_for)
+        plan_for = partial(draw, self.augment, self.seed, epoch)
+        batches = self.engine.crops(self.requests(order, start), self.augment.crops, plan_for)
         for batch, tensors in uploaded(batches, tensors_of, self.copies):
             crops = tensors[-len(batch.crops) :]
             yield self.batch(self.normalise(crops), tensors), batch.broken
@@ -209,7 +209,7 @@ class MultiCropLoader:
         """Views made on the device from whole images."""
 
         def tensors_of(batch: DecodedBatch) -> list[torch.Tensor]:
-            plan = draw(self.recipe, self.seed, epoch, batch.samples, batch.sizes)
+            plan = draw(self.augment, self.seed, epoch, batch.samples, batch.sizes)
             return [*self.described(batch), batch.images, torch.from_numpy(pack(plan))]
 
         batches = self.engine.images(self.requests(order, start))
@@ -243,8 +243,8 @@ class MultiCropLoader:
         spec = next(spec for spec in self.betons.targets if spec.name == name)
         samples = batch.samples.cpu().numpy()
         sizes = np.stack([self.betons.heights[samples], self.betons.widths[samples]], axis=1).astype(np.int32)
-        plan = draw(self.recipe, self.seed, epoch, samples, sizes)
-        return points_in_views(values, plan, self.recipe.crops, spec)
+        plan = draw(self.augment, self.seed, epoch, samples, sizes)
+        return points_in_views(values, plan, self.augment.crops, spec)
 
     def _first_epoch(self, way: Callable[[int, EpochOrder, int], Iterator[Made]]) -> Iterator[Made]:
         return way(0, self.order.epoch(0), 0)
@@ -291,7 +291,7 @@ def make_loader(
 
     Args:
         data: the files, their order and the engine.
-        augment: the recipe of the crops.
+        augment: what is done to make the crops.
         batch_size: samples of a step over all ranks.
         seed: seed of the order and of every crop.
         device: where the crops are made.

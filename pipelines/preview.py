@@ -35,7 +35,7 @@ def contact_sheet(
 
     Args:
         path: the ``.beton``.
-        augment: the recipe of the crops.
+        augment: what is done to make the crops.
         seed: seed of the order and of the crops.
         count: samples shown, at most those of the file.
         engines: who decodes and crops; the rows of an image are one below the other.

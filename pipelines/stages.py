@@ -18,22 +18,22 @@ class StagedLoader:
     after days. They read the same samples in the same order; only the crops differ.
 
     Args:
-        augment: the recipe with its stages; without any there is one loader.
-        open_loader: opens the loader of one stage's recipe.
+        augment: the augmentation with its stages; without any there is one loader.
+        open_loader: opens the loader of one stage's augmentation.
 
     Attributes:
         full: the loader of the full sizes.
-        samples, identities, dataset_fingerprint, law, placement: as those of the full sizes' loader.
+        samples, identities, dataset_fingerprint, sampling, placement: as those of the full sizes' loader.
     """
 
     def __init__(self, augment: AugmentConfig, open_loader: Callable[[AugmentConfig], MultiCropLoader]) -> None:
         self.augment = augment
-        self.loaders = {recipe: open_loader(recipe) for recipe in augment.recipes}
-        self.full = self.loaders[augment.recipes[-1]]
+        self.loaders = {of_stage: open_loader(of_stage) for of_stage in augment.by_stage}
+        self.full = self.loaders[augment.by_stage[-1]]
         self.samples = self.full.samples
         self.identities = self.full.identities
         self.dataset_fingerprint = self.full.dataset_fingerprint
-        self.law = self.full.law
+        self.sampling = self.full.sampling
         self.placement = self.full.placement
 
     @property

@@ -33,7 +33,12 @@ class Witness:
         self.notes = notes
         self.delay = delay
         self.samples, self.identities = loader.samples, loader.identities
-        self.dataset_fingerprint, self.law, self.placement = loader.dataset_fingerprint, loader.law, loader.placement
+        self.dataset_fingerprint, self.sampling = loader.dataset_fingerprint, loader.sampling
+        self.placement = loader.placement
+            loader.dataset_fingerprint,
+            loader.sampling,
+            loader.placement,
+        )
 
     def __len__(self) -> int:
         return len(self.loader)

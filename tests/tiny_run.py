@@ -43,7 +43,7 @@ class RandomViews:
         self.dataset_fingerprint = "random"
         self.samples = steps * config.optim.batch_size
         self.identities = config.optim.batch_size
-        self.law = "random"
+        self.sampling = "random"
         self.placement = None
 
     def __len__(self) -> int:

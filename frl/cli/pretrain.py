@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         return 0
     named = bool(arguments) and not arguments[0].startswith("-")
     name = arguments[0] if named else "vggface2"
-    listing = "\n\n".join(f"{key}: {recipe.summary}" for key, recipe in PRESETS.items())
+    listing = "\n\n".join(f"{key}: {one.summary}" for key, one in PRESETS.items())
     default, options = objectives.with_objective(preset(name).config, arguments[named:])
     config = tyro.cli(
         RunConfig,
@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> int:
     return 0 if stopped_by is None else 128 + stopped_by  # as a shell expects of a command that a signal ended
 
 
-def run(config: RunConfig, recipe: str) -> signal.Signals | None:
-    """Build the parts of a run on this process's device and train; ``recipe`` names its preset.
+def run(config: RunConfig, name: str) -> signal.Signals | None:
+    """Build the parts of a run on this process's device and train; ``name`` is its preset's.
 
     Returns:
         The signal that stopped the run, if one did.
@@ -92,7 +92,7 @@ def run(config: RunConfig, recipe: str) -> signal.Signals | None:
         # The first thing that is made: by now it is known that the run can begin.
         with run_lock(config.out, enabled=place.is_main):
             if place.is_main:
-                print(_summary(config, loader, place, recipe))
+                print(_summary(config, loader, place, name))
             try:
                 return train(built, probe=probe)
             except torch.OutOfMemoryError as error:
@@ -133,17 +133,17 @@ def _probe_images(config: RunConfig, place: World) -> WholeImages:
     return images
 
 
-def _summary(config: RunConfig, loader: StagedLoader, place: World, recipe: str) -> str:
+def _summary(config: RunConfig, loader: StagedLoader, place: World, name: str) -> str:
     """The start-up table."""
     optim, steps = config.optim, len(loader)
     images = config.images_at_once(place.size)
     rows = {
         "data": f"{loader.full.betons.path}: {loader.samples:,} images, engine {config.data.engine}",
-        "order": f"{loader.law}, {steps:,} steps an epoch",
+        "order": f"{loader.sampling}, {steps:,} steps an epoch",
         "model": config.model.network,
         "objective": recipes.objective_in_words(config.objective),
         "crops": recipes.crops_in_words(config.augment),
-        "recipe": f"{recipe}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
+        "preset": f"{name}: {optim.epochs} epochs, batch {optim.batch_size}, {_rate(optim)}",
         "device": f"{place.size} x {device_name(place.device)}",
         "precision": f"{config.precision}, deterministic" if config.deterministic else config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",

@@ -105,7 +105,7 @@ def main(arguments: list[str]) -> None:
                 "progress": _progress(metrics),
                 "network": arch,
                 "objective": objective_in_words(run.objective),
-                "recipe": f"{run.optim.epochs} epochs, batch {run.optim.batch_size}, "
+                "training": f"{run.optim.epochs} epochs, batch {run.optim.batch_size}, "
                 f"peak learning rate {run.optim.lr:g}",
                 "weights": options.weights.name if options.weights else "newest checkpoint",
                 "faces": faces.name,

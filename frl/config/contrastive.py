@@ -21,7 +21,7 @@ def require_two_views(run: RunConfig, name: str, *, more: bool) -> None:
     total, remedy = run.augment.total_crops, "Use one resolution with a count of 2, or two with a count of 1."
     require(total >= 2, "augment.crops", f"{name} compares two views of an image, and there is one crop", remedy)
     require(more or total == 2, "augment.crops", f"{name} compares two views of an image, not {total}", remedy)
-    for stage in run.augment.recipes:
+    for stage in run.augment.by_stage:
         first, second, *_ = [spec.size for spec in stage.crops for _ in range(spec.count)]
         cause = f"the two views that {name} compares are of {first} and {second} px"
         require(first == second, "augment.crops", cause, remedy)
@@ -70,7 +70,7 @@ class SimCLRConfig(ObjectiveConfig, name="simclr", implementation="frl.objective
         require_above("objective.temperature", self.temperature, 0, "The paper uses 0.1.")
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         return {"temperature": f"{self.temperature:g}"}
 
 
@@ -124,7 +124,7 @@ class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives
         return replace(self, queue_length=max(1, self.queue_length // batch_size) * batch_size)
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         return {
             "temperature": f"{self.temperature:g}",
             "queue": f"{self.queue_length} keys",
@@ -164,7 +164,7 @@ class MoCoV3Config(ObjectiveConfig, name="moco-v3", implementation="frl.objectiv
         require_within("objective.momentum", self.momentum, 0, 1, "The paper uses 0.99.")
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         return {"temperature": f"{self.temperature:g}", "teacher": f"momentum {self.momentum:g}, rising to 1"}
 
 
@@ -194,7 +194,7 @@ class BYOLConfig(ObjectiveConfig, name="byol", implementation="frl.objectives.by
         require_within("objective.momentum", self.momentum, 0, 1, "The paper uses 0.99 for 300 epochs.")
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         return {"teacher": f"momentum {self.momentum:g}, rising to 1"}
 
 
@@ -222,5 +222,5 @@ class SimSiamConfig(ObjectiveConfig, name="simsiam", implementation="frl.objecti
         require_widths(hidden_dim=self.hidden_dim, feature_dim=self.feature_dim, predictor_dim=self.predictor_dim)
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         return {"feature": f"{self.feature_dim} wide, predicted through {self.predictor_dim}"}

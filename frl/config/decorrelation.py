@@ -40,7 +40,7 @@ class BarlowTwinsConfig(ObjectiveConfig, name="barlow", implementation="frl.obje
         require_above("objective.redundancy_weight", self.redundancy_weight, 0, "The paper's code uses 0.0051.")
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         return {"features": str(self.feature_dim), "redundancy": f"weight {self.redundancy_weight:g}"}
 
 
@@ -77,7 +77,7 @@ class VICRegConfig(ObjectiveConfig, name="vicreg", implementation="frl.objective
         require_least("objective.covariance_weight", self.covariance_weight, 0, "The paper uses 1.")
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         weights = (self.invariance_weight, self.variance_weight, self.covariance_weight)
         words = "{:g} (invariance), {:g} (variance), {:g} (covariance)".format(*weights)
         return {"features": str(self.feature_dim), "weights": words}

@@ -64,7 +64,7 @@ class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.di
         require_least("objective.freeze_last_layer_epochs", self.freeze_last_layer_epochs, 0, "Use 0 for none.")
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         start, end = self.warmup_teacher_temperature, self.teacher_temperature
         warm = f"{start:g} to {end:g} in {self.warmup_teacher_temperature_epochs:g} epochs"
         teacher = f"temperature {end:g}" if start == end else f"temperature {warm}"

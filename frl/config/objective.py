@@ -52,7 +52,7 @@ class ObjectiveConfig:
         return self
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         return {}
 
 
@@ -109,7 +109,7 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
         return replace(self, queue_length=self.queue_length // batch_size * batch_size)
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         queue = f"{self.queue_length} from epoch {self.queue_from_epoch}" if self.queue_length else "none"
         positives = {} if self.positives == "image" else {"positives": "images of one identity"}
         return {"prototypes": str(self.prototypes), "epsilon": f"{self.epsilon:g}", "queue": queue, **positives}

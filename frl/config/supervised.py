@@ -64,7 +64,7 @@ class SupervisedConfig(ObjectiveConfig, name="supervised", implementation="frl.o
         require(share == 1 or self.share_classes != "off", "objective.sample_classes", cause, remedy)
 
     def facts(self) -> dict[str, str]:
-        """What a reader of a recipe wants to know of it, in words."""
+        """What a reader of a preset wants to know of it, in words."""
         margin = "" if self.loss == "softmax" else f", scale {self.scale:g}, margin {self.margin_in_use:g}"
         sampled = "" if self.sample_classes == 1 else f", {self.sample_classes:.0%} of the classes a step"
         return {"loss": f"{self.loss}{margin}{sampled}", "embedding": str(self.embedding_dim)}

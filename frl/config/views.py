@@ -145,12 +145,12 @@ class AugmentConfig(ColourConfig):
         return self.with_colour(jitter_p=0, grey_p=0, blur_p=0, solarise_p=0)
 
     @property
-    def recipes(self) -> tuple[AugmentConfig, ...]:
-        """The recipe of each stage, the full sizes last."""
+    def by_stage(self) -> tuple[AugmentConfig, ...]:
+        """The augmentation of each stage of the resizing schedule, the full sizes last."""
         return tuple(map(self.of_epoch, [*(stage.until_epoch - 1 for stage in self.stages), sys.maxsize]))
 
     def of_epoch(self, epoch: int) -> AugmentConfig:
-        """The recipe of one epoch, without stages: a pure function of ``epoch``, so a resumed run finds its stage."""
+        """The augmentation of one epoch, without stages: a pure function of ``epoch``, so a resumed run finds its own."""
         for stage in self.stages:
             if epoch < stage.until_epoch:
                 sized = zip(self.crops, stage.sizes, strict=True)

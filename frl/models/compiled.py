@@ -110,7 +110,7 @@ def allow_recompiles(config: RunConfig) -> None:
 
     Stages of a ResNet share their code, which is what the limit counts.
     """
-    sizes = {spec.size for recipe in config.augment.recipes for spec in recipe.crops}
+    sizes = {spec.size for augment in config.augment.by_stage for spec in augment.crops}
     limit = 4 * MODES * (len(sizes) + 1)
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, limit)
     total = torch._dynamo.config.accumulated_recompile_limit

@@ -102,7 +102,7 @@ class Logbook:
         self._each(lambda sink: sink.gallery(step, probed.gallery))
 
     def _each(self, write: Callable[[Sink], None]) -> None:
-        """Let every sink write. A tracker must not end a run of days: one that fails is dropped, aloud."""
+        """Let every sink write. A tracker must not end a run of days: one that fails is dropped with a warning."""
         for sink in list(self._sinks):
             try:
                 write(sink)

@@ -152,7 +152,7 @@ def check_network(config: RunConfig) -> None:
         ConfigError: naming the option and the size.
     """
     network = config.model.network
-    sizes = {spec.size: "--augment.crops" for recipe in config.augment.recipes for spec in recipe.crops}
+    sizes = {spec.size: "--augment.crops" for augment in config.augment.by_stage for spec in augment.crops}
     if config.knn.data is not None:
         sizes.setdefault(config.knn.size, "--knn.size")
     for size, option in sizes.items():

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradients are not finite: passed over by all ranks together, without asking the host."""
+"""Steps whose loss or gradients are not finite: skipped by all ranks together, without asking the host."""
 
 from __future__ import annotations
 

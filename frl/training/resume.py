@@ -38,7 +38,7 @@ class Progress:
         self.data = {
             "fingerprint": loader.dataset_fingerprint,
             "samples": loader.samples,
-            "order": loader.law,
+            "order": loader.sampling,
         }
 
     def resume(self) -> int:

@@ -12,18 +12,18 @@ class Normalise(nn.Module):
     """Subtract the mean and divide by the standard deviation, per channel.
 
     Args:
-        recipe: gives the mean and the standard deviation.
+        augment: gives the mean and the standard deviation.
         dtype: of the views; the arithmetic is float32.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, recipe: AugmentConfig, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, augment: AugmentConfig, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.dtype = dtype
-        self.register_buffer("mean", torch.tensor(recipe.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(recipe.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(augment.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(augment.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:
         """``(N, 3, H, W)`` float32 in [0, 1] to a view: the same shape, channels-last."""
@@ -34,14 +34,14 @@ class NormaliseCrops(nn.Module):
     """Views of the crops that an engine made while loading: one pass over the bytes, on the training device.
 
     Args:
-        recipe: gives the mean and the standard deviation.
+        augment: gives the mean and the standard deviation.
         dtype: of the views.
         compile: fuse it into one kernel per crop size.
     """
 
-    def __init__(self, recipe: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
+    def __init__(self, augment: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
         super().__init__()
-        self.normalise = Normalise(recipe, dtype)
+        self.normalise = Normalise(augment, dtype)
         self.view = torch.compile(self.forward_one, dynamic=False) if compile else self.forward_one
 
     def forward(self, crops: list[Tensor]) -> list[Tensor]:

@@ -89,27 +89,27 @@ PlanFor = Callable[[NDArray[np.int64], NDArray[np.int32]], Plan]
 """Gives the plan of samples ``(B,)`` and their sizes ``(B, 2)``."""
 
 
-def draw(recipe: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64], sizes: NDArray[np.integer]) -> Plan:
+def draw(augment: AugmentConfig, seed: int, epoch: int, samples: NDArray[np.int64], sizes: NDArray[np.integer]) -> Plan:
     """Draw the plan of a batch.
 
     Args:
-        recipe: the augmentation; V is its ``total_crops``, in the order of ``recipe.crops``.
+        augment: the augmentation; V is its ``total_crops``, in the order of ``augment.crops``.
         seed: seed of the run.
         epoch: number of the epoch.
         samples: ``(B,)`` int64, indices into the data set.
         sizes: ``(B, 2)`` integer, height and width of each image in pixels, at least 1.
     """
     of_sample = fold(fold(fold(seed, Stream.CROPS), epoch), samples)
-    of_crop = fold(of_sample[:, None], np.arange(recipe.total_crops))
+    of_crop = fold(of_sample[:, None], np.arange(augment.total_crops))
     u = uniform(fold(of_crop[..., None], np.arange(Decision.SOLARISE + 1)))
-    colour = _PerCrop([recipe.colour_of(spec) for spec in recipe.crops for _ in range(spec.count)])
+    colour = _PerCrop([augment.colour_of(spec) for spec in augment.crops for _ in range(spec.count)])
     ranges = [colour.around_one("brightness"), colour.around_one("contrast"), colour.around_one("saturation")]
     ranges.append((-colour["hue"], colour["hue"]))
     factors = [_between(*r, u[..., Decision.BRIGHTNESS + i]) for i, r in enumerate(ranges)]
     least, most = colour["blur_sigma"].T
     return Plan(
-        boxes=_draw_boxes(recipe.crops, sizes, of_crop, u[..., Decision.TOP], u[..., Decision.LEFT]),
-        flip=u[..., Decision.FLIP] < recipe.flip_p,
+        boxes=_draw_boxes(augment.crops, sizes, of_crop, u[..., Decision.TOP], u[..., Decision.LEFT]),
+        flip=u[..., Decision.FLIP] < augment.flip_p,
         jitter=u[..., Decision.JITTER] < colour["jitter_p"],
         order=JITTER_ORDERS[(u[..., Decision.ORDER] * len(JITTER_ORDERS)).astype(np.intp)],
         factors=np.stack(factors, axis=-1).astype(np.float32),

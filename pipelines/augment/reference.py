@@ -80,7 +80,7 @@ def crop_exactly(image: NDArray[np.uint8], plan: Plan, i: int, v: int, size: int
 
 
 def crops_of(
-    image: NDArray[np.uint8], plan: Plan, i: int, recipe: AugmentConfig, kind: Kind = "EXACT"
+    image: NDArray[np.uint8], plan: Plan, i: int, augment: AugmentConfig, kind: Kind = "EXACT"
 ) -> list[NDArray[np.uint8]]:
     """All crops of one image.
 
@@ -88,12 +88,12 @@ def crops_of(
         image: ``(H, W, 3)`` uint8 RGB.
         plan: parameters of the ``(B, V)`` crops of a batch.
         i: the image's row in the plan.
-        recipe: gives the sizes.
+        augment: gives the sizes.
         kind: the paper's code, or without its rounding.
 
     Returns:
-        V arrays ``(size, size, 3)`` uint8, in the recipe's order.
+        V arrays ``(size, size, 3)`` uint8, in the augmentation's order.
     """
     make = crop_by_pil if kind == "PIL" else crop_exactly
-    sizes = [spec.size for spec in recipe.crops for _ in range(spec.count)]
+    sizes = [spec.size for spec in augment.crops for _ in range(spec.count)]
     return [make(image, plan, i, v, size) for v, size in enumerate(sizes)]

@@ -1,4 +1,4 @@
-"""A sample that does not decode: what is said of it, and which takes its place. One law for every engine."""
+"""A sample that does not decode: what is said of it, and which takes its place. One rule for every engine."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def stock_crops(
 
     Args:
         engine: over the same file; it must stay open.
-        augment: the recipe of the crops.
+        augment: what is done to make the crops.
         seed: seed of every crop.
 
     Returns:

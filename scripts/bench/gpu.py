@@ -60,7 +60,7 @@ class BenchConfig:
 class Workload:
     """What is measured: the paper's crops of 256-pixel faces; on a CPU, next to nothing."""
 
-    recipe: AugmentConfig
+    augment: AugmentConfig
     side: int
     batches: tuple[int, ...]
     loader_batch: int
@@ -84,7 +84,7 @@ class Bench:
         self.device = torch.device(config.device)
         self.compile = config.compile and config.device == "cuda"
         self.work = workload(config)
-        self.sides = [(spec.size, spec.count) for spec in self.work.recipe.crops]
+        self.sides = [(spec.size, spec.count) for spec in self.work.augment.crops]
         self.pixels = sum(count * size**2 for size, count in self.sides)
 
     def rate(self, run: Callable[[], Any], per_run: float) -> float:
@@ -128,10 +128,10 @@ class Bench:
 
     def augment(self, batch: int) -> dict[str, float]:
         work, side = self.work, self.work.side
-        augment = MultiCrop(work.recipe, dtype=torch.bfloat16, compile=self.compile).to(self.device)
+        augment = MultiCrop(work.augment, dtype=torch.bfloat16, compile=self.compile).to(self.device)
         images = torch.from_numpy(np.stack(list(faces(batch, side)))).to(self.device)
         sizes = np.full((batch, 2), side)
-        plans = [draw(work.recipe, 0, epoch, np.arange(batch), sizes) for epoch in range(8)]
+        plans = [draw(work.augment, 0, epoch, np.arange(batch), sizes) for epoch in range(8)]
         packed = [torch.from_numpy(pack(plan)).to(self.device) for plan in plans]
         start = time.perf_counter()
         augment(images, plans[0])
@@ -140,7 +140,7 @@ class Bench:
         turn, whole, epochs = itertools.cycle(packed), itertools.cycle(plans), itertools.count()
 
         def with_plan() -> None:
-            augment(images, draw(work.recipe, 0, next(epochs), np.arange(batch), sizes))
+            augment(images, draw(work.augment, 0, next(epochs), np.arange(batch), sizes))
 
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -172,7 +172,7 @@ class Bench:
         pin = self.device.type == "cuda"
         crops = [torch.randint(0, 256, shape, dtype=torch.uint8) for shape in shapes]
         crops = [crop.pin_memory() if pin else crop for crop in crops]
-        normalise = NormaliseCrops(self.work.recipe, dtype=torch.bfloat16, compile=self.compile).to(self.device)
+        normalise = NormaliseCrops(self.work.augment, dtype=torch.bfloat16, compile=self.compile).to(self.device)
         there = [crop.to(self.device) for crop in crops]
         targets = [torch.empty_like(crop) for crop in there]
 
@@ -199,7 +199,7 @@ class Bench:
         start = time.perf_counter()
         try:
             loader = make_loader(
-                DataConfig(data=(path,), engine=engine), self.work.recipe, batch_size=batch, seed=0,
+                DataConfig(data=(path,), engine=engine), self.work.augment, batch_size=batch, seed=0,
                 device=self.device, dtype=torch.bfloat16, compile=compile,
             )  # fmt: skip
             with ended(loader.epoch(0)) as batches:

@@ -88,18 +88,18 @@ VARIANTS: dict[str, Callable[[Plan], Plan]] = {
 class Engine:
     """One way from a file to crops, with the images that its decoder gives."""
 
-    def __init__(self, beton: Beton, name: str, recipe: AugmentConfig, count: int) -> None:
-        self.name, self.recipe = name, recipe
+    def __init__(self, beton: Beton, name: str, augment: AugmentConfig, count: int) -> None:
+        self.name, self.augment = name, augment
         self.request = Request(samples=np.arange(count), share=slice(0, count))
         decoding = "torch" if name == "gpu code" else name  # PIL's pixels for the GPU's code
         engine = open_engine(beton, DataConfig(engine=decoding, workers=1), CPU)  # type: ignore[arg-type]
         (self.decoded,) = engine.images([self.request])
-        self.make = lambda plan_for: next(engine.crops([self.request], recipe.crops, plan_for))
+        self.make = lambda plan_for: next(engine.crops([self.request], augment.crops, plan_for))
 
     def crops(self, plan: Plan) -> Crops:
         """The crops by the engine itself, or by the GPU's code from the decoded images."""
         if self.name == "gpu code":
-            levels = dataclasses.replace(self.recipe, mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))
+            levels = dataclasses.replace(self.augment, mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))
             levels = levels.with_colour(
                 blur_p=1, solarise_p=1
             )  # no operation is left out: the plan says which it wants
@@ -110,12 +110,12 @@ class Engine:
         return [[crop.float().numpy() for view in views for crop in view[i::batch]] for i in range(batch)]
 
 
-def reference(decoded: DecodedBatch, plan: Plan, recipe: AugmentConfig, kind: Kind = "EXACT") -> Crops:
+def reference(decoded: DecodedBatch, plan: Plan, augment: AugmentConfig, kind: Kind = "EXACT") -> Crops:
     """The slow reference's crops of decoded images."""
     images = [
         image[:height, :width].numpy() for image, (height, width) in zip(decoded.images, decoded.sizes, strict=True)
     ]
-    return [crops_of(image, plan, i, recipe, kind) for i, image in enumerate(images)]  # type: ignore[misc]
+    return [crops_of(image, plan, i, augment, kind) for i, image in enumerate(images)]  # type: ignore[misc]
 
 
 def difference(ours: Crops, theirs: Crops) -> Difference:
@@ -125,28 +125,28 @@ def difference(ours: Crops, theirs: Crops) -> Difference:
     return Difference(float(values.mean()), float(values.max()), float((values > 2).mean()))
 
 
-def engines_of(beton: Beton, recipe: AugmentConfig, count: int) -> Iterator[Engine]:
+def engines_of(beton: Beton, augment: AugmentConfig, count: int) -> Iterator[Engine]:
     """Every engine that is installed."""
     for name in ("threads", "ffcv", "torch", "dali", "gpu code"):
         try:
-            yield Engine(beton, name, recipe, count)
+            yield Engine(beton, name, augment, count)
         except LoaderError as error:
             print(f"{name}: skipped, {error}", file=sys.stderr)
 
 
-def measure(beton: Beton, recipe: AugmentConfig, count: int, seed: int = 0) -> dict[str, dict[str, Difference]]:
+def measure(beton: Beton, augment: AugmentConfig, count: int, seed: int = 0) -> dict[str, dict[str, Difference]]:
     """Differences by what is compared, then by engine; the reference starts from the engine's own decoded images."""
     result: dict[str, dict[str, Difference]] = {}
-    engines = list(engines_of(beton, recipe, count))
-    plan = draw(recipe, seed, 0, np.arange(count), engines[0].decoded.sizes)
+    engines = list(engines_of(beton, augment, count))
+    plan = draw(augment, seed, 0, np.arange(count), engines[0].decoded.sizes)
     for variant, change in VARIANTS.items():
         changed = change(plan)
         result[variant] = {
-            engine.name: difference(engine.crops(changed), reference(engine.decoded, changed, recipe))
+            engine.name: difference(engine.crops(changed), reference(engine.decoded, changed, augment))
             for engine in engines
         }
     pil = next(engine.decoded for engine in engines if engine.name == "torch")
-    by_pil = reference(pil, plan, recipe, "PIL")
+    by_pil = reference(pil, plan, augment, "PIL")
     result["the decoder, against PIL"] = {engine.name: decoders(engine.decoded, pil) for engine in engines}
     result["everything, against PIL throughout"] = {
         engine.name: difference(engine.crops(plan), by_pil) for engine in engines

@@ -62,12 +62,12 @@ class Speed:
     cpu_ms: float
 
 
-def speed(beton: Beton, decoder: Decoder, recipe: AugmentConfig, workers: int, seconds: float) -> Speed:
+def speed(beton: Beton, decoder: Decoder, augment: AugmentConfig, workers: int, seconds: float) -> Speed:
     """Of an engine that makes crops for so long, after a batch for each of its queues."""
     order = np.resize(np.random.default_rng(0).permutation(len(beton)), 1 << 20)
     steps = (Request(samples=order[at : at + BATCH], share=slice(0, BATCH)) for at in range(0, len(order), BATCH))
     with closing(ThreadedImages(beton, decoder, workers=workers)) as engine:
-        batches = engine.crops(steps, recipe.crops, partial(draw, recipe, 0, 0))
+        batches = engine.crops(steps, augment.crops, partial(draw, augment, 0, 0))
         for _ in range(4):
             next(batches)
         began, used, images = time.perf_counter(), cpu_seconds(), 0
@@ -113,10 +113,10 @@ def main() -> None:
     """Print two tables in Markdown."""
     config = tyro.cli(BenchConfig, description=__doc__)
     torch.set_num_threads(1)
-    decoder, recipe, cores = simplejpeg_decoder(), AugmentConfig(), machine.cores()
+    decoder, augment, cores = simplejpeg_decoder(), AugmentConfig(), machine.cores()
     with Beton(config.data) as beton:
         counts = sorted({1, 2, 4, cores})
-        real = fastest(counts, config.rounds, lambda n: speed(beton, decoder, recipe, n, config.seconds))
+        real = fastest(counts, config.rounds, lambda n: speed(beton, decoder, augment, n, config.seconds))
     print("| threads, measured | images/s | to one | CPU-ms an image |\n|---:|---:|---:|---:|")
     for n, found in real.items():
         ratio = found.images_per_s / real[1].images_per_s

@@ -91,7 +91,7 @@ def test_a_run_begins_with_a_table_and_says_what_it_is_bound_by(faces, tmp_path,
     printed = capsys.readouterr().out
     table = {line[:9].strip(): line[11:] for line in printed.splitlines() if line[9:11] == "  "}
     assert "24 images, engine" in table["data"] and table["model"] == "resnet18"
-    assert table["crops"] == "2 x 24 px + 1 x 16 px" and table["recipe"].startswith("cpu: 2 epochs, batch 8, peak lr")
+    assert table["crops"] == "2 x 24 px + 1 x 16 px" and table["preset"].startswith("cpu: 2 epochs, batch 8, peak lr")
     assert table["device"].startswith("1 x ") and table["precision"] in ("fp32", "bf16")
     assert "8 images at once a process" in table["batch"] and "GiB of activations" in table["memory"]
     assert "the CPU" in table["placement"] and table["time"].startswith("6 steps") and table["output"] == str(tmp_path)

@@ -22,24 +22,24 @@ def test_the_page_is_the_presets():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_recipe_states_its_command_time_and_result(name):
-    recipe = PRESETS[name]
-    validate(recipe.config)
+    preset = PRESETS[name]
+    validate(preset.config)
     assert f"pretrain {name} " in recipes.command(name) or f"pretrain_ffcv.sh {name} " in recipes.command(name)
-    text = "\n".join(recipes._table(recipe))
-    assert ("| time | not yet measured |" in text) == (not recipe.measured)
+    text = "\n".join(recipes._table(preset))
+    assert ("| time | not yet measured |" in text) == (not preset.measured)
 
 
 def test_a_measured_recipe_shows_its_figures_and_device():
     measured = Measured(data="faces", device="an abacus", time="3 h", result="k-NN 50 %")
-    recipe = replace(PRESETS["cpu"], measured=(measured,))
-    text = "\n".join(recipes._table(recipe))
+    preset = replace(PRESETS["cpu"], measured=(measured,))
+    text = "\n".join(recipes._table(preset))
     assert "3 h on an abacus" in text and "k-NN 50 %" in text and recipes.UNMEASURED not in text
 
 
 def test_the_list_names_every_recipe(capsys):
     assert main(["pretrain", "--list"]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed and recipe.summary in printed for name, recipe in PRESETS.items())
+    assert all(name in printed and preset.summary in printed for name, preset in PRESETS.items())
 
 
 STAGED = AugmentConfig(
@@ -52,10 +52,10 @@ STAGED = AugmentConfig(
     ("epoch", "sizes"), [(0, [64, 32]), (2, [64, 32]), (3, [160, 64]), (4, [160, 64]), (5, [224, 96])]
 )
 def test_a_stage_changes_the_sizes_alone(epoch, sizes):
-    recipe = STAGED.of_epoch(epoch)
-    assert [spec.size for spec in recipe.crops] == sizes and recipe.stages == ()
-    restored = tuple(replace(spec, size=full.size) for spec, full in zip(recipe.crops, STAGED.crops, strict=True))
-    assert replace(recipe, crops=restored, stages=STAGED.stages) == STAGED
+    preset = STAGED.of_epoch(epoch)
+    assert [spec.size for spec in preset.crops] == sizes and preset.stages == ()
+    restored = tuple(replace(spec, size=full.size) for spec, full in zip(preset.crops, STAGED.crops, strict=True))
+    assert replace(preset, crops=restored, stages=STAGED.stages) == STAGED
 
 
 def test_without_stages_every_epoch_is_the_recipe():

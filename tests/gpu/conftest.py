@@ -9,10 +9,10 @@ import torch
 from frl.config import AugmentConfig, CropSpec
 from pipelines.augment.plan import Plan, draw
 
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
 )
-LEVELS = dataclasses.replace(RECIPE, mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))
+LEVELS = dataclasses.replace(AUGMENT, mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))
 """The same crops as grey levels."""
 
 
@@ -37,4 +37,4 @@ def images() -> torch.Tensor:
 @pytest.fixture
 def plan(images) -> Plan:
     """Of all crops of all images."""
-    return draw(RECIPE, 5, 0, np.arange(len(images)), np.full((len(images), 2), 64))
+    return draw(AUGMENT, 5, 0, np.arange(len(images)), np.full((len(images), 2), 64))

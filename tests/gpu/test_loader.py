@@ -11,7 +11,7 @@ from frl.beton import Beton, BetonWriter
 from frl.config import DataConfig
 from pipelines.engines.engine import Request
 from pipelines.loader import make_loader, open_engine
-from tests.gpu.conftest import RECIPE
+from tests.gpu.conftest import AUGMENT
 
 ENGINES = {"threads": "simplejpeg", "ffcv": "ffcv", "torch": "torch", "dali": "nvidia.dali"}
 
@@ -36,7 +36,7 @@ def data(request, images, tmp_path) -> DataConfig:
 
 def test_batches_reach_the_device(device, data):
     loader = make_loader(
-        data, RECIPE, batch_size=4, seed=0, device=device, dtype=torch.bfloat16, compile=device.type == "cuda"
+        data, AUGMENT, batch_size=4, seed=0, device=device, dtype=torch.bfloat16, compile=device.type == "cuda"
     )
     batches = list(loader.epoch(0))
     loader.close()
@@ -65,7 +65,7 @@ def test_the_device_s_views_agree_with_the_cpu_s(device, data):
     """The whole way: decoders differ by some levels, the plan by nothing."""
 
     def views(on: torch.device) -> list[torch.Tensor]:
-        loader = make_loader(data, RECIPE, batch_size=8, seed=0, device=on, compile=False)
+        loader = make_loader(data, AUGMENT, batch_size=8, seed=0, device=on, compile=False)
         (batch,) = loader.epoch(0)
         loader.close()
         return [view.cpu().float() for view in batch.views]

@@ -16,7 +16,7 @@ from pipelines.augment.gpu.packed import pack
 from pipelines.augment.gpu.resample import batch_resample, columns_first
 from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import draw
-from tests.gpu.conftest import LEVELS, RECIPE
+from tests.gpu.conftest import AUGMENT, LEVELS
 
 reference = pytest.importorskip("pipelines.augment.reference", exc_type=ImportError)
 
@@ -55,14 +55,14 @@ def compiled(augment: MultiCrop, device: torch.device) -> MultiCrop:
     if device.type == "cpu":
         augment.masked = torch.compile(augment.forward_masked, backend="eager", fullgraph=True, dynamic=False)
         return augment
-    return MultiCrop(augment.recipe, dtype=augment.normalise.dtype, compile=True).to(device)
+    return MultiCrop(augment.augment, dtype=augment.normalise.dtype, compile=True).to(device)
 
 
 def test_crops_equal_the_reference_s(device, images, plan):
     views = MultiCrop(LEVELS).to(device)(images.to(device), plan)
     for i, image in enumerate(images.numpy()):
-        expected = iter(enumerate(reference.crops_of(image, plan, i, RECIPE)))
-        for view, spec in zip(views, RECIPE.crops, strict=True):
+        expected = iter(enumerate(reference.crops_of(image, plan, i, AUGMENT)))
+        for view, spec in zip(views, AUGMENT.crops, strict=True):
             for crop in view.unflatten(0, (spec.count, -1))[:, i].cpu().permute(0, 2, 3, 1).numpy():
                 v, levels = next(expected)
                 difference = np.abs(crop - levels)
@@ -107,8 +107,8 @@ class TestOperations:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_views_have_the_training_s_dtype_and_layout(device, images, plan, dtype):
-    views = MultiCrop(RECIPE, dtype=dtype).to(device)(images.to(device), plan)
-    views += NormaliseCrops(RECIPE, dtype=dtype).to(device)([images.to(device)])
+    views = MultiCrop(AUGMENT, dtype=dtype).to(device)(images.to(device), plan)
+    views += NormaliseCrops(AUGMENT, dtype=dtype).to(device)([images.to(device)])
     assert [tuple(view.shape) for view in views] == [(16, 3, 40, 40), (24, 3, 24, 24), (8, 3, 64, 64)]
     for view in views:
         assert view.dtype == dtype and view.device.type == device.type
@@ -117,8 +117,8 @@ def test_views_have_the_training_s_dtype_and_layout(device, images, plan, dtype)
 
 def test_no_synchronisation_with_the_host(device, images, plan):
     on_device = images.to(device)
-    augment = MultiCrop(RECIPE, dtype=torch.bfloat16, compile=device.type == "cuda").to(device)
-    normalise = NormaliseCrops(RECIPE, dtype=torch.bfloat16).to(device)
+    augment = MultiCrop(AUGMENT, dtype=torch.bfloat16, compile=device.type == "cuda").to(device)
+    normalise = NormaliseCrops(AUGMENT, dtype=torch.bfloat16).to(device)
     augment(on_device, plan)  # compiles
     with no_synchronisation(device):
         views = augment(on_device, plan)
@@ -141,7 +141,7 @@ def test_the_compiled_graph_gives_the_eager_one_s_views(device, images, plan):
 
 
 def test_other_plans_do_not_compile_again(device, images, plan):
-    augment = compiled(MultiCrop(RECIPE), device)
+    augment = compiled(MultiCrop(AUGMENT), device)
     torch._dynamo.utils.counters.clear()
     augment(images.to(device), plan)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
@@ -150,10 +150,10 @@ def test_other_plans_do_not_compile_again(device, images, plan):
 
 
 def test_the_paper_s_crops_fit_the_device(device):
-    """The full recipe, once, at its own sizes."""
-    recipe, batch = AugmentConfig(), 2 if device.type == "cpu" else 64
+    """The full augmentation, once, at its own sizes."""
+    augment, batch = AugmentConfig(), 2 if device.type == "cpu" else 64
     images = torch.randint(0, 256, (batch, 256, 256, 3), dtype=torch.uint8, device=device)
-    packed = torch.from_numpy(pack(draw(recipe, 0, 0, np.arange(batch), np.full((batch, 2), 256)))).to(device)
-    views = MultiCrop(recipe, dtype=torch.bfloat16).to(device).forward_masked(images, packed)
+    packed = torch.from_numpy(pack(draw(augment, 0, 0, np.arange(batch), np.full((batch, 2), 256)))).to(device)
+    views = MultiCrop(augment, dtype=torch.bfloat16).to(device).forward_masked(images, packed)
     assert [tuple(view.shape) for view in views] == [(2 * batch, 3, 224, 224), (6 * batch, 3, 96, 96)]
     assert all(torch.isfinite(view).all() for view in views)

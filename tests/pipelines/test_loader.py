@@ -18,7 +18,7 @@ from pipelines.loader import MultiCropLoader, make_loader
 from pipelines.whole_images import WholeImages
 from tests.pipelines.conftest import ENGINES, TWO_VIEWS, picture
 
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=24, count=2, scale=(0.14, 1.0)), CropSpec(size=16, count=2, scale=(0.05, 0.14)))
 )
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def loader_of(write_beton):
     def make(*, data: dict | None = None, **options) -> MultiCropLoader:
         config = DataConfig(**({"data": (path,), "engine": "threads", "workers": 1} | (data or {})))
         options = {"batch_size": 8, "seed": 3, "device": CPU} | options
-        opened.append(make_loader(config, options.pop("augment", RECIPE), **options))
+        opened.append(make_loader(config, options.pop("augment", AUGMENT), **options))
         return opened[-1]
 
     yield make
@@ -112,22 +112,22 @@ class TestEngines:
 
     def test_replaced_samples_are_counted(self, broken_beton, engine):
         data = DataConfig(data=(broken_beton,), engine=engine, workers=1, on_broken="replace")
-        loader = make_loader(data, RECIPE, batch_size=4, seed=0, device=CPU)
+        loader = make_loader(data, AUGMENT, batch_size=4, seed=0, device=CPU)
         for epoch in range(2):
             assert all(5 not in batch.samples for batch in loader.epoch(epoch))
         assert loader.broken == 2
         loader.close()
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
-def test_engines_agree(loader_of, recipe):
+@pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
+def test_engines_agree(loader_of, augment):
     """The same samples and crops, and pixels within the DCTs' difference, about one level on average."""
-    plain = recipe.with_colour(jitter_p=0)
+    plain = augment.with_colour(jitter_p=0)
     fast, accurate = (loader_of(data={"engine": name}, augment=plain).epoch(0) for name in ("threads", "torch"))
     for a, b in zip(fast, accurate, strict=True):
         assert torch.equal(a.samples, b.samples)
         for x, y in zip(a.views, b.views, strict=True):
-            assert ((x - y).abs() * min(RECIPE.std) * 255).mean() < 1.3
+            assert ((x - y).abs() * min(AUGMENT.std) * 255).mean() < 1.3
 
 
 def test_seeds_and_epochs_differ(loader_of):
@@ -203,15 +203,15 @@ class TestManyPages:
 
     def test_the_law_in_words(self, loader_of, many_pages, write_beton):
         both = (many_pages, write_beton([(40, 31)] * 12, name="other.beton"))
-        assert loader_of(data={"data": (many_pages,)}).law == "random"
-        assert loader_of(data={"data": (many_pages,)} | PAGED).law == "pages, 2 to a window"
+        assert loader_of(data={"data": (many_pages,)}).sampling == "random"
+        assert loader_of(data={"data": (many_pages,)} | PAGED).sampling == "pages, 2 to a window"
         weighted = loader_of(data={"data": both, "weights": (1.0, 1.0)})
-        assert weighted.law == "random, an epoch of 12 of 20 + 12 of 12"
+        assert weighted.sampling == "random, an epoch of 12 of 20 + 12 of 12"
 
     def test_files_larger_than_memory_are_read_in_page_order(self, loader_of, monkeypatch):
         monkeypatch.setattr("pipelines.sampling.readahead.memory_bytes", lambda: 1 << 20)
-        assert loader_of().law == "pages, 64 to a window"
-        assert loader_of(data={"order": "random"}).law == "random"
+        assert loader_of().sampling == "pages, 64 to a window"
+        assert loader_of(data={"order": "random"}).sampling == "random"
 
 
 def test_labels_are_counted_from_0_whatever_numbers_the_files_use(loader_of, as_jpeg, tmp_path):
@@ -261,7 +261,7 @@ class TestWholeImages:
     @pytest.mark.parametrize("engine", ENGINES)
     def test_every_image_in_file_order(self, write_beton, engine):
         path = write_beton([(48, 48), (40, 31)] * 5)
-        whole = WholeImages(path, size=20, batch_size=4, device=CPU, augment=RECIPE, engine=engine)
+        whole = WholeImages(path, size=20, batch_size=4, device=CPU, augment=AUGMENT, engine=engine)
         assert len(whole) == 3
         batches = list(whole)
         assert [len(batch.samples) for batch in batches] == [4, 4, 2]
@@ -274,16 +274,16 @@ class TestWholeImages:
 
     def test_pixels_are_the_resized_image(self, write_beton):
         path = write_beton([(48, 48), (40, 31)])
-        whole = WholeImages(path, size=20, batch_size=4, device=CPU, augment=RECIPE, engine="torch")
+        whole = WholeImages(path, size=20, batch_size=4, device=CPU, augment=AUGMENT, engine="torch")
         view = next(iter(whole)).views[0]
         for sample, ours in enumerate(view):
             jpeg = path.with_suffix(".jpg")
             jpeg.write_bytes(whole.beton.encoded(sample).tobytes())
-            expected = TF.normalize(TF.to_tensor(TF.resize(Image.open(jpeg), [20, 20])), RECIPE.mean, RECIPE.std)
-            assert ((ours - expected).abs() * min(RECIPE.std) * 255).max() < 1.1
+            expected = TF.normalize(TF.to_tensor(TF.resize(Image.open(jpeg), [20, 20])), AUGMENT.mean, AUGMENT.std)
+            assert ((ours - expected).abs() * min(AUGMENT.std) * 255).max() < 1.1
 
     def test_limit(self, tiny_beton):
-        whole = WholeImages(tiny_beton, size=20, batch_size=4, device=CPU, augment=RECIPE, limit=6, engine="torch")
+        whole = WholeImages(tiny_beton, size=20, batch_size=4, device=CPU, augment=AUGMENT, limit=6, engine="torch")
         assert len(whole) == 2
         assert torch.cat([batch.samples for batch in whole]).tolist() == list(range(6))
         assert np.isfinite(next(iter(whole)).views[0].numpy()).all()
@@ -291,7 +291,7 @@ class TestWholeImages:
     @pytest.mark.parametrize("engine", ENGINES)
     def test_strings_and_the_engines_options(self, tiny_beton, engine):
         whole = WholeImages(
-            str(tiny_beton), size=20, batch_size=4, device="cpu", augment=RECIPE, limit=6, engine=engine, workers=1
+            str(tiny_beton), size=20, batch_size=4, device="cpu", augment=AUGMENT, limit=6, engine=engine, workers=1
         )
         assert whole.labels.tolist() == [0, 1, 2, 0, 1, 2]
         assert next(iter(whole)).views[0].shape == (4, 3, 20, 20)
@@ -299,7 +299,7 @@ class TestWholeImages:
 
     def test_a_broken_image_is_left_out_where_replacing_was_chosen(self, write_beton):
         path = write_beton([(48, 48)] * 5, {1: bytes(900)})
-        options = {"size": 20, "batch_size": 5, "device": "cpu", "augment": RECIPE, "engine": "torch"}
+        options = {"size": 20, "batch_size": 5, "device": "cpu", "augment": AUGMENT, "engine": "torch"}
         (batch,) = WholeImages(path, **options, on_broken="replace")
         assert batch.samples.tolist() == [0, 2, 3, 4]
         assert batch.labels.tolist() == [0, 2, 0, 1] and batch.views[0].shape == (4, 3, 20, 20)
@@ -309,7 +309,7 @@ class TestWholeImages:
 
 def test_a_loader_of_strings(tiny_beton):
     loader = make_loader(
-        DataConfig(data=str(tiny_beton), engine="torch", workers=1), RECIPE, batch_size=4, seed=0, device="cpu"
+        DataConfig(data=str(tiny_beton), engine="torch", workers=1), AUGMENT, batch_size=4, seed=0, device="cpu"
     )
     assert len(next(loader.epoch(0)).samples) == 4
     loader.close()

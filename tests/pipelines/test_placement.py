@@ -11,7 +11,7 @@ from pipelines.loader import make_loader
 from pipelines.placement import decide, faster, measure
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=24, count=2, scale=(0.14, 1.0)), CropSpec(size=16, count=2, scale=(0.05, 0.14)))
 )
 
@@ -22,7 +22,7 @@ def loader_of(tiny_beton):
 
     def make(augment_on: str):
         data = DataConfig(data=(tiny_beton,), engine="torch", workers=1, augment_on=augment_on)
-        opened.append(make_loader(data, RECIPE, batch_size=8, seed=3, device=CPU))
+        opened.append(make_loader(data, AUGMENT, batch_size=8, seed=3, device=CPU))
         return opened[-1]
 
     yield make
@@ -48,7 +48,7 @@ def test_both_places_give_the_same_samples_and_crops(loader_of):
         assert torch.equal(a.samples, b.samples) and torch.equal(a.labels, b.labels)
         for x, y in zip(a.views, b.views, strict=True):
             assert x.shape == y.shape
-            difference = (x - y).abs() * min(RECIPE.std) * 255
+            difference = (x - y).abs() * min(AUGMENT.std) * 255
             assert difference.mean() < 1 and difference.max() < 8
 
 

@@ -10,13 +10,13 @@ from frl.config import AugmentConfig, CropSpec
 from pipelines.preview import GAP, HEADER, contact_sheet
 from pipelines.sampling.order import permutation
 
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=32, count=2, scale=(0.14, 1)), CropSpec(size=16, count=1, scale=(0.05, 0.14)))
 )
 
 
 def test_a_row_per_sample(tiny_beton):
-    sheet = contact_sheet(tiny_beton, RECIPE, seed=1, count=3)
+    sheet = contact_sheet(tiny_beton, AUGMENT, seed=1, count=3)
     assert sheet.dtype == np.uint8
     assert sheet.shape == (HEADER + 3 * (48 + GAP), GAP + (48 + GAP) + 2 * (32 + GAP) + 16 + GAP, 3)
     assert (sheet[:HEADER] < 128).any()  # captions
@@ -26,19 +26,19 @@ def test_a_row_per_sample(tiny_beton):
 
 
 def test_the_crops_follow_the_seed(tiny_beton):
-    sheets = [contact_sheet(tiny_beton, RECIPE, seed=seed, count=2) for seed in (1, 1, 2)]
+    sheets = [contact_sheet(tiny_beton, AUGMENT, seed=seed, count=2) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(sheets[0], sheets[1])
     assert (sheets[0] != sheets[2]).any()
 
 
 def test_small_files_and_sizes_that_differ(write_beton):
     path = write_beton([(48, 30), (20, 48)])
-    assert contact_sheet(path, RECIPE, count=8).shape[0] == HEADER + 2 * GAP + 48 + 32
+    assert contact_sheet(path, AUGMENT, count=8).shape[0] == HEADER + 2 * GAP + 48 + 32
 
 
 def test_engines_one_below_the_other(tiny_beton):
-    one = contact_sheet(tiny_beton, RECIPE, seed=1, count=2)
-    both = contact_sheet(tiny_beton, RECIPE, seed=1, count=2, engines=("threads", "torch"))
+    one = contact_sheet(tiny_beton, AUGMENT, seed=1, count=2)
+    both = contact_sheet(tiny_beton, AUGMENT, seed=1, count=2, engines=("threads", "torch"))
     assert both.shape[0] == HEADER + 4 * (48 + GAP)
     shift = both.shape[1] - one.shape[1]
     row = 48 + GAP

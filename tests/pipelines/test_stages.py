@@ -20,9 +20,9 @@ STAGED = AugmentConfig(
 def open_loader(write_beton):
     path = write_beton([(48, 48)] * 20)
 
-    def make(recipe: AugmentConfig):
+    def make(augment: AugmentConfig):
         data = DataConfig(data=(path,), engine="torch", workers=1)
-        return make_loader(data, recipe, batch_size=8, seed=3, device=torch.device("cpu"))
+        return make_loader(data, augment, batch_size=8, seed=3, device=torch.device("cpu"))
 
     return make
 

@@ -23,7 +23,7 @@ class MultiCrop(nn.Module):
     too, slowly, for tests of parity.
 
     Args:
-        recipe: the augmentation.
+        augment: the augmentation.
         dtype: of the views; all arithmetic is float32.
         compile: compile the graph (on a CPU it would take minutes and win nothing).
 
@@ -31,11 +31,11 @@ class MultiCrop(nn.Module):
         ConfigError: if a crop is too small for the blur's mirrored border.
     """
 
-    def __init__(self, recipe: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
+    def __init__(self, augment: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
         super().__init__()
-        require_room_for_blur(recipe)
-        self.recipe = recipe
-        self.normalise = Normalise(recipe, dtype)
+        require_room_for_blur(augment)
+        self.augment = augment
+        self.normalise = Normalise(augment, dtype)
         self.masked = torch.compile(self.forward_masked, dynamic=False) if compile else self.forward_masked
 
     def forward(self, images: Tensor, plan: Plan) -> list[Tensor]:
@@ -57,14 +57,14 @@ class MultiCrop(nn.Module):
         """The graph. ``packed``: ``(B, V, columns)`` float32, from ``pack``."""
         columns = columns_first(images)
         views, first = [], 0
-        for spec in self.recipe.crops:
+        for spec in self.augment.crops:
             views.append(self.view_masked(columns, unpack(packed[:, first : first + spec.count]), spec))
             first += spec.count
         return views
 
     def view_masked(self, columns: Tensor, plan: DevicePlan, spec: CropSpec) -> Tensor:
         """The crops of one size. They stay columns first until the blur, and each image's together to the end."""
-        colour = self.recipe.colour_of(spec)
+        colour = self.augment.colour_of(spec)
         crops = batch_resample(columns, plan["boxes"], plan["flip"], spec.size)
         planes = Planes(*(crops.float() / 255).unbind(dim=2))
         planes = batch_jitter(planes, plan["rungs"].flatten(0, 1))
@@ -79,13 +79,13 @@ class MultiCrop(nn.Module):
         return self.normalise(stacked.unflatten(0, (-1, spec.count)).transpose(0, 1).flatten(0, 1))
 
 
-def require_room_for_blur(recipe: AugmentConfig) -> None:
+def require_room_for_blur(augment: AugmentConfig) -> None:
     """Refuse crops that the blur's mirrored border does not fit in.
 
     Raises:
         ConfigError: naming the smallest crop that is blurred.
     """
-    blurred = [spec.size for spec in recipe.crops if recipe.colour_of(spec).blur_p > 0]
+    blurred = [spec.size for spec in augment.crops if augment.colour_of(spec).blur_p > 0]
     smallest = min(blurred, default=TAPS)
     if smallest <= RADIUS:
         cause = f"{smallest} pixels are too few for a blur of {TAPS} taps"

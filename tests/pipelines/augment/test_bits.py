@@ -49,16 +49,16 @@ def digest(arrays) -> str:
     return whole.hexdigest()[:16]
 
 
-def plan_digest(recipe: AugmentConfig) -> str:
+def plan_digest(augment: AugmentConfig) -> str:
     sizes = np.random.default_rng(0).integers(20, 300, (500, 2))
-    plan = draw(recipe, 7, 3, np.arange(500) * 977, sizes)
+    plan = draw(augment, 7, 3, np.arange(500) * 977, sizes)
     return digest(getattr(plan, name) for name in DECISIONS)
 
 
-def crops_digest(recipe: AugmentConfig) -> str:
+def crops_digest(augment: AugmentConfig) -> str:
     sizes = np.int32([(160, 160), (200, 120), (61, 83), (256, 256)])
-    plan = draw(recipe, 5, 2, np.arange(4), sizes)
-    made = cpu_crops([image(*size, seed=i) for i, size in enumerate(sizes.tolist())], plan, recipe.crops)
+    plan = draw(augment, 5, 2, np.arange(4), sizes)
+    made = cpu_crops([image(*size, seed=i) for i, size in enumerate(sizes.tolist())], plan, augment.crops)
     return digest(crop for of_image in made for crop in of_image)
 
 

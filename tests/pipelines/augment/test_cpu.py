@@ -20,13 +20,13 @@ from pipelines.augment.plan import JITTER_ORDERS, Plan, draw, plan_whole
 from pipelines.augment.reference import crops_of, resized_crop, solarised
 from tests.pipelines.conftest import TWO_VIEWS, picture
 
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
 )
 
 
 def cpu_crops(images: list[np.ndarray], plan: Plan, specs: tuple[CropSpec, ...]) -> list[list[np.ndarray]]:
-    """All crops of each image, in the recipe's order, by one thread's scratch."""
+    """All crops of each image, in the augmentation's order, by one thread's scratch."""
     local = ThreadScratch(max(max(image.shape[:2]) for image in images))
     local.pixels[:] = 77  # what is beyond an image must not matter
     scratch = local.for_crops(max(spec.size for spec in specs))
@@ -211,24 +211,24 @@ class TestSolarise:
 
 
 class TestEndToEnd:
-    @pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
+    @pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
     @pytest.mark.parametrize("sizes", [[(64, 64)] * 8, [(300, 280), (61, 83), (40, 200), (150, 150)]])
-    def test_follows_the_plan_as_the_reference_does(self, sizes, recipe):
+    def test_follows_the_plan_as_the_reference_does(self, sizes, augment):
         images = [picture(*size, seed=i) // 2 + 60 for i, size in enumerate(sizes)]
-        plan = draw(recipe, 5, 0, np.arange(len(images)), np.int32(sizes))
-        for i, made in enumerate(cpu_crops(images, plan, recipe.crops)):
+        plan = draw(augment, 5, 0, np.arange(len(images)), np.int32(sizes))
+        for i, made in enumerate(cpu_crops(images, plan, augment.crops)):
             for kind, largest, mean in (("EXACT", 9, 0.8), ("PIL", 40, 2.5)):
-                for ours, expected in zip(made, crops_of(images[i], plan, i, recipe, kind), strict=True):
+                for ours, expected in zip(made, crops_of(images[i], plan, i, augment, kind), strict=True):
                     off = difference(ours, expected)
                     assert off.max() <= largest and off.mean() < mean
 
     def test_samples_do_not_depend_on_what_the_scratch_held(self):
         sizes = np.int32([(64, 64), (90, 30), (17, 41)])
         images = [noise(*size, seed=7) for size in sizes]
-        plan = draw(RECIPE, 5, 0, np.arange(3), sizes)
-        together = cpu_crops(images, plan, RECIPE.crops)
+        plan = draw(AUGMENT, 5, 0, np.arange(3), sizes)
+        together = cpu_crops(images, plan, AUGMENT.crops)
         for i in range(3):
-            alone = cpu_crops([images[i]], draw(RECIPE, 5, 0, np.array([i]), sizes[i : i + 1]), RECIPE.crops)[0]
+            alone = cpu_crops([images[i]], draw(AUGMENT, 5, 0, np.array([i]), sizes[i : i + 1]), AUGMENT.crops)[0]
             assert all((a == b).all() for a, b in zip(alone, together[i], strict=True))
 
 

@@ -24,7 +24,7 @@ from pipelines.augment.reference import crops_of
 from tests.pipelines.conftest import TWO_VIEWS
 
 LEVEL = 1 / 255
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
 )
 STILL = AugmentConfig(
@@ -88,9 +88,9 @@ def random_images(batch: int, side: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(rng.integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
 
 
-def plan_of(images: torch.Tensor, recipe: AugmentConfig, epoch: int = 0) -> Plan:
+def plan_of(images: torch.Tensor, augment: AugmentConfig, epoch: int = 0) -> Plan:
     batch, side = images.shape[:2]
-    return draw(recipe, 5, epoch, np.arange(batch), np.full((batch, 2), side))
+    return draw(augment, 5, epoch, np.arange(batch), np.full((batch, 2), side))
 
 
 BOXES = {
@@ -132,7 +132,7 @@ class TestResample:
 
     def test_each_crop_has_its_own_box_and_flip(self):
         images = random_images(4, 64)
-        plan = plan_of(images, RECIPE)
+        plan = plan_of(images, AUGMENT)
         boxes, flip = plan.boxes[:, :2], plan.flip[:, :2]
         together = resampled(images, boxes, flip, 32).view(4, 2, 3, 32, 32)
         for i in range(4):
@@ -315,23 +315,23 @@ class TestMultiCrop:
     def test_shapes_layout_and_type(self):
         images = random_images(5, 64)
         for dtype in (torch.float32, torch.bfloat16):
-            views = MultiCrop(RECIPE, dtype=dtype)(images, plan_of(images, RECIPE))
+            views = MultiCrop(AUGMENT, dtype=dtype)(images, plan_of(images, AUGMENT))
             assert [tuple(v.shape) for v in views] == [(10, 3, 40, 40), (15, 3, 24, 24)]
             assert all(v.dtype == dtype and v.is_contiguous(memory_format=torch.channels_last) for v in views)
 
-    @pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
-    def test_views_follow_the_plan_crop_by_crop(self, recipe):
-        """The whole recipe against torchvision on PIL images, one crop at a time."""
+    @pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
+    def test_views_follow_the_plan_crop_by_crop(self, augment):
+        """The whole augment against torchvision on PIL images, one crop at a time."""
         images = random_images(6, 64, seed=3) // 3 + 60  # few clamped values, so that PIL's rounding stays small
-        plan = plan_of(images, recipe)
-        views = MultiCrop(dataclasses.replace(recipe, mean=(0, 0, 0), std=(1, 1, 1)))(images, plan)
+        plan = plan_of(images, augment)
+        views = MultiCrop(dataclasses.replace(augment, mean=(0, 0, 0), std=(1, 1, 1)))(images, plan)
         ours = [crop.permute(1, 2, 0).numpy() * 255 for view in views for crop in view]
         ours = [ours[place] for i in range(6) for place in range(i, len(ours), 6)]
         jittered = plan.jitter.flatten()
         # PIL truncates after each of the jitter's operations, and the reference rounds after resizing and at the end.
         for kind, mean in (("PIL", 2.5), ("EXACT", 1.0)):
             expected = [
-                crop for i, image in enumerate(images) for crop in crops_of(image.numpy(), plan, i, recipe, kind)
+                crop for i, image in enumerate(images) for crop in crops_of(image.numpy(), plan, i, augment, kind)
             ]
             differences = [np.abs(a - b) for a, b in zip(ours, expected, strict=True)]
             assert max(d.mean() for d in differences) < mean
@@ -344,34 +344,34 @@ class TestMultiCrop:
 
     def test_normalises_with_mean_and_deviation(self):
         images = random_images(3, 32)
-        recipe = dataclasses.replace(STILL, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
-        view = MultiCrop(recipe)(images, plan_of(images, recipe))[0]
-        expected = TF.normalize(images.permute(0, 3, 1, 2) / 255, recipe.mean, recipe.std)
+        augment = dataclasses.replace(STILL, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+        view = MultiCrop(augment)(images, plan_of(images, augment))[0]
+        expected = TF.normalize(images.permute(0, 3, 1, 2) / 255, augment.mean, augment.std)
         torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
 
     def test_samples_crops_and_epochs_differ(self):
         images = random_images(1, 64).expand(4, -1, -1, -1)
-        multicrop = MultiCrop(RECIPE)
-        views = torch.cat([multicrop(images, plan_of(images, RECIPE, epoch))[0] for epoch in range(2)])
+        multicrop = MultiCrop(AUGMENT)
+        views = torch.cat([multicrop(images, plan_of(images, AUGMENT, epoch))[0] for epoch in range(2)])
         assert len({crop.numpy().tobytes() for crop in views}) == len(views)
 
     def test_a_sample_s_views_do_not_depend_on_its_batch(self):
         images = random_images(9, 64)
-        multicrop = MultiCrop(RECIPE)
+        multicrop = MultiCrop(AUGMENT)
         sizes = np.full((9, 2), 64)
-        together = multicrop(images, draw(RECIPE, 5, 0, np.arange(9), sizes))
+        together = multicrop(images, draw(AUGMENT, 5, 0, np.arange(9), sizes))
         for chosen in ([3], [8, 0, 4]):
-            part = multicrop(images[chosen], draw(RECIPE, 5, 0, np.array(chosen), sizes[chosen]))
+            part = multicrop(images[chosen], draw(AUGMENT, 5, 0, np.array(chosen), sizes[chosen]))
             for whole, some in zip(together, part, strict=True):
                 chosen_alone = whole.view(-1, 9, *whole.shape[1:])[:, chosen].flatten(0, 1)
                 torch.testing.assert_close(some, chosen_alone, atol=1e-5, rtol=0)
 
-    @pytest.mark.parametrize("recipe", [RECIPE, TWO_VIEWS], ids=["one colour", "two views"])
-    def test_one_graph_without_breaks(self, recipe):
+    @pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
+    def test_one_graph_without_breaks(self, augment):
         """What a GPU compiles: the capture fails on a graph break or a synchronisation with the host."""
         images = random_images(4, 64)
-        multicrop = MultiCrop(recipe)
-        packed = torch.from_numpy(pack(plan_of(images, recipe)))
+        multicrop = MultiCrop(augment)
+        packed = torch.from_numpy(pack(plan_of(images, augment)))
         captured = torch.compile(multicrop.forward_masked, backend="eager", fullgraph=True, dynamic=False)
         for a, b in zip(captured(images, packed), multicrop.forward_masked(images, packed), strict=True):
             assert torch.equal(a, b)
@@ -385,7 +385,7 @@ class TestMultiCrop:
             np.testing.assert_array_equal(part.numpy(), getattr(plan, name), err_msg=name)
 
     def test_crops_too_small_for_the_blur_are_refused(self):
-        tiny = dataclasses.replace(RECIPE, crops=(CropSpec(size=11, count=2, scale=(0.5, 1)),))
+        tiny = dataclasses.replace(AUGMENT, crops=(CropSpec(size=11, count=2, scale=(0.5, 1)),))
         with pytest.raises(ConfigError, match="23 taps"):
             MultiCrop(tiny)
         own = dataclasses.replace(tiny.crops[0], colour=ColourConfig())
@@ -397,7 +397,7 @@ class TestMultiCrop:
         assert MultiCrop(sharp)(images, plan)[0].shape == (4, 3, 11, 11)
 
 
-def operations(recipe: AugmentConfig) -> list[str]:
+def operations(augment: AugmentConfig) -> list[str]:
     """The names of the operations in the graph that a GPU compiles."""
     images, found = random_images(2, 64), []
 
@@ -405,8 +405,8 @@ def operations(recipe: AugmentConfig) -> list[str]:
         found.extend(getattr(node.target, "__name__", str(node.target)) for node in graph.graph.nodes)
         return graph.forward
 
-    packed = torch.from_numpy(pack(plan_of(images, recipe)))
-    torch.compile(MultiCrop(recipe).forward_masked, backend=look, fullgraph=True, dynamic=False)(images, packed)
+    packed = torch.from_numpy(pack(plan_of(images, augment)))
+    torch.compile(MultiCrop(augment).forward_masked, backend=look, fullgraph=True, dynamic=False)(images, packed)
     return found
 
 
@@ -430,9 +430,9 @@ def test_an_operation_is_left_out_only_where_a_resolution_never_sees_it():
 def test_crops_made_while_loading_are_normalised():
     """The bytes of a CroppedBatch become channels-last views."""
     crops = [random_images(4, 40), random_images(6, 24, seed=1)]
-    recipe = dataclasses.replace(RECIPE, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
+    augment = dataclasses.replace(AUGMENT, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0))
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2**-8 * 10)):
-        for levels, view in zip(crops, NormaliseCrops(recipe, dtype=dtype)(crops), strict=True):
+        for levels, view in zip(crops, NormaliseCrops(augment, dtype=dtype)(crops), strict=True):
             assert view.dtype == dtype and view.is_contiguous(memory_format=torch.channels_last)
-            expected = TF.normalize(levels.permute(0, 3, 1, 2) / 255, recipe.mean, recipe.std)
+            expected = TF.normalize(levels.permute(0, 3, 1, 2) / 255, augment.mean, augment.std)
             torch.testing.assert_close(view.float(), expected, atol=tolerance, rtol=0)

@@ -12,21 +12,21 @@ from torchvision import transforms
 from frl.config import AugmentConfig, ColourConfig, CropSpec
 from pipelines.augment.plan import JITTER_ORDERS, LEVELS, Plan, draw, plan_whole
 
-RECIPE = AugmentConfig()
+AUGMENT = AugmentConfig()
 DRAWS = 4000
 # The two-sample Kolmogorov-Smirnov statistic at significance 1e-4 for DRAWS against DRAWS (c = 2.23). Seeds are fixed.
 KS_LIMIT = 2.23 * np.sqrt(2 / DRAWS)
 
 
 def of_samples(
-    recipe: AugmentConfig, n: int, height: int = 256, width: int = 256, seed: int = 0, epoch: int = 0
+    augment: AugmentConfig, n: int, height: int = 256, width: int = 256, seed: int = 0, epoch: int = 0
 ) -> Plan:
-    return draw(recipe, seed, epoch, np.arange(n), np.tile([height, width], (n, 1)))
+    return draw(augment, seed, epoch, np.arange(n), np.tile([height, width], (n, 1)))
 
 
 def one_crop(**changes) -> AugmentConfig:
     crop = CropSpec(size=96, count=1, scale=(0.14, 1.0))
-    return dataclasses.replace(RECIPE, crops=(crop,), **changes)
+    return dataclasses.replace(AUGMENT, crops=(crop,), **changes)
 
 
 def ks_statistic(a, b) -> float:
@@ -59,8 +59,8 @@ class TestLaws:
         ],
     )
     def test_boxes_follow_random_resized_crop(self, height, width, scale, ratio):
-        recipe = dataclasses.replace(RECIPE, crops=(CropSpec(size=96, count=1, scale=scale, ratio=ratio),))
-        ours = of_samples(recipe, DRAWS, height, width).boxes[:, 0].astype(float)
+        augment = dataclasses.replace(AUGMENT, crops=(CropSpec(size=96, count=1, scale=scale, ratio=ratio),))
+        ours = of_samples(augment, DRAWS, height, width).boxes[:, 0].astype(float)
         torch.manual_seed(1)
         image = torch.empty(3, height, width)
         theirs = np.array(
@@ -144,15 +144,15 @@ class TestLaws:
         ratio=st.tuples(st.floats(0.05, 20), st.floats(0.05, 20)).map(sorted).map(tuple),
     )
     def test_boxes_lie_within_the_image(self, height, width, scale, ratio):
-        recipe = dataclasses.replace(RECIPE, crops=(CropSpec(size=8, count=3, scale=scale, ratio=ratio),))
-        top, left, box_height, box_width = np.moveaxis(of_samples(recipe, 8, height, width).boxes, -1, 0)
+        augment = dataclasses.replace(AUGMENT, crops=(CropSpec(size=8, count=3, scale=scale, ratio=ratio),))
+        top, left, box_height, box_width = np.moveaxis(of_samples(augment, 8, height, width).boxes, -1, 0)
         assert (np.minimum(top, left) >= 0).all() and (np.minimum(box_height, box_width) >= 1).all()
         assert (top + box_height <= height).all() and (left + box_width <= width).all()
 
 
 class TestIndependence:
     def test_no_two_decisions_correlate(self):
-        plan = of_samples(dataclasses.replace(RECIPE, blur_p=1, solarise_p=0.5), DRAWS)
+        plan = of_samples(dataclasses.replace(AUGMENT, blur_p=1, solarise_p=0.5), DRAWS)
         columns = [plan.boxes[:, 0].astype(float), plan.boxes[:, 1], plan.factors[:, 0], plan.factors[:, 1]]
         columns += [c[:, :2].astype(float) for c in (plan.flip, plan.jitter, plan.grey, plan.blur_sigma, plan.solarise)]
         table = np.concatenate(columns, axis=1)
@@ -170,33 +170,33 @@ class TestIndependence:
         assert abs(np.corrcoef(factor[1:], factor[:-1])[0, 1]) < 5 / np.sqrt(DRAWS)
 
     def test_seed_and_epoch_do_not_trade_places(self):
-        a, b = of_samples(RECIPE, 50, seed=1, epoch=2), of_samples(RECIPE, 50, seed=2, epoch=1)
+        a, b = of_samples(AUGMENT, 50, seed=1, epoch=2), of_samples(AUGMENT, 50, seed=2, epoch=1)
         assert not np.array_equal(a.factors, b.factors)
 
 
 class TestPurity:
     def test_any_batching_and_order_gives_the_same_plan(self):
         sizes = np.random.default_rng(0).integers(20, 300, (40, 2))
-        whole = as_dict(draw(RECIPE, 7, 3, np.arange(40), sizes))
+        whole = as_dict(draw(AUGMENT, 7, 3, np.arange(40), sizes))
         shuffled = np.random.default_rng(1).permutation(40)
         for chunk in np.split(shuffled, [1, 5, 18]):
-            for name, part in as_dict(draw(RECIPE, 7, 3, chunk, sizes[chunk])).items():
+            for name, part in as_dict(draw(AUGMENT, 7, 3, chunk, sizes[chunk])).items():
                 np.testing.assert_array_equal(part, whole[name][chunk], err_msg=name)
 
     def test_a_sample_s_plan_does_not_depend_on_later_crops_of_the_recipe(self):
-        fewer = dataclasses.replace(RECIPE, crops=RECIPE.crops[:1])
+        fewer = dataclasses.replace(AUGMENT, crops=AUGMENT.crops[:1])
         for name, part in as_dict(of_samples(fewer, 10)).items():
-            np.testing.assert_array_equal(part, as_dict(of_samples(RECIPE, 10))[name][:, :2], err_msg=name)
+            np.testing.assert_array_equal(part, as_dict(of_samples(AUGMENT, 10))[name][:, :2], err_msg=name)
 
     def test_the_plan_is_pinned(self):
         """These numbers may only change together with a note that older runs cannot be resumed exactly."""
-        plan = draw(RECIPE, 42, 7, np.array([123456789]), np.array([[256, 256]]))
+        plan = draw(AUGMENT, 42, 7, np.array([123456789]), np.array([[256, 256]]))
         assert plan.boxes[0, [0, 7]].tolist() == PINNED_BOXES
         assert plan.order[0, 3].tolist() == PINNED_ORDER
         np.testing.assert_allclose(plan.factors[0, 3], PINNED_FACTORS, rtol=1e-6)
 
     def test_shapes_and_types(self):
-        shapes = {name: (a.shape, a.dtype.name) for name, a in as_dict(of_samples(RECIPE, 5)).items()}
+        shapes = {name: (a.shape, a.dtype.name) for name, a in as_dict(of_samples(AUGMENT, 5)).items()}
         assert shapes == {
             "boxes": ((5, 8, 4), "int32"),
             "flip": ((5, 8), "bool"),
@@ -209,7 +209,7 @@ class TestPurity:
         }
 
     @pytest.mark.parametrize(
-        "plan", [of_samples(RECIPE, 5), plan_whole(np.arange(5), np.full((5, 2), 9, np.int32)), Plan.unchanged(5, 8)]
+        "plan", [of_samples(AUGMENT, 5), plan_whole(np.arange(5), np.full((5, 2), 9, np.int32)), Plan.unchanged(5, 8)]
     )
     def test_every_plan_has_the_types_that_the_kernels_were_compiled_for(self, plan):
         for part, of_one in zip(plan, Plan(), strict=True):
@@ -252,20 +252,20 @@ class TestViews:
     def test_a_colour_like_all_others_changes_nothing(self):
         """So do the colours of other crops: each number depends on its own crop's options alone."""
         everywhere = dataclasses.replace(
-            RECIPE, crops=tuple(dataclasses.replace(s, colour=ColourConfig()) for s in RECIPE.crops)
+            AUGMENT, crops=tuple(dataclasses.replace(s, colour=ColourConfig()) for s in AUGMENT.crops)
         )
-        for ours, theirs in zip(of_samples(everywhere, 50), of_samples(RECIPE, 50), strict=True):
+        for ours, theirs in zip(of_samples(everywhere, 50), of_samples(AUGMENT, 50), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-        plain = dataclasses.replace(RECIPE, crops=(dataclasses.replace(SPEC, count=4),))
+        plain = dataclasses.replace(AUGMENT, crops=(dataclasses.replace(SPEC, count=4),))
         for ours, theirs in zip(of_samples(self.BYOL, 50), of_samples(plain, 50), strict=True):
             np.testing.assert_array_equal(ours[:, 2:], theirs[:, 2:])
 
     def test_two_views_of_one_size_are_two_draws(self):
-        same = dataclasses.replace(RECIPE, crops=(SPEC, SPEC))
+        same = dataclasses.replace(AUGMENT, crops=(SPEC, SPEC))
         plan = of_samples(same, DRAWS)
         assert (plan.boxes[:, 0] != plan.boxes[:, 1]).any(axis=1).mean() > 0.99
         assert abs(np.corrcoef(plan.factors[:, 0, 0], plan.factors[:, 1, 0])[0, 1]) < 5 / np.sqrt(DRAWS)
-        together = of_samples(dataclasses.replace(RECIPE, crops=(dataclasses.replace(SPEC, count=2),)), DRAWS)
+        together = of_samples(dataclasses.replace(AUGMENT, crops=(dataclasses.replace(SPEC, count=2),)), DRAWS)
         np.testing.assert_array_equal(plan.boxes, together.boxes)
 
 

@@ -30,7 +30,7 @@ if not has_dali():
 from pipelines.engines.dali_engine import DALIImages  # noqa: E402, after the check that it can be imported
 
 CPU = torch.device("cpu")
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=40, count=1, scale=(0.14, 1.0)), CropSpec(size=24, count=1, scale=(0.05, 0.14)))
 )
 SIZES = [(48, 48), (64, 40), (33, 64), (17, 23)]
@@ -46,7 +46,7 @@ def step(*samples: int) -> Request:
 
 
 def plan_for(samples, sizes):
-    return draw(RECIPE, 7, 0, samples, sizes)
+    return draw(AUGMENT, 7, 0, samples, sizes)
 
 
 @pytest.fixture
@@ -96,20 +96,20 @@ class TestDecoding:
         monkeypatch.setitem(sys.modules, "pipelines.engines.dali_engine", None)
         with pytest.raises(LoaderError, match="not installed.*pip install nvidia-dali-cuda130==2.4.0"):
             data = DataConfig(data=(write_beton(SIZES),), engine="dali")
-            make_loader(data, RECIPE, batch_size=2, seed=0, device=CPU)
+            make_loader(data, AUGMENT, batch_size=2, seed=0, device=CPU)
 
 
 class TestCrops:
     def test_follow_the_plan(self, engine_of, write_beton):
         """Against the reference: 8-bit rounding after each operation, and PIL's filter but for the crop's rim."""
         engine, n = engine_of(write_beton([(64, 64), (64, 48), (50, 64)] * 4)), 12
-        (batch,) = engine.crops([step(*range(n))], RECIPE.crops, plan_for)
+        (batch,) = engine.crops([step(*range(n))], AUGMENT.crops, plan_for)
         assert [tuple(crops.shape) for crops in batch.crops] == [(n, 40, 40, 3), (n, 24, 24, 3)]
         assert all(crops.dtype == torch.uint8 and crops.is_contiguous() for crops in batch.crops)
         decoded = engine.decode(step(*range(n)))
         plan = plan_for(decoded.samples, decoded.sizes)
         for i, (height, width) in enumerate(decoded.sizes):
-            expected = crops_of(decoded.images[i, :height, :width].numpy(), plan, i, RECIPE)
+            expected = crops_of(decoded.images[i, :height, :width].numpy(), plan, i, AUGMENT)
             for v, crop in enumerate(expected):
                 difference = np.abs(batch.crops[v][i].numpy().astype(int) - crop)
                 assert difference.mean() < (2 if plan.jitter[i, v] else 0.5)
@@ -131,7 +131,7 @@ class TestCrops:
     def test_a_broken_image_is_replaced_with_a_plan_of_its_own(self, engine_of, write_beton):
         path = write_beton([(48, 48)] * 6, {1: bytes(900)})
         engine = engine_of(path, on_broken="replace")
-        (batch,) = engine.crops([step(0, 1, 2)], RECIPE.crops, plan_for)
+        (batch,) = engine.crops([step(0, 1, 2)], AUGMENT.crops, plan_for)
         assert batch.samples.tolist() == [0, 2, 2] and batch.broken == 1
         for crops in batch.crops:
             assert torch.equal(crops[1], crops[2])

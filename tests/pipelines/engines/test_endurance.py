@@ -22,7 +22,7 @@ from pipelines.engines.engine import CroppedBatch, DecodedBatch, Engine, Request
 from pipelines.loader import open_engine
 from tests.pipelines.conftest import ENGINES
 
-RECIPE = AugmentConfig(crops=(CropSpec(size=24, count=2, scale=(0.14, 1)), CropSpec(size=16, count=1, scale=(0.1, 1))))
+AUGMENT = AugmentConfig(crops=(CropSpec(size=24, count=2, scale=(0.14, 1)), CropSpec(size=16, count=1, scale=(0.1, 1))))
 REQUESTS = [Request(samples=np.arange(i, i + 6), share=slice(0, 6)) for i in (0, 6, 12)]
 WARM_UPS, EPOCHS = 20, 200
 Epoch = Callable[[Engine, int], Iterator[DecodedBatch] | Iterator[CroppedBatch]]
@@ -33,7 +33,7 @@ def images(engine: Engine, epoch: int) -> Iterator[DecodedBatch]:
 
 
 def crops(engine: Engine, epoch: int) -> Iterator[CroppedBatch]:
-    return engine.crops(REQUESTS, RECIPE.crops, partial(draw, RECIPE, 0, epoch))
+    return engine.crops(REQUESTS, AUGMENT.crops, partial(draw, AUGMENT, 0, epoch))
 
 
 class Held(NamedTuple):

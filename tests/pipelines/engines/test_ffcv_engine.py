@@ -21,7 +21,7 @@ from tests.pipelines.conftest import THREADED
 if importlib.util.find_spec("ffcv") is None:
     pytest.skip("ffcv is not installed", allow_module_level=True)
 
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
 )
 
@@ -82,11 +82,11 @@ def test_within_a_stock_loader_are_the_same(engine_of, write_beton):
 
     path = write_beton([(48, 48), (40, 31), (64, 17)] * 4)
     engine = engine_of(path)
-    pipelines, set_epoch = stock_crops(engine, RECIPE, seed=3)
+    pipelines, set_epoch = stock_crops(engine, AUGMENT, seed=3)
     loader = Loader(str(path), batch_size=4, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
     for epoch in (0, 1):
         set_epoch(epoch)
-        ours = engine.crops(requests(12, 4), RECIPE.crops, partial(draw, RECIPE, 3, epoch))
+        ours = engine.crops(requests(12, 4), AUGMENT.crops, partial(draw, AUGMENT, 3, epoch))
         for (labels, *stock), batch in zip(loader, ours, strict=True):
             np.testing.assert_array_equal(labels.flatten(), batch.labels)
             assert all(torch.equal(a, b) for a, b in zip(stock, batch.crops, strict=True))

@@ -85,33 +85,33 @@ class TestPixels:
         assert torch.equal(torch.cat([batch.images for batch in batches]), expected[:20])
 
 
-RECIPE = AugmentConfig(
+AUGMENT = AugmentConfig(
     crops=(CropSpec(size=40, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=3, scale=(0.05, 0.14)))
 )
 
 
 def plan_for(epoch: int) -> PlanFor:
-    return partial(draw, RECIPE, 3, epoch)
+    return partial(draw, AUGMENT, 3, epoch)
 
 
 class TestCrops:
     def test_are_those_of_the_decoded_images(self, engine_of, write_beton):
         engine = engine_of(write_beton([(64, 64), (64, 40), (33, 64), (17, 23), (1, 1)]))
         request = step(4, 2, 0, 1, 3)
-        decoded, cropped = engine.assembler.images(request), engine.assembler.crops(request, RECIPE.crops, plan_for(2))
+        decoded, cropped = engine.assembler.images(request), engine.assembler.crops(request, AUGMENT.crops, plan_for(2))
         assert [tuple(crops.shape) for crops in cropped.crops] == [(10, 40, 40, 3), (15, 24, 24, 3)]
         assert all(crops.is_contiguous() and crops.dtype == torch.uint8 for crops in cropped.crops)
-        plan = draw(RECIPE, 3, 2, decoded.samples, decoded.sizes)
+        plan = draw(AUGMENT, 3, 2, decoded.samples, decoded.sizes)
         for i, (height, width) in enumerate(decoded.sizes):
-            expected = crops_of(decoded.images[i, :height, :width].numpy(), plan, i, RECIPE)
+            expected = crops_of(decoded.images[i, :height, :width].numpy(), plan, i, AUGMENT)
             made = [crop.numpy() for crops in cropped.crops for crop in crops[i::5]]
             for ours, reference in zip(made, expected, strict=True):
                 assert np.abs(ours.astype(int) - reference).mean() < 1
 
     @pytest.mark.parametrize("workers", [1, 2, 4])
     def test_do_not_depend_on_the_number_of_threads(self, engine_of, tiny_beton, workers):
-        expected = engine_of(tiny_beton, workers=3).assembler.crops(step(*range(20)), RECIPE.crops, plan_for(0)).crops
-        batches = list(engine_of(tiny_beton, workers=workers).crops(requests(20, 5), RECIPE.crops, plan_for(0)))
+        expected = engine_of(tiny_beton, workers=3).assembler.crops(step(*range(20)), AUGMENT.crops, plan_for(0)).crops
+        batches = list(engine_of(tiny_beton, workers=workers).crops(requests(20, 5), AUGMENT.crops, plan_for(0)))
         for place, whole in enumerate(expected):
             parts = [batch.crops[place].unflatten(0, (-1, 5)) for batch in batches]
             assert torch.equal(torch.cat(parts, dim=1).flatten(0, 1), whole)
@@ -119,16 +119,16 @@ class TestCrops:
     @pytest.mark.timeout(20)
     def test_a_broken_sample_is_named_or_replaced_with_a_plan_of_its_own(self, engine_of, broken_beton):
         with pytest.raises(LoaderError, match=r"sample 5 \(face_005.jpg\)"):
-            list(engine_of(broken_beton).crops(requests(12, 4), RECIPE.crops, plan_for(0)))
+            list(engine_of(broken_beton).crops(requests(12, 4), AUGMENT.crops, plan_for(0)))
         engine = engine_of(broken_beton, on_broken="replace")
-        batch = engine.assembler.crops(step(4, 5, 6, 7), RECIPE.crops, plan_for(0))
+        batch = engine.assembler.crops(step(4, 5, 6, 7), AUGMENT.crops, plan_for(0))
         assert batch.samples.tolist() == [4, 6, 6, 7] and batch.broken == 1
         assert all(torch.equal(crops[1::4], crops[2::4]) for crops in batch.crops)
 
     def test_kept_batches_keep_their_values(self, engine_of, tiny_beton):
         """R7."""
         kept, copies = [], []
-        for batch in engine_of(tiny_beton).crops(requests(23, 2), RECIPE.crops, plan_for(0)):
+        for batch in engine_of(tiny_beton).crops(requests(23, 2), AUGMENT.crops, plan_for(0)):
             kept.append(batch)
             copies.append([crops.clone() for crops in batch.crops])
         gc.collect()
@@ -288,7 +288,7 @@ class TestThreads:
 
 
 def run(engine: ThreadedImages, way: str, requests):
-    return engine.images(requests) if way == "images" else engine.crops(requests, RECIPE.crops, plan_for(0))
+    return engine.images(requests) if way == "images" else engine.crops(requests, AUGMENT.crops, plan_for(0))
 
 
 def prefetch_threads() -> int:
