@@ -35,10 +35,6 @@ class Witness:
         self.samples, self.identities = loader.samples, loader.identities
         self.dataset_fingerprint, self.sampling = loader.dataset_fingerprint, loader.sampling
         self.placement = loader.placement
-            loader.dataset_fingerprint,
-            loader.sampling,
-            loader.placement,
-        )
 
     def __len__(self) -> int:
         return len(self.loader)

@@ -150,7 +150,7 @@ class AugmentConfig(ColourConfig):
         return tuple(map(self.of_epoch, [*(stage.until_epoch - 1 for stage in self.stages), sys.maxsize]))
 
     def of_epoch(self, epoch: int) -> AugmentConfig:
-        """The augmentation of one epoch, without stages: a pure function of ``epoch``, so a resumed run finds its own."""
+        """The augmentation of one epoch, a pure function of ``epoch``: a resumed run finds its stage."""
         for stage in self.stages:
             if epoch < stage.until_epoch:
                 sized = zip(self.crops, stage.sizes, strict=True)
