@@ -140,7 +140,8 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_at_its_time_limit_a_run_saves_and_goes_on(cluster, beton, checkout, tmp_path):
     """Two ranks and their decoding processes; Slurm's own warning, which it sends up to half a minute late."""
-    steps = ["--optim.batch-size", "4", "--optim.epochs", "100000", "--checkpoint-every-steps", "1000000"]
+    steps = ["--optim.batch-size", "4", "--optim.epochs", "100000", "--keep-checkpoints", "1000000"]
+    steps += ["--checkpoint-every-steps", "1000000"]
     engine = ["--engine", "torch", "--workers", "1", "--device", "cpu", "--log-every-steps", "1"]
     environment = {"FRL_ROOT": str(checkout), "PYTHONPATH": str(SCRIPTS.parent)}
     job = Job(cluster, tmp_path, environment, "quickstart", "--data", beton, "--out", tmp_path / "run", *steps, *engine)
