@@ -37,4 +37,4 @@ class Uniformity(Objective):
 
 
 if __name__ == "__main__":
-    run(tyro.cli(RunConfig, default=replace(preset("cpu").config, objective=UniformityConfig())), recipe="cpu")
+    run(tyro.cli(RunConfig, default=replace(preset("cpu").config, objective=UniformityConfig())), "cpu")

@@ -51,10 +51,20 @@ while [ -n "$woken" ]; do # a trapped signal ends `wait` early
     wait "$step"
     status=$?
 done
+state() { # of this job, from a controller that may be too busy to answer at once
+    local found
+    for _ in 1 2 3 4 5; do
+        found=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T) && [ -n "$found" ] && break
+        sleep 2
+    done
+    echo "pretrain_slurm: the job is ${found:-unknown}" >&2
+    echo "$found"
+}
+
 # 143: Slurm has signalled the processes itself, as it does on preemption. A job that is no longer running is being
 # ended, perhaps by its user's scancel, and to queue it again would bring it back.
 if { [ -n "$leaving" ] || [ "$status" = 143 ]; } && [ "$status" != 0 ] &&
-    [ "$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T)" = RUNNING ]; then
+    [ "$(state)" = RUNNING ]; then
     echo "pretrain_slurm: queueing again"
     exec scontrol requeue "$SLURM_JOB_ID"
 fi

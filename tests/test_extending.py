@@ -39,9 +39,11 @@ class Known(NamedTuple):
 
 
 KNOWN = {
-    "An objective, in frl": Known("swav", others=frozenset({"frl/config/run.py", "frl/config/codec.py"})),  # defaults
+    "An objective, in frl": Known(
+        "swav", others=frozenset({"frl/config/run.py", "frl/config/codec.py", "frl/objectives/dino.py"})
+    ),  # defaults, and one that uses its loss
     "A source of faces": Known("webdataset"),
-    "An augmentation": Known("solarise", others=frozenset({"scripts/bench/parity.py"})),
+    "An augmentation": Known("solarise", others=frozenset({"scripts/bench/parity.py", "frl/presets.py"})),
     "A downstream task": Known("verification", others=frozenset({"frl/tasks/layouts/lfw.py"})),  # which knows no task
     "A metric of an objective": Known("assignment_entropy"),
     "A metric of every run": Known("memory_gib"),

@@ -67,6 +67,6 @@ def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(script: Path, beton: P
         finally:
             process.kill()
     said = log.read_text()
-    (step,) = re.findall(r"stopped on request after step (\d+); the same command goes on from there", said)
+    (step,) = re.findall(r"stopped by \w+ after step (\d+); the same command goes on from there", said)
     assert checkpoint.load(checkpoint.path_of(run / "checkpoints", int(step)))["step"] == int(step)
     assert "Traceback" not in said

@@ -147,7 +147,7 @@ def test_at_its_time_limit_a_run_saves_and_goes_on(cluster, beton, checkout, tmp
     job.wait((tmp_path / "run" / "metrics.jsonl").exists)
     cluster.run("scontrol", "update", f"JobId={job.number}", "TimeLimit=1")  # minute; the script wants five minutes
     job.wait(lambda: "queueing again" in job.text)
-    (stopped,) = re.findall(r"stopped on request after step (\d+)", job.text)
+    (stopped,) = re.findall(r"stopped by \w+ after step (\d+)", job.text)
     job.wait(lambda: job.text.count("training from step") == 2)
     cluster.run("scancel", job.number)
     assert re.findall(r"training from step (\d+)", job.text) == ["0", stopped]

@@ -127,7 +127,7 @@ def faster_precision(config: RunConfig, world: World) -> Literal["bf16", "fp32"]
     adapt_convolutions(backbone.to(memory_format=torch.channels_last))
     eager: list[Encoder] = [backbone] * len(config.augment.crops)
     contests = [
-        Contest(backbone, replace(config, optim=optim, precision=name), world).seconds(eager)
+        Contest(backbone, replace(config, optim=optim, precision=name), world, warm_ups=1, trials=2).seconds(eager)
         for name in ("bf16", "fp32")
     ]
     bf16, fp32 = world.mean(torch.tensor(contests)).tolist()
@@ -140,8 +140,11 @@ def faster_precision(config: RunConfig, world: World) -> Literal["bf16", "fp32"]
 class Contest:
     """Times forward and backward passes of the backbone on views of the run's shapes, and leaves no trace in it."""
 
-    def __init__(self, backbone: nn.Module, config: RunConfig, world: World) -> None:
+    def __init__(
+        self, backbone: nn.Module, config: RunConfig, world: World, warm_ups: int = WARM_UPS, trials: int = TRIALS
+    ) -> None:
         self.backbone = backbone
+        self.warm_ups, self.trials = warm_ups, trials
         self.world = world
         self.expected: torch.Tensor | None = None
         self.autocast = autocast_for(config.precision, world.device)
@@ -171,12 +174,12 @@ class Contest:
         """
         before = [(buffer, buffer.clone()) for buffer in self.backbone.buffers()]
         try:
-            seconds, features = zip(*[self.trial(encoders) for _ in range(WARM_UPS + TRIALS)], strict=True)
+            seconds, features = zip(*[self.trial(encoders) for _ in range(self.warm_ups + self.trials)], strict=True)
             if self.expected is None:
                 self.expected = features[-1]
             elif F.cosine_similarity(self.expected, features[-1]).mean() < ALIKE:
                 return self._lost("its features are not those of the network")
-            return min(seconds[WARM_UPS:])
+            return min(seconds[self.warm_ups :])
         except RuntimeError as error:  # no compiler here, or one that fails: dynamo's and inductor's errors are these
             if self.expected is None and isinstance(error, torch.OutOfMemoryError):
                 raise

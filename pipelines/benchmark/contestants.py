@@ -56,7 +56,7 @@ ENTRIES = {
         needs="simplejpeg",
     ),
     "by-hand-linear": Entry(
-        label="the same, LINEAR only (aliases)",
+        label="by hand, LINEAR only (aliases)",
         kind="peer",
         function="pipelines.benchmark.by_hand:aliased_batches",
         needs="simplejpeg",

@@ -25,6 +25,7 @@ from frl.objectives import Setting
 from frl.objectives.swav import SwAV
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World
+from frl.runtime.environment import facts
 from frl.runtime.numerics import numerics
 from frl.training.build import build_step
 from pipelines.loader import make_loader
@@ -163,7 +164,7 @@ class Checks:
         out = self.folder / "search"
         self.pretrain(out, "--optim.batch-size", "0", "--max-steps", "3", "--log-every-steps", "1")
         batch = json.loads((out / "config.json").read_text())["optim"]["batch_size"]
-        used = torch.cuda.get_device_properties(self.device).total_memory / 2**30
+        used = facts(self.device)["device_ram_gib"]
         peak = max(line["memory_gib"] for line in read_metrics(out / "metrics.jsonl") if "memory_gib" in line)
         expect(peak > 0.6 * used, f"a batch of {batch} takes {peak:.0f} of {used:.0f} GiB: a larger one would fit")
         return f"{batch} images take {peak:.0f} of {used:.0f} GiB"

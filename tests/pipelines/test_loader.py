@@ -119,7 +119,7 @@ class TestEngines:
         loader.close()
 
 
-@pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
+@pytest.mark.parametrize("augment", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
 def test_engines_agree(loader_of, augment):
     """The same samples and crops, and pixels within the DCTs' difference, about one level on average."""
     plain = augment.with_colour(jitter_p=0)

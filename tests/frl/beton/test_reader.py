@@ -221,4 +221,4 @@ def test_a_million_samples_open_in_little_memory(targets: list[str]) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "bench" / "opening.py"), "1000000", *targets]
     result = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=100).stdout)
     assert result["samples"] == 1_000_000
-    assert result["peak_rss_mb"] < 300
+    assert result["open"]["peak_mb"] < 150

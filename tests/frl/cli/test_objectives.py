@@ -112,7 +112,7 @@ def test_an_option_of_another_objective_says_whose_it_is_and_which_is_in_force(t
         ConfigError, match=r"--objective.prototypes: mine_and_no_other has no such option. It belongs to .*swav"
     ):
         with_objective(preset("cpu").config, [*mine, "--objective.prototypes", "3"])
-    with pytest.raises(ConfigError, match=r"swav has no such option. It belongs to mine_and_no_other"):
+    with pytest.raises(ConfigError, match=r"swav has no such option. It belongs to .*mine_and_no_other"):
         with_objective(preset("cpu").config, ["--objective.margin", "3"])
 
 

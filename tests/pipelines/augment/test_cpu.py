@@ -211,7 +211,7 @@ class TestSolarise:
 
 
 class TestEndToEnd:
-    @pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
+    @pytest.mark.parametrize("augment", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
     @pytest.mark.parametrize("sizes", [[(64, 64)] * 8, [(300, 280), (61, 83), (40, 200), (150, 150)]])
     def test_follows_the_plan_as_the_reference_does(self, sizes, augment):
         images = [picture(*size, seed=i) // 2 + 60 for i, size in enumerate(sizes)]

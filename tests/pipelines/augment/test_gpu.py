@@ -319,7 +319,7 @@ class TestMultiCrop:
             assert [tuple(v.shape) for v in views] == [(10, 3, 40, 40), (15, 3, 24, 24)]
             assert all(v.dtype == dtype and v.is_contiguous(memory_format=torch.channels_last) for v in views)
 
-    @pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
+    @pytest.mark.parametrize("augment", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
     def test_views_follow_the_plan_crop_by_crop(self, augment):
         """The whole augment against torchvision on PIL images, one crop at a time."""
         images = random_images(6, 64, seed=3) // 3 + 60  # few clamped values, so that PIL's rounding stays small
@@ -366,7 +366,7 @@ class TestMultiCrop:
                 chosen_alone = whole.view(-1, 9, *whole.shape[1:])[:, chosen].flatten(0, 1)
                 torch.testing.assert_close(some, chosen_alone, atol=1e-5, rtol=0)
 
-    @pytest.mark.parametrize("recipe", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
+    @pytest.mark.parametrize("augment", [AUGMENT, TWO_VIEWS], ids=["one colour", "two views"])
     def test_one_graph_without_breaks(self, augment):
         """What a GPU compiles: the capture fails on a graph break or a synchronisation with the host."""
         images = random_images(4, 64)

@@ -104,7 +104,7 @@ def test_the_edges_of_the_box_become_those_of_the_view(seed, depth):
 
 def _as_batch(part):
     """A plan of (B, 1) crops of one of (B,)."""
-    return type(part)(**{f.name: getattr(part, f.name)[:, None] for f in dataclasses.fields(part)})
+    return type(part)(*(column[:, None] for column in part))
 
 
 def test_unknown_points_stay_unknown_and_visibility_changes_sides():
@@ -127,7 +127,7 @@ def test_what_has_no_known_mirror_image_is_not_flipped():
     seven = TargetSpec(name="seven", kind=Kind.POINTS, shape=(7, 2))
     with pytest.raises(ConfigError, match=r"target seven: is points \(7, 2\), and nobody knows"):
         points_in_views(torch.zeros(16, 7, 2), plan, CROPS, seven)
-    straight = dataclasses.replace(plan, flip=np.zeros_like(plan.flip))
+    straight = plan._replace(flip=np.zeros_like(plan.flip))
     assert len(points_in_views(torch.zeros(16, 7, 2), straight, CROPS, seven)) == 2
     with pytest.raises(ConfigError, match="is vector, not points"):
         points_in_views(torch.zeros(16, 1), plan, CROPS, TargetSpec(name="age", kind=Kind.VECTOR))

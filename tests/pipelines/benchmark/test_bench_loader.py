@@ -9,7 +9,7 @@ import pytest
 
 from frl.cli import main
 from frl.config import AugmentConfig
-from frl.runtime.environment import processor, vectors
+from frl.machine import processor, vector_bits
 from pipelines.benchmark import report
 from pipelines.benchmark.contestants import ENTRIES, Entry
 from pipelines.benchmark.measure import BenchConfig, measure, programme
@@ -96,7 +96,12 @@ class TestReport:
 
     def test_where_and_beside_what_it_was_measured(self, results):
         words = report.text(results, 1600)
-        assert processor() in words and vectors() in words and "after" in words and "1 thread(s)" in words
+        assert (
+            processor() in words
+            and f"{vector_bits()}-bit vectors" in words
+            and "after" in words
+            and "1 thread(s)" in words
+        )
 
     def test_saved_figures_are_valid_json_and_say_the_same_again(self, results, tmp_path):
         save(results, tmp_path / "results.json")
