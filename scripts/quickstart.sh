@@ -29,16 +29,17 @@ run frl verify "$out/faces.beton" "$out/strangers.beton" --deep
 say "3. Look at the crops that the network will see"
 run frl preview "$out/faces.beton" --preset quickstart --out "$out/crops.png"
 
-say "4. Pre-train a resnet18, without labels"
+say "4. Pre-train a narrow resnet18, without labels"
 run frl pretrain quickstart --data "$out/faces.beton" --out "$out/run"
 
-say "5. Export, and load into torchvision"
+say "5. Export, and load: torchvision's ResNet, with a quarter of the channels (docs/backbones.md)"
 run frl export "$out/run" --out "$out/resnet18.pth"
 python - "$out/resnet18.pth" <<'PYTHON'
 import sys, torch, torchvision
-missing, unexpected = torchvision.models.resnet18().load_state_dict(torch.load(sys.argv[1]), strict=False)
-print(f"torchvision.models.resnet18: missing {missing}, unexpected {unexpected}")
-assert sorted(missing) == ["fc.bias", "fc.weight"] and not unexpected
+from frl.export import load_backbone
+network, name = load_backbone(sys.argv[1])
+assert isinstance(network, torchvision.models.ResNet)
+print(f"{name}: {sum(p.numel() for p in network.parameters()):,} weights, features {tuple(network(torch.zeros(1, 3, 32, 32)).shape)}")
 PYTHON
 
 say "6. Tell strangers apart: trained, untrained, raw pixels"
