@@ -191,6 +191,12 @@ PRESETS = {
                 time="16.5 minutes",
                 result="verification 61.1 % (AUC 0.659); untrained 59.2 % (0.624); raw pixels 62.2 % (0.669)",
             ),
+            Measured(
+                data="the same, repeated",
+                device="two cores of another AMD EPYC",
+                time="about as long",
+                result="verification 53.9 % in fp32 and 55.9 % in bf16: not to be relied on",
+            ),
         ),
     ),
     "quickstart": Preset(
@@ -214,6 +220,14 @@ PRESETS = {
                 weight_decay=1e-4,
             ),
             health=HealthConfig(patience_steps=100),
+        ),
+        measured=(
+            Measured(
+                data="2,400 synthetic faces; 60 strangers, 12 images of each, at 32 px",
+                device="two cores of an AMD EPYC (AVX-512)",
+                time="2.2 minutes",
+                result="k-NN identity 43.6 %; untrained 5.8 %; raw pixels 9.6 %",
+            ),
         ),
     ),
     "simclr": Preset(
