@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from frl.beton.reader import Beton
 from frl.beton.samples import StoredSample, identity_name, stored_samples
 from frl.beton.target_list import TargetList
 from frl.errors import WriteError
+from frl.files import try_lock
 
 MAX_NAME_BYTES = 200
 """Of a file's or folder's name; file systems take 255."""
@@ -68,7 +68,8 @@ def _partial_folder(target: Path) -> Iterator[Path]:
     folder.mkdir(exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(lock):
+            raise BlockingIOError("another process is writing it")
         for old in folder.iterdir():
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
         try:

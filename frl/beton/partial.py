@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
+
+from frl.files import try_lock
 
 
 class PartialFile:
@@ -36,11 +37,9 @@ class PartialFile:
             raise
 
     def _lock(self) -> None:
-        # A record lock, unlike flock, does not live on in forked workers that outlive a killed parent.
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = os.path.samestat(os.fstat(self._file), os.stat(self.path))
-        except (BlockingIOError, PermissionError, FileNotFoundError):
+            ours = try_lock(self._file) and os.path.samestat(os.fstat(self._file), os.stat(self.path))
+        except FileNotFoundError:
             ours = False
         # The other writer may have published the file between our opening and our locking it.
         if not ours:

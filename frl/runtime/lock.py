@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from frl.errors import ConfigError
+from frl.files import try_lock
 
 NAME = ".lock"
 
@@ -85,15 +85,9 @@ def _json(path: Path) -> dict[str, object]:
 
 
 def _lock(file: int, folder: Path) -> None:
-    try:
-        # A record lock: unlike flock, it works on network folders and does not live on in forked workers.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        raise ConfigError(
-            "--out",
-            f"{folder} is in use by another run ({_holder(file)})",
-            "Wait for it, end it, or choose another folder.",
-        ) from None
+    if not try_lock(file):
+        cause = f"{folder} is in use by another run ({_holder(file)})"
+        raise ConfigError("--out", cause, "Wait for it, end it, or choose another folder.")
 
 
 def _ourselves() -> dict[str, str | int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 from frl.beton.manifest import manifest_path, rejects_path, samples_path
 from frl.config import DataConfig
 from frl.errors import ConfigError, StagingError
-from frl.files import atomic_write
+from frl.files import atomic_write, try_lock
 
 BLOCK = 16 << 20  # bytes copied and hashed at a time
 POLL = 0.2  # seconds between two looks at whether another process is done
@@ -128,13 +127,9 @@ def _lock(path: Path, time_limit: float) -> Iterator[None]:
     """Hold a lock that the system drops when its holder dies."""
     deadline = time.monotonic() + time_limit
     with open(path, "wb") as stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    cause = f"another process holds it for more than {time_limit:.0f} s"
-                    raise StagingError(path, cause, "Raise --stage-minutes, or look what that one does.") from None
-                time.sleep(POLL)
+        while not try_lock(stream.fileno()):
+            if time.monotonic() > deadline:
+                cause = f"another process holds it for more than {time_limit:.0f} s"
+                raise StagingError(path, cause, "Raise --stage-minutes, or look what that one does.")
+            time.sleep(POLL)
         yield

@@ -89,7 +89,7 @@ def hold(lock: Path, held, release) -> None:
     import fcntl
 
     with open(lock, "wb") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        fcntl.lockf(stream, fcntl.LOCK_EX)
         held.set()
         release.wait(60)
 
