@@ -110,3 +110,28 @@ def test_a_run_from_before_an_option_was_goes_on_with_its_default(runs: Any, tmp
     with pytest.raises(CheckpointError, match=r"optim\.nesterov: False -> True"):
         run(config_of(replace(CONFIG.optim, nesterov=True), folder, max_steps=6))
     assert json.loads((folder / "config.json").read_text())["optim"]["optimiser"] == "larc"
+
+
+def test_a_checkpoint_of_version_1_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """Version 1 had SwAV's options among the model's and beside it, and a queue instead of an objective's progress."""
+    folder = tmp_path / "run"
+    run(config_of(CONFIG.optim, folder, max_steps=12, checkpoint_every_steps=12))  # past the start of the queue
+    path = checkpoint.saved(folder / "checkpoints")[-1]
+    state = torch.load(path, weights_only=True)
+    queue = state.pop("progress")["queue"]
+    assert queue is not None and tensors(queue)
+    swav = state["config"].pop("objective")
+    assert swav.pop("name") == "swav"
+    state["config"]["model"] |= {name: swav.pop(name) for name in ("hidden_dim", "feature_dim", "prototypes")}
+    state["config"]["swav"] = swav
+    health = state["config"]["health"]
+    for ours, then in (("min_feature_std", "min_spread"), ("min_used", "min_prototypes_used")):
+        health[then] = health.pop(ours)
+    torch.save({**state, "version": 1, "queue": queue}, path)
+    run(config_of(CONFIG.optim, folder, max_steps=15))
+    run(config_of(CONFIG.optim, tmp_path / "whole", max_steps=15))
+    ours, theirs = (checkpoint.load_newest(out / "checkpoints") for out in (folder, tmp_path / "whole"))
+    assert ours is not None and theirs is not None
+    assert ours["step"] == theirs["step"] == 15 and ours["version"] == 2
+    kept = [tensors([state["model"], state["optimiser"]["state"], state["progress"]]) for state in (ours, theirs)]
+    assert all(torch.equal(one, other) for one, other in zip(*kept, strict=True))
