@@ -104,7 +104,7 @@ def main() -> None:
 
 def workload(device: torch.device, batch: int, data: DataConfig) -> RunConfig:
     """What is trained: the paper's network and crops on a GPU, small ones on a CPU."""
-    precision = "bf16" if computes_bf16(device) else "fp32"
+    precision: Literal["bf16", "fp32"] = "bf16" if computes_bf16(device) else "fp32"
     config = RunConfig(data=data, optim=OptimConfig(batch_size=batch), precision=precision)
     if device.type == "cuda":
         return config
