@@ -48,7 +48,7 @@ def try_lock(file: int) -> bool:
 
 def fsync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -12,12 +12,11 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from frl.beton.partial import sync_folder
 from frl.beton.reader import Beton
 from frl.beton.samples import StoredSample, identity_name, stored_samples
 from frl.beton.target_list import TargetList
 from frl.errors import WriteError
-from frl.files import try_lock
+from frl.files import fsync_folder, try_lock
 
 MAX_NAME_BYTES = 200
 """Of a file's or folder's name; file systems take 255."""
@@ -79,7 +78,7 @@ def _partial_folder(target: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        sync_folder(target.parent)
+        fsync_folder(target.parent)
     finally:
         os.close(lock)
 

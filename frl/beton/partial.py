@@ -79,7 +79,7 @@ class PartialFile:
         os.fsync(self._file)
 
     def publish(self) -> None:
-        """Give the file its final name, replacing what is there; follow with ``sync_folder``."""
+        """Give the file its final name, replacing what is there; follow with ``frl.files.fsync_folder``."""
         os.rename(self.path, self.final)
         self.close()
 
@@ -96,12 +96,3 @@ class PartialFile:
         file, self._file = self._file, -1
         with contextlib.suppress(OSError):
             os.close(file)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

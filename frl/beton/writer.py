@@ -31,10 +31,11 @@ from frl.beton.manifest import (
     samples_path,
     tsv_line,
 )
-from frl.beton.partial import PartialFile, sync_folder
+from frl.beton.partial import PartialFile
 from frl.beton.schema import Schema
 from frl.beton.targets import TargetSpec, encode_all
 from frl.errors import REMEDIES, WriteError
+from frl.files import fsync_folder
 
 COPY_BYTES = 1 << 20
 
@@ -277,7 +278,7 @@ class BetonWriter:
         targets = f" {self._schema.targets}" if self._schema.targets else ""
         journal = self._journal = Journal(file, f"{__version__} {self._work}{targets}")
         journal.cut(self._ledger.restore(journal.entries))
-        sync_folder(self.path.parent)
+        fsync_folder(self.path.parent)
         if journal.entries:
             self.done = journal.entries[-1].done
             self.counts.update(journal.entries[-1].counts)
@@ -370,12 +371,12 @@ class BetonWriter:
         folder = self.path.parent
         if self._overwrite:
             self.path.unlink(missing_ok=True)
-            sync_folder(folder)
+            fsync_folder(folder)
         if self.rejected == 0:  # a list of rejects is there only where something was rejected
             self._rejects.discard()
             self._rejects.final.unlink(missing_ok=True)
         for sidecar in (self._lines, *([self._rejects] if self.rejected else []), self._manifest):
             sidecar.publish()
-        sync_folder(folder)
+        fsync_folder(folder)
         self._beton.publish()
-        sync_folder(folder)
+        fsync_folder(folder)

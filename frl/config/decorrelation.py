@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from frl.config.check import require, require_above, require_least
+from frl.config.check import require_above, require_least
 from frl.config.contrastive import require_two_images
-from frl.config.objective import ObjectiveConfig
+from frl.config.objective import ObjectiveConfig, require_two_crops
 
 if TYPE_CHECKING:
     from frl.config.run import RunConfig
@@ -32,8 +32,7 @@ class BarlowTwinsConfig(ObjectiveConfig, name="barlow", implementation="frl.obje
         Raises:
             ConfigError: on the first contradiction found.
         """
-        two = run.augment.total_crops >= 2
-        require(two, "augment.crops", "Barlow Twins compares at least two crops", "Raise a count.")
+        require_two_crops(run, "Barlow Twins")
         require_two_images(run, "Barlow Twins")
         require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 8192.")
         require_least("objective.feature_dim", self.feature_dim, 2, "The paper uses 8192.")
@@ -67,8 +66,7 @@ class VICRegConfig(ObjectiveConfig, name="vicreg", implementation="frl.objective
         Raises:
             ConfigError: on the first contradiction found.
         """
-        two = run.augment.total_crops >= 2
-        require(two, "augment.crops", "VICReg compares at least two crops", "Raise a count.")
+        require_two_crops(run, "VICReg")
         require_two_images(run, "VICReg")
         require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 8192.")
         require_least("objective.feature_dim", self.feature_dim, 2, "The paper uses 8192.")

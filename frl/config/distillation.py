@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from frl.config.check import require, require_above, require_least, require_within
 from frl.config.contrastive import require_two_images
-from frl.config.objective import ObjectiveConfig
+from frl.config.objective import ObjectiveConfig, require_two_crops
 
 if TYPE_CHECKING:
     from frl.config.run import RunConfig
@@ -48,7 +48,7 @@ class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.di
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(run.augment.total_crops >= 2, "augment.crops", "DINO compares at least two crops", "Raise a count.")
+        require_two_crops(run, "DINO")
         require_two_images(run, "DINO")
         require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 2048.")
         require_least("objective.bottleneck_dim", self.bottleneck_dim, 1, "The paper uses 256.")

@@ -56,6 +56,15 @@ class ObjectiveConfig:
         return {}
 
 
+def require_two_crops(run: RunConfig, name: str) -> None:
+    """Refuse a single crop, with which ``name`` has nothing to compare.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    require(run.augment.total_crops >= 2, "augment.crops", f"{name} compares at least two crops", "Raise a count.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.swav:SwAV"):
     """Swapped prediction of cluster assignments (Caron et al., 2020)."""
@@ -89,7 +98,7 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(run.augment.total_crops >= 2, "augment.crops", "SwAV compares at least two crops", "Raise a count.")
+        require_two_crops(run, "SwAV")
         require_least("objective.hidden_dim", self.hidden_dim, 1, "The paper uses 2048.")
         require_least("objective.feature_dim", self.feature_dim, 1, "The paper uses 128.")
         require(self.prototypes > 1, "objective.prototypes", "one cluster says nothing", "Use more clusters.")

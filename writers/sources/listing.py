@@ -159,10 +159,6 @@ class Listing:
         with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
             yield from csv.DictReader(stream, skipinitialspace=True)
 
-    def _sound_records(self) -> Iterator[dict[str, Any]]:
-        """What the lines of JSON that name a file say."""
-        yield from (record for _, record, _ in self._records() if record is not None)
-
     def _records(self) -> Iterator[tuple[int, dict[str, Any] | None, str | None]]:
         """The number of each line of JSON, and what it says; or None for one that names no file, and why."""
         with open(self.store.location, encoding="utf-8-sig") as stream:
