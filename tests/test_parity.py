@@ -9,7 +9,8 @@ import pytest
 
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
-from scripts.bench.parity import VARIANTS, measure, table, write_pictures
+from scripts.bench.parity import VARIANTS, measure, write_pictures
+from scripts.bench.parity_table import in_words
 
 RECIPE = dataclasses.replace(
     AugmentConfig(),
@@ -27,4 +28,4 @@ def test_every_engine_is_within_its_tolerance(tmp_path: Path) -> None:
             assert difference.max <= (16 if name == "dali" else 10), f"{name}: {variant}"
             assert difference.large < 0.02, f"{name}: {variant}"
     assert set(found["everything"]) >= {"torch", "gpu code"}
-    assert table(found).count("\n") == len(found) + 1
+    assert in_words(found).count("\n") == len(found) + 1

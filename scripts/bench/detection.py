@@ -6,6 +6,7 @@ counts as found when a box overlaps the box of its points with an intersection o
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -16,9 +17,11 @@ from typing import Annotated
 import cv2
 import numpy as np
 import tyro
+from detection_table import Found, in_words
 from PIL import Image
 
 from frl import console
+from frl.errors import ConfigError
 from writers.detect import DetectConfig, Detection, start, validate
 from writers.image.crop import CropSpec, FaceCropper
 from writers.sources import Box
@@ -56,9 +59,8 @@ def annotated(photograph: Path) -> list[Box]:
 def tile(crop: FaceCropper, data: bytes, face: Detection, known: bool) -> np.ndarray:
     """The sample that would be written, small, with a red edge if it is of no annotated face."""
     sample = crop(crop.open(data), face.box)
-    pixels = cv2.resize(
-        cv2.imdecode(np.frombuffer(sample.data, np.uint8), cv2.IMREAD_COLOR), (TILE, TILE), interpolation=cv2.INTER_AREA
-    )
+    with Image.open(io.BytesIO(sample.data)) as image:
+        pixels = np.array(image.resize((TILE, TILE), Image.Resampling.BOX))[..., ::-1].copy()
     if not known:
         cv2.rectangle(pixels, (0, 0), (TILE - 1, TILE - 1), (0, 0, 255), 4)
     return pixels
@@ -74,37 +76,49 @@ def draw(tiles: list[np.ndarray], sheet: Path) -> None:
     cv2.imwrite(str(sheet), canvas)
 
 
-def main() -> None:
-    """Measure and print."""
-    config = tyro.cli(MeasureConfig, description=__doc__)
-    validate(config.detect)
+def measure(config: MeasureConfig) -> tuple[Found, list[np.ndarray]]:
+    """What the detector finds, and its samples: first those of boxes that meet no annotated face."""
     find = start(config.detect)
     if find is None:
-        raise SystemExit("--detect none finds nothing: use dlib or yunet")
+        raise ConfigError("--detect none", "finds nothing", "Use dlib or yunet.")
     crop = FaceCropper(CropSpec(size=256, margin=0.3, quality=90, max_pixels=10**8))
     photographs = sorted(config.photographs.glob("*.jpg"))[: config.limit]
-    hits, boxes, faces, seconds, known, unknown = [], 0, 0, 0.0, [], []
+    if not photographs:
+        raise ConfigError(config.photographs, "holds no PHOTO.jpg", "Name a folder of photographs.")
+    overlaps: list[float] = []
+    known: list[np.ndarray] = []
+    unknown: list[np.ndarray] = []
+    seconds = 0.0
     for photograph in photographs:
         data = photograph.read_bytes()
         pixels = np.asarray(Image.open(photograph).convert("RGB"))
         began = time.process_time()
-        found = find.detect(pixels)
+        boxes = find.detect(pixels)
         seconds += time.process_time() - began
         truth = annotated(photograph)
-        hits += [max((overlap(face, box.box) for box in found), default=0.0) for face in truth]
-        boxes, faces = boxes + len(found), faces + len(truth)
-        for box in found:
+        overlaps += [max((overlap(face, box.box) for box in boxes), default=0.0) for face in truth]
+        for box in boxes:
             is_known = any(overlap(face, box.box) >= ENOUGH for face in truth)
             (known if is_known else unknown).append(tile(crop, data, box, is_known))
-    found_faces = sum(overlap_ >= ENOUGH for overlap_ in hits)
-    print(f"{config.detect.detect}, --min-face {config.detect.min_face}, --min-score {config.detect.min_score}")
-    print(
-        f"{found_faces} of {faces} annotated faces found ({found_faces / faces:.1%}) on {len(photographs)} photographs"
+    found = Found(
+        photographs=len(photographs),
+        overlaps=overlaps,
+        boxes=len(known) + len(unknown),
+        strays=len(unknown),
+        seconds=seconds,
     )
-    print(f"{boxes} boxes, {len(unknown)} of them on no annotated face; median overlap {np.median(hits):.2f}")
-    print(f"{seconds / len(photographs) * 1e3:.0f} ms of processor time a photograph")
+    return found, unknown + known
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    config = tyro.cli(MeasureConfig, description=__doc__)
+    validate(config.detect)
+    found, tiles = measure(config)
+    print(f"{config.detect.detect}, --min-face {config.detect.min_face}, --min-score {config.detect.min_score}")
+    print(in_words(found, ENOUGH))
     if config.sheet:
-        draw(unknown + known, config.sheet)
+        draw(tiles, config.sheet)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import train_table
@@ -74,7 +75,7 @@ def of_trainer(measured: Any, _: dict[str, Any]) -> str:
     return f"Trainer: {what}.\n\n{train_table.in_words([train_table.Row(**row) for row in measured['rows']])}"
 
 
-PARTS = {
+PARTS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "tests": of_tests,
     "peaks": of_peaks,
     "augmenter": of_augmenter,

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from kernels_table import in_words
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -87,14 +88,9 @@ def count(config: RunConfig) -> dict[str, Counter[str]]:
 
 
 def main() -> None:
-    """Print a table."""
+    """Count and print."""
     name = sys.argv[1] if len(sys.argv) > 1 else "vggface2"
-    counts = count(preset(name).config)
-    print("| part | operations | most frequent |\n|---|---|---|")
-    for part, of_part in counts.items():
-        most = ", ".join(f"{number} {operation}" for operation, number in of_part.most_common(6))
-        print(f"| {part} | {of_part.total():,} | {most} |")
-    print(f"| **all** | **{sum(of_part.total() for of_part in counts.values()):,}** | |")
+    print(in_words(count(preset(name).config)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Judged by leave-one-out k-NN on people that it has never seen, beside the untrai
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from frl.presets import preset
 from frl.runtime.distributed import World
 from frl.training.build import Run, build, with_precision
 from frl.training.train import train
-from pipelines.loader import make_loader
+from pipelines.loader import MultiCropLoader, make_loader
 from pipelines.whole_images import WholeImages
 
 PRESETS = ("quickstart", *(f"{name}-cpu" for name in (
@@ -68,14 +69,14 @@ def fitted(config: RunConfig, seconds: float) -> RunConfig:
     """``config`` with as many epochs as take so long, by a few steps on this machine."""
     loader = loader_of(config)
     run = build(config, loader, ALONE)
-    batches = loader.epoch(0)
+    batches = (batch for epoch in itertools.count() for batch in loader.epoch(epoch))
     for _ in range(WARM_UP):
         take(run, next(batches))
     began = time.process_time()
     for _ in range(TRIED):
         take(run, next(batches))
     steps, epoch = seconds * TRIED / (time.process_time() - began), len(loader)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     loader.close()
     return replace(config, optim=replace(config.optim, epochs=max(1, round(steps / epoch))))
 
@@ -85,7 +86,7 @@ def take(run: Run, batch: Batch) -> None:
     run.step(batch.views, batch.labels)
 
 
-def loader_of(config: RunConfig):  # type: ignore[no-untyped-def]
+def loader_of(config: RunConfig) -> MultiCropLoader:
     """The batches of a run, decoded by one thread."""
     return make_loader(
         config.data,

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import order_table
 import tyro
-from bench_report import table
 from opening import write_sparse
+from order_table import Reading
 
 from frl import console
 from frl.beton import Beton
@@ -66,21 +67,16 @@ def orders(config: BenchConfig, pages: np.ndarray) -> Iterator[tuple[str, np.nda
         yield f"stock ffcv's QUASI_RANDOM, {buffer} pages ({note})", found
 
 
-def row(name: str, randomness: Randomness) -> list[str]:
-    """A line of the table."""
-    figures = (randomness.same_identity, randomness.same_page, randomness.distance)
-    return [name, *(f"{figure:.2f}" for figure in figures)]
-
-
-def randomness_tables(config: BenchConfig) -> None:
-    """Print the tables for a class-ordered and for a shuffled file."""
+def randomness(config: BenchConfig) -> dict[str, dict[str, Randomness]]:
+    """How random each order is: of a class-ordered and of a shuffled file, by the order's name."""
     pages = np.arange(config.samples) // config.per_page
     by_class = np.arange(config.samples) // config.per_identity
     shuffled = np.random.default_rng(0).permutation(by_class)
     found = list(orders(config, pages))
-    for title, labels in {"class-ordered file": by_class, "shuffled file (our writer's)": shuffled}.items():
-        rows = [row(name, measure(order, labels, pages, config.batch_size)) for name, order in found]
-        print(f"\n{title}\n\n{table(['order', 'same identity', 'same page', 'distance'], rows)}")
+    return {
+        title: {name: measure(order, labels, pages, config.batch_size) for name, order in found}
+        for title, labels in {"class-ordered file": by_class, "shuffled file (our writer's)": shuffled}.items()
+    }
 
 
 @contextmanager
@@ -126,23 +122,26 @@ def read_epoch(betons: BetonSet, order: EpochOrder, batch_size: int, limit_s: fl
     return read / (time.perf_counter() - began), peak
 
 
-def memory_table(config: BenchConfig) -> None:
+def read_in_little_memory(config: BenchConfig) -> Reading:
     """Read a file larger than the memory that we may use, in page order."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.beton"
-        write_sparse(path, (config.file_mb << 20) // (16 << 10))
+        write_sparse(path, (config.file_mb << 20) // (16 << 10), targets=())
         fill(path)
         betons = BetonSet([path])
         base = resident_mb()  # of the program's own files
-        print(f"\na file of {config.file_mb} MB, read once\n")
-        print("| order | memory | images/s read | peak of resident file pages |\n|---|---|---:|---:|")
         order = Order(pages=betons.pages, starts=betons.starts, shares=(len(betons),), seed=0, window=8)
         with memory_limit(config.memory_mb) as limited:
             forget(path)
             rate, peak = read_epoch(betons, order.epoch(0), 64, config.limit_s)
-        note = f"{config.memory_mb} MB" if limited else "all of this machine's"
-        print(f"| {order} | {note} | {rate:,.0f} | {peak - base:.0f} MB |", flush=True)
         betons.close()
+    return Reading(
+        order=str(order),
+        file_mb=config.file_mb,
+        limit_mb=config.memory_mb if limited else None,
+        images_per_s=rate,
+        peak_mb=peak - base,
+    )
 
 
 def fill(path: Path) -> None:
@@ -163,10 +162,10 @@ def forget(path: Path) -> None:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Measure and print."""
     settings = tyro.cli(BenchConfig, description=__doc__)
-    randomness_tables(settings)
-    memory_table(settings)
+    print(order_table.of_randomness(randomness(settings)), flush=True)
+    print(order_table.of_reading(read_in_little_memory(settings)))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import bench_report
 import cv2
 import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
+from parity_table import Difference, in_words
 
 from frl import console
 from frl.beton import Beton, BetonWriter
@@ -43,18 +43,6 @@ class ParityConfig:
     """Images, the first of the file."""
     seed: int = 0
     """Of the plan."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Of some crops, in grey levels; ``large``: the share of values that differ by more than two."""
-
-    mean: float
-    max: float
-    large: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f} / {self.max:.0f}"
 
 
 def only(plan: Plan, **kept: NDArray[Any]) -> Plan:
@@ -159,13 +147,6 @@ def decoders(ours: DecodedBatch, theirs: DecodedBatch) -> Difference:
     return difference([[ours.images.float().numpy()]], [[theirs.images.float().numpy()]])
 
 
-def table(result: dict[str, dict[str, Difference]]) -> str:
-    """Markdown: mean / max of the differences, in grey levels."""
-    names = list(next(iter(result.values())))
-    rows = ([row, *(str(by_engine[name]) for name in names)] for row, by_engine in result.items())
-    return bench_report.table(["mean / max, grey levels", *names], rows)
-
-
 def write_pictures(path: Path, count: int) -> Path:
     """A ``.beton`` of drawn pictures of several sizes: smooth colours, sharp edges, some noise."""
     random = np.random.default_rng(0)
@@ -183,12 +164,12 @@ def write_pictures(path: Path, count: int) -> Path:
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and print."""
     config = tyro.cli(ParityConfig, description=__doc__)
     with tempfile.TemporaryDirectory() as folder:
         path = config.data or write_pictures(Path(folder) / "pictures.beton", config.count)
         with Beton(path) as beton:
-            print(table(measure(beton, AugmentConfig(), min(config.count, len(beton)), config.seed)))
+            print(in_words(measure(beton, AugmentConfig(), min(config.count, len(beton)), config.seed)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ normalised with a sum over the ranks for every row and column step; the loss cro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -29,7 +30,7 @@ class ReferenceStep:
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
         torch.manual_seed(config.seed)
-        net: nn.Module = new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1))
+        net: Any = new_objective(config, Setting.of(config, steps_per_epoch=1, ranks=1))  # SwAV's parts by name
         if device.type == "cuda" and dist.is_initialized():  # stock SyncBatchNorm runs on GPUs alone
             net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         self.net = net.to(device)

@@ -10,14 +10,15 @@ assumptions (docs/scaling.md), no measurements.
 from __future__ import annotations
 
 import argparse
-import math
 import multiprocessing as mp
 import os
 import socket
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import scaling_table
 import torch
+from exchange import Exchange, Machine
 
 from frl import console
 from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig
@@ -29,72 +30,6 @@ from frl.training.parallel import distribute
 IMAGES = 2  # of a process: weak scaling
 WARM_UP = 3  # DDP rearranges its buckets after the first step
 CROPS = (CropSpec(size=32, count=2, scale=(0.14, 1.0)), CropSpec(size=24, count=6, scale=(0.05, 0.14)))
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """What one process hands to collectives in a step: operations and bytes.
-
-    Attributes:
-        buckets: all-reduces of gradients.
-        gradients: their bytes.
-        sums: all-reduces of Sinkhorn.
-        masses: their bytes.
-        layers: all-reduces of BatchNorm, both ways.
-        statistics: their bytes.
-    """
-
-    buckets: int
-    gradients: int
-    sums: int
-    masses: int
-    layers: int
-    statistics: int
-
-    @classmethod
-    def of(cls, forward: Traffic, backward: Traffic) -> Exchange:
-        """Sinkhorn sums in the forward pass, DDP in the backward pass, BatchNorm in both, by operations of its own."""
-        return cls(
-            buckets=backward.collectives["allreduce"],
-            gradients=backward.payload["allreduce"],
-            sums=forward.collectives["allreduce"],
-            masses=forward.payload["allreduce"],
-            layers=forward.collectives["all_reduce"] + backward.collectives["all_reduce"],
-            statistics=forward.payload["all_reduce"] + backward.payload["all_reduce"],
-        )
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The assumptions of the model; seconds, and bytes a second.
-
-    Attributes:
-        compute: forward, backward and optimiser of one GPU.
-        inside: rate of an all-reduce among the GPUs of a machine, per GPU (NCCL's "bus bandwidth").
-        between: the same over the network of many machines.
-        latency: of a small all-reduce within a machine.
-        hop: added per doubling of the machines.
-        overlap: share of the compute during which gradients travel.
-    """
-
-    compute: float = 128 / 1600
-    inside: float = 300e9
-    between: float = 40e9
-    latency: float = 30e-6
-    hop: float = 10e-6
-    overlap: float = 0.6
-
-    def all_reduce(self, payload: float, gpus: int) -> float:
-        """Seconds for ``payload`` bytes over ``gpus``, eight to a machine."""
-        rate = self.inside if gpus <= 8 else self.between
-        return self.latency + self.hop * math.log2(max(1, gpus / 8)) + 2 * (gpus - 1) / gpus * payload / rate
-
-    def step(self, gpus: int, exchanged: Exchange) -> float:
-        """Seconds of a step: what cannot hide behind the compute is added to it."""
-        hidden = max(0.0, self.all_reduce(exchanged.gradients, gpus) - self.overlap * self.compute)
-        masses = exchanged.sums * self.all_reduce(exchanged.masses / max(exchanged.sums, 1), gpus)
-        layers = exchanged.layers * self.all_reduce(exchanged.statistics / max(exchanged.layers, 1), gpus)
-        return self.compute + hidden + masses + layers
 
 
 def count(rank: int, size: int, port: int, config: RunConfig, results: mp.Queue) -> None:
@@ -152,20 +87,10 @@ def main() -> None:
         gradient_compression=options.compression,
     )
     print(f"{options.arch}, BatchNorm {options.batch_norm}, gradients compressed: {options.compression}")
-    print("counted, of one process and step: all-reduces and MB of")
-    print(f"{'processes':>9} {'gradients':>16} {'Sinkhorn':>16} {'BatchNorm':>16}")
-    for size in options.processes:
-        found = measure(size, replace(config, optim=OptimConfig(batch_size=IMAGES * size)))
-        print(
-            f"{size:>9} {found.buckets:>5} {found.gradients / 1e6:>10.3f} {found.sums:>5} {found.masses / 1e6:>10.3f} "
-            f"{found.layers:>5} {found.statistics / 1e6:>10.3f}"
-        )
+    found = {n: measure(n, replace(config, optim=OptimConfig(batch_size=IMAGES * n))) for n in options.processes}
+    print(scaling_table.counted(found))
     machine = Machine(compute=options.images / 1600, between=options.network * 1e9)
-    print(f"modelled, not measured, from the last line and {machine}:")
-    print(f"{'GPUs':>9} {'ms a step':>10} {'efficiency':>10}")
-    for gpus in (1, 8, 64, 512):
-        seconds = machine.step(gpus, found) if gpus > 1 else machine.compute
-        print(f"{gpus:>9} {1e3 * seconds:>10.2f} {machine.compute / seconds:>10.1%}")
+    print(scaling_table.modelled(found[options.processes[-1]], machine))
 
 
 if __name__ == "__main__":

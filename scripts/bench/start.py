@@ -47,7 +47,8 @@ def to_first_batch(data: Path) -> Start:
     """Start a run in a fresh process and wait for the line that it prints with its first batch."""
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
-        command = [sys.executable, "-m", "frl.cli", "pretrain", "cpu", "--data", data, "--out", out, "--max-steps", "1"]
+        options = ["--data", str(data), "--out", out, "--max-steps", "1"]
+        command = [sys.executable, "-m", "frl.cli", "pretrain", "cpu", *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:

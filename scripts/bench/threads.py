@@ -22,9 +22,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import threads_table
 import torch
 import tyro
 from numpy.typing import NDArray
+from threads_table import Speed
 
 from frl import console, machine
 from frl.beton import Beton, BetonWriter
@@ -52,14 +54,6 @@ class BenchConfig:
     """Native work of an image in the simulation; 0: what one thread takes here."""
     threads: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     """Threads of the simulation."""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Images per second, and processor time of an image in milliseconds."""
-
-    images_per_s: float
-    cpu_ms: float
 
 
 def speed(beton: Beton, decoder: Decoder, augment: AugmentConfig, workers: int, seconds: float) -> Speed:
@@ -110,26 +104,19 @@ def fastest(counts: Sequence[int], rounds: int, measure: Callable[[int], Speed])
 
 
 def main() -> None:
-    """Print two tables in Markdown."""
+    """Measure, simulate, print."""
     config = tyro.cli(BenchConfig, description=__doc__)
     torch.set_num_threads(1)
     decoder, augment, cores = simplejpeg_decoder(), AugmentConfig(), machine.cores()
     with Beton(config.data) as beton:
         counts = sorted({1, 2, 4, cores})
         real = fastest(counts, config.rounds, lambda n: speed(beton, decoder, augment, n, config.seconds))
-    print("| threads, measured | images/s | to one | CPU-ms an image |\n|---:|---:|---:|---:|")
-    for n, found in real.items():
-        ratio = found.images_per_s / real[1].images_per_s
-        print(f"| {n} | {found.images_per_s:,.0f} | {ratio:.2f} | {found.cpu_ms:.3f} |")
+    print(threads_table.measured(real), flush=True)
     native = config.native_ms or real[1].cpu_ms
     asleep, tiny = sleeping(decoder, native / 1000), AugmentConfig(crops=TINY)
     with tempfile.TemporaryDirectory() as folder, Beton(write_tiny(Path(folder) / "tiny.beton")) as beton:
         simulated = fastest(config.threads, config.rounds, lambda n: speed(beton, asleep, tiny, n, config.seconds))
-    print(f"\nSimulated, {native:.3f} ms of native work an image:\n")
-    print("| threads | images/s | to one | the rest, CPU-ms an image |\n|---:|---:|---:|---:|")
-    for n, found in simulated.items():
-        ratio = found.images_per_s / simulated[config.threads[0]].images_per_s
-        print(f"| {n} | {found.images_per_s:,.0f} | {ratio:.1f} | {found.cpu_ms:.3f} |")
+    print(f"\n{threads_table.simulated(simulated, native)}")
     print(f"\nbatches of {BATCH}; {cores} cores, load {os.getloadavg()[0]:.1f}")
 
 

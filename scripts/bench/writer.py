@@ -119,8 +119,8 @@ def pil_seconds(root: Path, out: Path, workers: int) -> float:
 def our_seconds(root: Path, out: Path, workers: int) -> float:
     """Time of our writer, from listing to rename."""
     copies_stay = CurateConfig(dedupe="none")  # most of the files are links to a few
-    options = {"size": SIZE, "workers": workers, "overwrite": True, "curate": copies_stay}
-    return write(WriteConfig(sources=(str(root),), out=out, **options)).seconds
+    config = WriteConfig(sources=(str(root),), out=out, size=SIZE, workers=workers, overwrite=True, curate=copies_stay)
+    return write(config).seconds
 
 
 def compare(title: str, root: Path, config: BenchConfig, scratch: Path) -> Comparison:
