@@ -51,7 +51,11 @@ class WriteConfig:
     seed: int = 0
     """Seeds the shuffle."""
     limit: int | None = None
-    """Use only so many images, drawn by the seed."""
+    """Use only so many images, drawn by the seed: those of a smaller number are among those of a larger one."""
+    identities: int | None = None
+    """Use only so many people, drawn by the seed in the same way; images of nobody in particular are left out."""
+    per_identity: int | None = None
+    """Use only so many images of a person, drawn by the seed in the same way; images of nobody are left out."""
     shard: str | None = None
     """Write only the I-th of N parts, as I/N: 1/8 to 8/8, say, in a job array. frl merge joins them."""
     workers: int = 0
@@ -94,6 +98,10 @@ def validate(config: WriteConfig) -> None:
     require_seed("seed", config.seed)
     if config.limit is not None:
         require_least("limit", config.limit, 1, "There would be nothing to write.")
+    if config.identities is not None:
+        require_least("identities", config.identities, 1, "There would be nothing to write.")
+    if config.per_identity is not None:
+        require_least("per_identity", config.per_identity, 1, "There would be nothing to write.")
     Shard.parse(config.shard)
     licences(config)
     require_least("workers", config.workers, 0, "Use 0 for one per core.")
@@ -127,8 +135,9 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
     kept = as_dict(config)
     for option in ("out", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
         del kept[option]
-    if not config.targets:
-        del kept["targets"]
+    for option in ("targets", "identities", "per_identity"):  # younger than files that are to be gone on with
+        if not kept[option]:
+            del kept[option]
     stated = licences(config)
     kept["licences"] = {
         name: stated[source] for name, source in zip(names, config.sources, strict=True) if source in stated

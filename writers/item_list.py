@@ -7,7 +7,7 @@ import os
 import pickle
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 from frl.errors import SourceError
 from frl.images.formats import DECODED
@@ -21,6 +21,17 @@ BLOCK = 4096
 
 CACHE_KB = 1 << 14
 """Memory of the database; the rest lies in the system's folder for temporary files, or in SQLITE_TMPDIR."""
+
+
+CHOSEN = """
+CREATE TABLE sorted AS SELECT item FROM (
+    SELECT item, key, rowid AS place,
+        DENSE_RANK() OVER (ORDER BY person) AS drawn,
+        ROW_NUMBER() OVER (PARTITION BY person ORDER BY key, rowid) AS number
+    FROM listed WHERE person IS NOT NULL
+) WHERE drawn <= ifnull(:people, drawn) AND number <= ifnull(:images, number) ORDER BY key, place
+"""
+"""The first so many images of the first so many people."""
 
 
 class ItemList(Sequence[Item]):
@@ -71,7 +82,8 @@ class ItemList(Sequence[Item]):
 def choose(sources: dict[str, Source], config: WriteConfig, check: Callable[[], None] = lambda: None) -> ItemList:
     """The items to write, in the order of the file.
 
-    They are sorted by a hash of the seed and their name, so their order depends on no generator, nor on other items.
+    They are sorted by a hash of the seed and their name, so their order depends on no generator, nor on other items;
+    people are drawn by a hash of the seed and theirs.
 
     Args:
         sources: by name.
@@ -84,17 +96,43 @@ def choose(sources: dict[str, Source], config: WriteConfig, check: Callable[[], 
 
     def key(item: Item) -> bytes:
         check()
-        return hashlib.blake2b(
-            os.fsencode(f"{config.seed}/{item.source}/{item.candidate.name}"), digest_size=8
-        ).digest()
+        return _draw(f"{config.seed}/{item.source}/{item.candidate.name}")
 
-    items = sort_items(list_items(sources, merge=config.merge_identities), key)
+    def person(item: Item) -> bytes | None:
+        return None if item.identity is None else _draw(f"{config.seed}/{item.identity}")
+
+    listed = list_items(sources, merge=config.merge_identities)
+    if config.identities is None and config.per_identity is None:
+        items = sort_items(listed, key)
+    else:
+        items = sort_items(listed, key, Subset(person, config.identities, config.per_identity))
+        if not items:
+            where = " ".join(config.sources)
+            raise SourceError(where, "no image says who is on it", "Leave out --identities and --per-identity.")
     if not items:
         where = " ".join(config.sources) or "SOURCE"
         skipped = total(source.store for source in sources.values())
         cause = f"no image found, but {skipped}" if skipped else "no image found"
         raise SourceError(where, cause, f"Give folders or archives of images ({', '.join(DECODED)}).")
     return items[: config.limit]
+
+
+class Subset(NamedTuple):
+    """Which items stay: some images of some people.
+
+    Attributes:
+        person: a number for the person on an item, by which people are drawn, or None where there is nobody's name.
+        people: how many people stay; None: all.
+        images: how many images of each stay; None: all.
+    """
+
+    person: Callable[[Item], bytes | None]
+    people: int | None
+    images: int | None
+
+
+def _draw(text: str) -> bytes:
+    return hashlib.blake2b(os.fsencode(text), digest_size=8).digest()
 
 
 def _pack(item: Item) -> bytes:
@@ -112,17 +150,26 @@ def _refused(item: Item) -> Item:
     return item._replace(candidate=item.candidate._replace(fault=fault), identity=None)
 
 
-def sort_items(items: Iterable[Item], key: Callable[[Item], bytes]) -> ItemList:
-    """Sort items by a key, on the disk; those of equal keys stay as they came."""
+def sort_items(items: Iterable[Item], key: Callable[[Item], bytes], subset: Subset | None = None) -> ItemList:
+    """Sort items by a key, on the disk; those of equal keys stay as they came.
+
+    Args:
+        items: to sort.
+        key: of an item.
+        subset: which of them stay; None: all. Of people and of images of a person, the first in order do.
+    """
     database = sqlite3.connect("", isolation_level=None)  # without a name: gone when it is closed
     for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
         database.execute(f"PRAGMA {setting}")
-    database.execute("CREATE TABLE listed (key BLOB, item BLOB)")
+    database.execute("CREATE TABLE listed (key BLOB, person BLOB, item BLOB)")
     database.execute("BEGIN")
-    rows = ((key(item), _pack(item)) for item in items)
-    database.executemany("INSERT INTO listed VALUES (?, ?)", rows)
+    rows = ((key(item), subset and subset.person(item), _pack(item)) for item in items)
+    database.executemany("INSERT INTO listed VALUES (?, ?, ?)", rows)
     database.execute("COMMIT")
-    database.execute("CREATE TABLE sorted AS SELECT item FROM listed ORDER BY key, rowid")
+    if subset is None:
+        database.execute("CREATE TABLE sorted AS SELECT item FROM listed ORDER BY key, rowid")
+    else:
+        database.execute(CHOSEN, {"people": subset.people, "images": subset.images})
     (count,) = database.execute("SELECT count(*) FROM sorted").fetchone()
     database.execute("DROP TABLE listed")
     return ItemList(database, 0, count)

@@ -7,7 +7,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from writers.item_list import sort_items
+from writers.item_list import Subset, sort_items
 from writers.items import Item
 from writers.sources import Box, Candidate
 
@@ -39,6 +39,27 @@ def test_namesakes_but_the_first_are_refused_wherever_a_slice_begins(names: list
     assert faults == [i > 0 and order[i] == order[i - 1] for i in range(len(order))]
     assert [bool(found.candidate.fault) for found in items[at:]] == faults[at:]
     assert all((found.identity is None) == bool(found.candidate.fault) for found in items)
+
+
+@given(
+    numbers=st.lists(st.integers(0, 60), unique=True),
+    people=st.none() | st.integers(1, 9),
+    images=st.none() | st.integers(1, 5),
+)
+def test_a_subset_is_the_first_images_of_the_first_people(
+    numbers: list[int], people: int | None, images: int | None
+) -> None:
+    def who(item: Item) -> bytes | None:  # every seventh shows nobody in particular
+        place = item.candidate.place
+        return None if place % 7 == 0 else str((place % 5) * 3 % 5).encode()
+
+    found = list(sort_items(map(item, numbers), key, Subset(who, people, images)))
+    by_person: dict[bytes, list[Item]] = {}
+    for each in sorted(map(item, numbers), key=key):
+        if (person := who(each)) is not None:
+            by_person.setdefault(person, []).append(each)
+    expected = [each for person in sorted(by_person)[:people] for each in by_person[person][:images]]
+    assert found == sorted(expected, key=key)
 
 
 def test_names_that_are_no_text_and_many_blocks() -> None:

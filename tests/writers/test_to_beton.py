@@ -260,6 +260,29 @@ def test_a_limit_draws_from_all_and_another_image_moves_no_other(tmp_path: Path)
     assert [name for name in names(more) if name != "people/n000003/new.jpg"] == names(whole)
 
 
+def test_smaller_sets_of_people_and_of_their_images_lie_within_larger_ones(tmp_path: Path) -> None:
+    folder = crowd(tmp_path / "people", identities=8, images=6)
+    crowd_of = {}
+    for people, images in ((8, 6), (8, 2), (4, 6), (4, 2), (2, 2)):
+        out = tmp_path / f"{people}x{images}.beton"
+        options = ["--identities", str(people), "--per-identity", str(images), "--workers", "1"]
+        assert main([str(folder), "--out", str(out), *options]) == 0
+        crowd_of[people, images] = names(out)
+        assert len(names(out)) == people * images == len(set(names(out)))
+        assert len({name.split("/")[1] for name in names(out)}) == people
+    whole = crowd_of[8, 6]
+    for smaller, larger in (((8, 2), (8, 6)), ((4, 6), (8, 6)), ((4, 2), (4, 6)), ((4, 2), (8, 2)), ((2, 2), (4, 2))):
+        assert [name for name in crowd_of[larger] if name in crowd_of[smaller]] == crowd_of[smaller]
+    assert [name for name in whole if name in crowd_of[2, 2]] == crowd_of[2, 2]
+
+
+def test_people_cannot_be_drawn_where_nobody_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(tmp_path / "photos", {f"{i}.jpg": encode(picture(32 + i, 32)) for i in range(3)})
+    out = tmp_path / "out.beton"
+    assert main([f"folder:{tmp_path / 'photos'}", "--out", str(out), "--per-identity", "1"]) == 1
+    assert "no image says who is on it" in capsys.readouterr().err and not out.exists()
+
+
 def test_people_of_two_sources_do_not_merge_and_flat_folders_have_none(tmp_path: Path) -> None:
     faces = [encode(picture(32 + i, 32 + i)) for i in range(5)]
     one = plant(tmp_path / "one", {"Ann/1.jpg": faces[0], "Bob/1.jpg": faces[1]})
@@ -316,6 +339,8 @@ def test_a_file_that_exists_is_kept_unless_it_may_go(tmp_path: Path, capsys: pyt
         (["--quality", "101"], "--quality"),
         (["--margin", "-0.1"], "--margin"),
         (["--limit", "0"], "--limit"),
+        (["--identities", "0"], "--identities"),
+        (["--per-identity", "0"], "--per-identity"),
         (["--workers", "-1"], "--workers"),
         (["--max-rejects", "-1"], "--max-rejects"),
         (["--max-megapixels", "0"], "--max-megapixels"),
