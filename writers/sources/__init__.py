@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from frl.errors import SourceError
+from writers.sources.addresses import LAYOUTS, Address, open_split
 from writers.sources.beton import BetonFile, BetonSamples
 from writers.sources.directory import Directory
 from writers.sources.flickr import Flickr
@@ -61,6 +63,10 @@ def open_tree(path: str) -> Directory | Tars | CompressedTars:
     return Directory(path) if os.path.isdir(path) else open_tars(path, (path,))
 
 
+def _open_benchmark(kind: str, path: str, _: Tables) -> Source:
+    return open_split(kind, path)
+
+
 KINDS = {
     "vggface2": Kind(
         lambda path, tables: VGGFace2(open_tree(path), tables.boxes_at(path), tables.landmarks_at(path)),
@@ -92,6 +98,7 @@ KINDS = {
         "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
     ),
     "beton": Kind(lambda path, _: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
+    **{name: Kind(partial(_open_benchmark, name), layout) for name, layout in LAYOUTS.items()},
 }
 
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
@@ -101,7 +108,12 @@ SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".csv": "list", ".jsonl": "list", ".
 def help_on_kinds() -> str:
     """A line for each kind, indented."""
     width = max(map(len, KINDS))
-    return "\n".join(f"    {name:<{width}}  {kind.layout}" for name, kind in KINDS.items())
+    lines = {name: f"    {name:<{width}}  {kind.layout}" for name, kind in KINDS.items()}
+    benchmarks = "\n".join(lines.pop(name) for name in LAYOUTS)
+    return (
+        "\n".join(lines.values())
+        + f"\n\nBenchmarks, as KIND:FOLDER@SPLIT (a wrong split lists those there are):\n\n{benchmarks}"
+    )
 
 
 def open_source(text: str, table: Path | None = None) -> Source:
@@ -127,6 +139,8 @@ def parse(text: str) -> tuple[str, str]:
     kind, colon, path = text.partition(":")
     if not colon or kind not in KINDS:
         kind, path = "", text
+    if kind in LAYOUTS:
+        return kind, Address.parse(path).absolute(text)
     location = os.path.abspath(path)
     if kind == "webdataset" or (not kind and is_pattern(path)):  # looks for its shards itself
         return "webdataset", location

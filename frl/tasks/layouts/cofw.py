@@ -27,7 +27,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class COFW:
-    """29 points, of which some are hidden. Of the training faces the first 845 are those of LFPW, none of which is hidden.
+    """29 points, of which some are hidden. The first 845 of the training faces are LFPW's.
 
     MATLAB's arrays lie transposed in HDF5, and it counts pixels from 1. Some images are grey.
 

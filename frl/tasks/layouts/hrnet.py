@@ -71,8 +71,8 @@ REMEDY = "Give the folder with face_landmarks_NAME_SPLIT.csv of 300w, wflw, aflw
 class HRNetLists:
     """The lists ``face_landmarks_NAME_SPLIT.csv`` of one benchmark; each is a split.
 
-    A row is an image, ``scale``, (AFLW: ``box_size``,) ``center_w``, ``center_h``, and x and y of each point. The box is
-    a square of 200 * scale pixels about the centre. A list such as ``..._test_blur.csv`` also tells which faces of
+    A row is an image, ``scale``, (AFLW: ``box_size``,) ``center_w``, ``center_h``, and x and y of each point. The box
+    is a square of 200 * scale pixels about the centre. A list such as ``..._test_blur.csv`` also tells which faces of
     ``..._test.csv`` are of that part.
 
     Attributes:
