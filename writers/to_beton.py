@@ -42,6 +42,7 @@ from writers.sources import (
     help_on_kinds,
     open_sources,
 )
+from writers.sources.addresses import LAYOUTS
 from writers.sources.skipped import total
 from writers.stop import Stopped, StopRequest, stop_requests
 from writers.summary import Summary
@@ -149,6 +150,8 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
 def report(joins: Sequence[Account], sources: Mapping[str, Source], config: WriteConfig) -> None:
     """Tell the user, before anything is written, what of the data given is not used, or only in part."""
     lines = [str(account) for account in joins if not account.complete]
+    if config.curate.dedupe != "none" and any(text.partition(":")[0] in LAYOUTS for text in config.sources):
+        lines.append("copies of a benchmark's faces are dropped; --dedupe none keeps all that were published")
     for name, source in sources.items():
         if config.boxes and not isinstance(source, Flickr | Synthetic | VGGFace2):
             lines.append(f"{name}: {config.boxes} is not used for it")

@@ -32,6 +32,8 @@ class Face:
     """(size, size, 3) uint8 RGB."""
     landmarks: np.ndarray
     """(68, 2) float32: x and y in pixels, in the order of 300-W; (0, 0) is the centre of the first pixel."""
+    depths: np.ndarray
+    """(68,) float32: how far each landmark lies towards the camera from the head's centre, in pixels."""
     visible: np.ndarray
     """(68,) bool: the landmark lies in the picture, and neither head nor hair hides it."""
 
@@ -73,8 +75,9 @@ def render(model: Model, scene: Scene) -> Face:
     if scene.glasses is not None:
         draw_glasses(scene.glasses, model.identity, surface, view, picture)
     small = cv2.resize(picture, (model.size, model.size), interpolation=cv2.INTER_AREA)
-    landmarks, visible = _truth(surface.skin_point(marks), hits, view, model.size)
-    return Face(image=_develop(small, scene.camera, scene.noise_seed), landmarks=landmarks, visible=visible)
+    landmarks, depths, visible = _truth(surface.skin_point(marks), hits, view, model.size)
+    image = _develop(small, scene.camera, scene.noise_seed)
+    return Face(image=image, landmarks=landmarks, depths=depths, visible=visible)
 
 
 def _draw_head(
@@ -91,14 +94,15 @@ def _draw_head(
     picture[hits.window] += spread(hits.cover) * (seen - picture[hits.window])
 
 
-def _truth(points: np.ndarray, hits: Trace, view: View, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _truth(points: np.ndarray, hits: Trace, view: View, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points = view.project(points)
     pixel = np.round(points[:, :2]).astype(int) - [hits.window[1].start, hits.window[0].start]
     column, row = np.clip(pixel, 0, [hits.depth.shape[1] - 1, hits.depth.shape[0] - 1]).T
     hidden = (hits.cover[row, column] > 0.5) & (hits.depth[row, column] > points[:, 2] + 0.06)
     inside = np.all((points[:, :2] > -0.5) & (points[:, :2] < view.side - 0.5), axis=1)
     landmarks = (points[:, :2] + 0.5) * (size / view.side) - 0.5
-    return landmarks.astype(np.float32), inside & ~hidden
+    depths = points[:, 2] * (view.scale * size / view.side)
+    return landmarks.astype(np.float32), depths.astype(np.float32), inside & ~hidden
 
 
 def _develop(light: np.ndarray, camera: Camera, noise_seed: int) -> np.ndarray:

@@ -20,11 +20,13 @@ import numpy as np
 from frl.children import sheltered
 from frl.errors import WriteError
 from frl.machine import cores
-from frl.synthetic.drawing import Face, make_model, render
+from frl.synthetic.drawing import make_model, render
 from frl.synthetic.identity import draw_identity
-from frl.synthetic.scene import STYLES, Scene, Style, draw_scene
+from frl.synthetic.scene import STYLES, Style, draw_scene
+from frl.synthetic.truth import TARGETS, truth_of
 
 TRUTH = "truth.jsonl"
+DESCRIPTION = "truth.targets.json"
 Truths = list[dict[str, Any]]
 """The lines of the truth that belong to one identity."""
 QUALITY = (75, 96)
@@ -43,9 +45,9 @@ def write_folder(
     """Draw faces into ``out/train/n000001/0001_01.jpg`` and so on, and their truth into ``out/truth.jsonl``.
 
     The bytes depend on the numbers, the seed and the style, not on ``workers`` (0: one for each core). A line of the
-    truth is an object with ``path`` (relative to ``out``), ``identity`` (from 1, as in the folder's name),
-    ``landmarks`` (68 pairs of x and y in pixels, order of 300-W), ``visible`` (68 booleans), ``yaw``, ``pitch`` and
-    ``roll`` (degrees) and ``expression`` (intensities by name). The folder appears under its name when it is complete.
+    truth is an object with ``path`` (relative to ``out``), ``identity`` (from 1, as in the folder's name) and the
+    targets of ``frl.synthetic.truth``, which ``out/truth.targets.json`` describes. The folder appears under its name
+    when it is complete.
 
     Raises:
         WriteError: ``out`` exists and is not an empty folder, a number makes no sense, or a worker died.
@@ -61,6 +63,9 @@ def write_folder(
         with (draft / TRUTH).open("w", encoding="utf-8") as file:
             for lines in _map(task, identities, workers or cores()):
                 file.writelines(json.dumps(line) + "\n" for line in lines)
+        (draft / DESCRIPTION).write_text(
+            json.dumps([asdict(spec) for spec in TARGETS], indent=1) + "\n", encoding="utf-8"
+        )
         draft.rename(out)
 
 
@@ -100,7 +105,7 @@ def _write_identity(out: Path, index: int, images: int, size: int, seed: int, st
         face = render(model, scene)
         path = folder / f"{image + 1:04d}_01.jpg"
         path.write_bytes(_jpeg(face.image, scene.noise_seed))
-        truth.append({"path": path.relative_to(out).as_posix(), "identity": index + 1, **_truth(face, scene)})
+        truth.append({"path": path.relative_to(out).as_posix(), "identity": index + 1, **truth_of(face, scene)})
     return truth
 
 
@@ -108,12 +113,3 @@ def _jpeg(image: np.ndarray, noise_seed: int) -> bytes:
     quality = int(np.random.default_rng([noise_seed, 3]).integers(*QUALITY))
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return encoded.tobytes()
-
-
-def _truth(face: Face, scene: Scene) -> dict[str, Any]:
-    return {
-        "landmarks": [[round(float(x), 3), round(float(y), 3)] for x, y in face.landmarks],
-        "visible": face.visible.tolist(),
-        **asdict(scene.pose),
-        "expression": asdict(scene.expression),
-    }

@@ -25,6 +25,7 @@ from frl.beton.manifest import Manifest
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError, SourceError
 from frl.synthetic.folder import write_folder
+from frl.synthetic.truth import EXPRESSIONS, TARGETS
 from writers.config import WriteConfig
 from writers.detect import Region
 from writers.image.crop import CropSpec, FaceCropper, Placement, Square
@@ -375,26 +376,39 @@ def test_synthetic_faces_bring_their_truth(tmp_path: Path) -> None:
         record = json.loads(line)
         truth[record["path"]] = record
     with run(tmp_path, tmp_path / "faces") as beton:
-        assert {spec.name: (spec.kind, spec.shape) for spec in beton.targets} == {
-            "landmarks": (Kind.POINTS, (68, 2)),
-            "visible": (Kind.VISIBILITY, (68,)),
-            "pose": (Kind.VECTOR, (3,)),
-            "expression": (Kind.VECTOR, (len(next(iter(truth.values()))["expression"]),)),
-        }
+        assert beton.targets == TARGETS
         assert beton.manifest and beton.manifest.identities == ("faces/n000001", "faces/n000002")
+        assert set(beton.manifest.known.values()) == {6}
         for i in range(6):
-            record = truth[beton.name(i).partition("faces/")[2][:-1]]
-            values = beton.target_values(i)
+            record, values = truth[beton.name(i).partition("faces/")[2][:-1]], beton.target_values(i)
             np.testing.assert_allclose(values["landmarks"], record["landmarks"], atol=1e-4)
+            np.testing.assert_allclose(values["landmarks3d"], record["landmarks3d"], atol=1e-4)
             assert values["visible"].tolist() == record["visible"]
-            np.testing.assert_allclose(values["pose"], [record[axis] for axis in ("yaw", "pitch", "roll")], rtol=1e-6)
-            by_part = dict(zip(beton.targets[3].names, values["expression"].tolist(), strict=True))
-            assert by_part == pytest.approx(record["expression"])
+            assert EXPRESSIONS[values["expression"]] == record["expression"]
+            for spec in beton.targets:
+                if spec.kind == Kind.VECTOR:
+                    by_name = dict(zip(spec.names, values[spec.name].tolist(), strict=True))
+                    assert by_name == pytest.approx(record[spec.name], abs=1e-5)
+    with run(tmp_path, tmp_path / "faces" / "truth.jsonl") as beton:  # the same, read as a list
+        assert beton.targets == TARGETS and set(beton.manifest.known.values()) == {6}
     with run(tmp_path, f"vggface2:{tmp_path / 'faces'}") as beton:
         assert beton.targets == ()
     (tmp_path / "faces" / "truth.jsonl").write_text('{"landmarks": [[1, 2]]}\n')
     with pytest.raises(SourceError, match=r"truth.jsonl: is damaged.*vggface2:"):
         run(tmp_path, tmp_path / "faces")
+
+
+def test_folders_drawn_before_their_truth_was_described_are_read(tmp_path: Path) -> None:
+    write_folder(tmp_path / "faces", 1, 2, size=64, workers=1)
+    (tmp_path / "faces" / "truth.targets.json").unlink()
+    lines = [json.loads(line) for line in (tmp_path / "faces" / "truth.jsonl").read_text().splitlines()]
+    old = [{key: line[key] for key in ("path", "identity", "landmarks", "visible")} for line in lines]
+    old = [{**new, **line["pose"], "expression": line["intensities"]} for new, line in zip(old, lines, strict=True)]
+    (tmp_path / "faces" / "truth.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    with run(tmp_path, tmp_path / "faces") as beton:
+        assert [spec.name for spec in beton.targets] == ["landmarks", "visible", "pose", "expression"]
+        assert beton.targets[3].kind == Kind.VECTOR and beton.targets[3].shape == (5,)
+        assert set(beton.manifest.known.values()) == {2}
 
 
 def make_beton(path: Path) -> Path:

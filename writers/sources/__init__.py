@@ -90,7 +90,7 @@ KINDS = {
     "hdf5": Kind(lambda path, _: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
     "synthetic": Kind(
         lambda path, tables: Synthetic(VGGFace2(open_tree(path), tables.boxes_at(path), tables.landmarks_at(path))),
-        "what frl synthesize drew: as vggface2, with the landmarks, visibility, pose and expression of truth.jsonl",
+        "what frl synthesize drew: as vggface2, with the targets of truth.jsonl",
         boxed=True,
     ),
     "list": Kind(

@@ -15,7 +15,7 @@ from writers.sources.directory import Directory
 from writers.sources.join import Table
 from writers.sources.source import Candidate
 from writers.sources.tar import CompressedTars, Tars
-from writers.sources.targets import Reading, Wanted, read_json_targets
+from writers.sources.targets import Reading, Wanted, read_json_targets, stated_beside
 from writers.sources.vggface2 import VGGFace2
 
 TRUTH = "truth.jsonl"
@@ -25,11 +25,12 @@ NAME_HINT = "Its paths are those of the images below the folder."
 WANTED = tuple(
     map(Wanted.parse, ("landmarks:points", "visible:visibility", "pose:vector=yaw,pitch,roll", "expression"))
 )
+"""The targets of folders that were drawn before their truth was described."""
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Drawn faces with their landmarks, visibility, pose and expression.
+    """Drawn faces with what is known of them, as the description beside the truth says.
 
     Attributes:
         faces: the images of the folder in which the truth lies, as a source without targets.
@@ -76,7 +77,8 @@ class Synthetic:
 
     @cached_property
     def _readings(self) -> tuple[Reading, ...]:
-        return read_json_targets(self._path, WANTED, lambda: (record for _, record in self._truth()))
+        wanted = () if stated_beside(self._path) else WANTED
+        return read_json_targets(self._path, wanted, lambda: (record for _, record in self._truth()))
 
     @property
     def _path(self) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from PIL import Image
 from frl.errors import SourceError, blame_machine
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+DAMAGED = (OSError, EOFError, LookupError, NotImplementedError, TypeError, ValueError, zlib.error)
+"""What decoders raise over bytes that are not theirs."""
 
 LARGEST_IMAGE = 128 << 20
 """Bytes of an encoded image that are read into memory."""
@@ -90,11 +94,21 @@ def read_matlab(path: str | os.PathLike[str], remedy: str) -> dict[str, Any]:
     """
     try:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise SourceError("scipy", "is not installed", "Install it: pip install scipy.") from error
     try:
         return dict(loadmat(os.fspath(path)))
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, EOFError) as error:
+    except (
+        MatReadError,
+        OSError,
+        EOFError,
+        LookupError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+        zlib.error,
+    ) as error:
         blame_machine(error, f"reading {path}")
         raise SourceError(path, f"is no readable MATLAB file ({error})", remedy) from error
 

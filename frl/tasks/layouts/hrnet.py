@@ -130,23 +130,29 @@ class HRNetLists:
 
     @cached_property
     def _benchmark(self) -> Benchmark:
-        names = {name for name, _ in self._found.values()}
-        if len(names) > 1:
-            cause = f"holds the lists of several benchmarks, {', '.join(sorted(names))}"
-            raise SourceError(self.location, cause, "Give a folder of one of them.")
-        return BENCHMARKS[next(iter(names))]
+        return BENCHMARKS[next(iter(self._found.values()))[0]]
 
     @cached_property
     def _found(self) -> dict[str, tuple[str, str]]:
-        """Benchmark and path of each list, by split."""
-        found: dict[str, tuple[str, str]] = {}
-        for folder in ("", "annotations"):
-            for file in files(os.path.join(self.location, folder), frozenset({".csv"})):
-                if (match := NAMED.fullmatch(file)) and match[1] in BENCHMARKS:
-                    found.setdefault(match[2], (match[1], join(folder, file)))
-        if not found:
+        """Benchmark and path of each list, by split.
+
+        Raises:
+            SourceError: there is none, or they are of several benchmarks.
+        """
+        lists = [
+            (match[1], match[2], join(folder, file))
+            for folder in ("", "annotations")
+            for file in files(os.path.join(self.location, folder), frozenset({".csv"}))
+            if (match := NAMED.fullmatch(file)) and match[1] in BENCHMARKS
+        ]
+        if not lists:
             raise SourceError(self.location, "holds no such list", REMEDY)
-        return dict(sorted(found.items(), key=lambda item: (_rank(item[0]), item[0])))
+        if len(names := {name for name, _, _ in lists}) > 1:
+            cause = f"holds the lists of several benchmarks, {', '.join(sorted(names))}"
+            raise SourceError(self.location, cause, "Give a folder of one of them.")
+        return {
+            split: (name, path) for name, split, path in sorted(lists, key=lambda found: (_rank(found[1]), found[1]))
+        }
 
     @cached_property
     def _images(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from frl.errors import WriteError
 from frl.synthetic import draw_identity, draw_scene, make_model, render, write_folder
 from frl.synthetic.folder import _map
+from frl.synthetic.truth import TARGETS
 
 IDENTITIES, IMAGES, SIZE = 3, 4, 48
 
@@ -28,12 +30,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_layout_is_that_of_vggface2(folder: Path) -> None:
     expected = {f"train/n{who:06d}/{image:04d}_01.jpg" for who in (1, 2, 3) for image in (1, 2, 3, 4)}
-    assert set(contents(folder)) == expected | {"truth.jsonl"}
+    assert set(contents(folder)) == expected | {"truth.jsonl", "truth.targets.json"}
 
 
 def test_truth_has_a_complete_line_for_each_picture(folder: Path) -> None:
     lines = [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
-    assert [line["path"] for line in lines] == sorted(set(contents(folder)) - {"truth.jsonl"})
+    assert [line["path"] for line in lines] == sorted(set(contents(folder)) - {"truth.jsonl", "truth.targets.json"})
     for number, line in enumerate(lines):
         who, image = divmod(number, IMAGES)
         scene = draw_scene(5, who, image)
@@ -41,8 +43,9 @@ def test_truth_has_a_complete_line_for_each_picture(folder: Path) -> None:
         assert line["identity"] == who + 1 and f"n{who + 1:06d}" in line["path"]
         np.testing.assert_allclose(line["landmarks"], face.landmarks, atol=1e-3)
         assert line["visible"] == face.visible.tolist()
-        assert (line["yaw"], line["pitch"], line["roll"]) == (scene.pose.yaw, scene.pose.pitch, scene.pose.roll)
-        assert set(line["expression"]) == {"smile", "mouth_open", "brow_raise", "frown", "eye_closure"}
+        assert line["pose"] == {"yaw": scene.pose.yaw, "pitch": scene.pose.pitch, "roll": scene.pose.roll}
+        assert line["intensities"] == asdict(scene.expression)
+        assert line.keys() == {"path", "identity", *(spec.name for spec in TARGETS)}
         picture = cv2.imread(str(folder / line["path"]))[..., ::-1]
         assert np.abs(picture.astype(float) - face.image).mean() < 8, "the JPEG shows the face of the truth"
 
