@@ -15,7 +15,7 @@ from frl.synthetic import STYLES, write_folder
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
-    """Draw synthetic faces into identity folders (VGGFace2's layout), with landmarks, pose and expression."""
+    """Draw synthetic faces into identity folders (VGGFace2's layout), with the truth for every task."""
 
     out: tyro.conf.Positional[Path]
     """Folder to make; must be empty or absent."""
