@@ -18,6 +18,7 @@ from frl.tasks.layouts.registry import BENCHMARKS
 from frl.tasks.layouts.schemes import IBUG68, SCHEMES
 from writers.config import WriteConfig
 from writers.curate import CurateConfig
+from writers.detect import DetectConfig
 from writers.sources import KINDS, open_sources
 from writers.sources.addresses import LAYOUTS, Address
 from writers.to_beton import main, write
@@ -73,6 +74,18 @@ def test_discs_are_found_at_the_stored_points(replica: Replica, tmp_path: Path) 
                 assert np.abs(find_marks(image) - five).max() < 0.5, name
             scale = (stored[1, 0] - stored[0, 0]) / (points[1, 0] - points[0, 0])
             np.testing.assert_allclose(stored - stored[0], (points - points[0]) * scale, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ibug300w", "wflw", "cofw", "aflw19"])
+def test_faces_are_turned_until_their_eyes_are_level(tmp_path: Path, name: str) -> None:
+    """The points of every benchmark tell where the eyes are."""
+    (tmp_path / "data").mkdir()
+    replica = REPLICAS[name](tmp_path / "data")
+    with run(tmp_path, replica.address, detect=DetectConfig(align="eyes")) as beton:
+        assert len(beton) == len(replica.points)
+        for points in beton.target("landmarks", range(len(beton))):
+            left, right = (points[list(part)].mean(axis=0) for part in SCHEMES[len(points)].five[:2])
+            assert left[1] == pytest.approx(right[1], abs=1e-3) and left[0] < right[0]
 
 
 def test_the_split_stands_in_the_manifest_and_on_the_card(tmp_path: Path) -> None:

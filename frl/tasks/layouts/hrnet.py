@@ -166,11 +166,11 @@ class HRNetLists:
         """
         count = 2 * self._benchmark.scheme.count
         before = [column.strip() for column in header[: max(0, len(header) - count)]]
-        if before[1:] not in (["scale", "center_w", "center_h"], ["scale", "box_size", "center_w", "center_h"]):
+        if before[1:2] + before[-2:] != ["scale", "center_w", "center_h"] or len(before) > 5:
             cause = f"{len(header)} columns, of which {', '.join(header[:5])} are the first"
             wanted = f"image, scale, center_w, center_h and {count} coordinates"
             raise SourceError(where, cause, f"Give a list of HRNet's: {wanted}.")
-        return before
+        return [*before[:2], *["box_size"] * (len(before) - 4), *before[-2:]]
 
     def _face(self, where: str, row: list[str], before: list[str], name: Counted) -> AnnotatedFace:
         path = self._path(row[0])
