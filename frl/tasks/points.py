@@ -23,6 +23,7 @@ from frl.tasks.metrics.points import (
     lengths,
     normalised_errors,
 )
+from frl.tasks.scores import score
 from frl.tasks.subsets import by_subset, subsets
 from frl.tasks.task import Score, Truth, require_target
 
@@ -58,6 +59,7 @@ class Points:
     criterion: Literal["wing", "smooth-l1"] = "wing"
 
     headline: ClassVar[str] = "nme"
+    bounded: ClassVar[bool] = False
 
     @classmethod
     def of(cls, specs: Mapping[str, TargetSpec], field: str = "landmarks", **options: Any) -> Self:
@@ -112,9 +114,12 @@ class Points:
     def errors(self, predicted: NDArray[Any], truth: Truth) -> NDArray[np.float64]:
         """The normalised error of each face, ``(N,)``; NaN where its points or its length are unknown."""
         points = truth.values[self.field].astype(np.float64)
-        box = truth.values.get(FACE_BOX)
-        length = lengths(points, self.normaliser, None if box is None else box.astype(np.float64))
+        length = lengths(points, self.normaliser, self.box(truth))
         return normalised_errors(self.decode(predicted, truth.sides), points, length)
+
+    def box(self, truth: Truth) -> NDArray[np.float64] | None:
+        """The faces' boxes ``(N, 2, 2)`` for the normaliser; None: those of the true points."""
+        return truth.values[FACE_BOX].astype(np.float64) if FACE_BOX in truth.values else None
 
     def score(self, predicted: NDArray[Any], truth: Truth) -> Mapping[str, Score]:
         """NME, the share of failures and the area under the cumulative curve, of all faces and of each subset."""
@@ -126,9 +131,9 @@ class Points:
         nme = float(known.mean()) if len(known) else float("nan")
         failures, area = failure_rate(errors, self.failure), area_under(errors, self.failure)
         return {
-            "nme": Score(value=nme, higher_is_better=False, text=f"{nme:.2%}"),
-            f"fr{end}": Score(value=failures, higher_is_better=False, text=f"{failures:.2%}"),
-            f"auc{end}": Score(value=area, higher_is_better=True, text=f"{area:.4f}"),
+            "nme": score(nme, "{:.2%}", higher_is_better=False),
+            f"fr{end}": score(failures, "{:.2%}", higher_is_better=False),
+            f"auc{end}": score(area, "{:.4f}", higher_is_better=True),
         }
 
     def details(self, predicted: NDArray[Any], truth: Truth) -> Mapping[str, Any]:
@@ -147,7 +152,7 @@ class Points:
     def divisor(self, truth: Truth) -> str:
         """What the errors were divided by, in words."""
         if self.normaliser in ("box", "diag"):
-            return f"{self.normaliser} of {FACE_BOX if FACE_BOX in truth.values else 'the true points'}"
+            return f"{self.normaliser} of {'the true points' if self.box(truth) is None else FACE_BOX}"
         return f"{self.normaliser} distance"
 
     def constant(self, encoded: NDArray[Any]) -> NDArray[np.float64]:

@@ -88,6 +88,7 @@ class SupervisedTask(Protocol):
         fields: the targets without which it cannot run.
         headline: the score by which regularisers, epochs and the like are chosen.
         outputs: K, the numbers that a head gives for a face.
+        bounded: whether they lie in [-1, 1], so that a head may end in a hyperbolic tangent.
     """
 
     @property
@@ -101,6 +102,9 @@ class SupervisedTask(Protocol):
 
     @property
     def outputs(self) -> int: ...
+
+    @property
+    def bounded(self) -> bool: ...
 
     @classmethod
     def of(cls, specs: Mapping[str, TargetSpec]) -> Self:

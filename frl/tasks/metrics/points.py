@@ -18,6 +18,7 @@ points the eyes themselves."""
 PUPILS: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
     68: ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47)),
     98: ((96,), (97,)),
+    29: ((16,), (17,)),
 }
 """By the number of points: those whose means are the pupils."""
 
