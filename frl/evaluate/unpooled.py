@@ -40,7 +40,7 @@ class PooledAndUnpooled(nn.Module):
 
 
 def shrunk(maps: Tensor) -> Tensor:
-    """Maps ``(B, C, H, W)`` as means over at most `MOST_CELLS` x `MOST_CELLS` areas, and so many that C of them are few."""
+    """Maps ``(B, C, H, W)`` as means over 4 x 4 areas, or over fewer if C is large."""
     channels, height, width = maps.shape[1:]
     cells = next((n for n in range(MOST_CELLS, 1, -1) if channels * n * n <= MOST_NUMBERS), 1)
     return F.adaptive_avg_pool2d(maps, (min(cells, height), min(cells, width)))

@@ -14,18 +14,18 @@ MISSING = "n/a"
 """What people read where a figure is not defined."""
 
 
-def score(value: float, text: str, *, higher_is_better: bool) -> Score:
-    """A score whose text is the value in a format such as ``"{:.4f}"``."""
-    shown = text.format(value) if np.isfinite(value) else MISSING
-    return Score(value=float(value), higher_is_better=higher_is_better, text=shown)
+def score(value: float, pattern: str, *, higher_is_better: bool) -> Score:
+    """A score whose text is the value in a pattern such as ``"{:.4f}"``."""
+    shown = pattern.format(value) if np.isfinite(value) else MISSING
+    return Score(value=float(value), higher_is_better=higher_is_better, text=shown, pattern=pattern)
 
 
-def mean_and_parts(name: str, parts: Mapping[str, float], text: str, *, higher_is_better: bool) -> dict[str, Score]:
+def mean_and_parts(name: str, parts: Mapping[str, float], pattern: str, *, higher_is_better: bool) -> dict[str, Score]:
     """The mean over the parts of which the figure is defined, and each part."""
     defined = [value for value in parts.values() if np.isfinite(value)]
     values = {name: float(np.mean(defined)) if defined else np.nan}
     values |= {f"{name}/{part}": value for part, value in parts.items()} if len(parts) > 1 else {}
-    return {called: score(value, text, higher_is_better=higher_is_better) for called, value in values.items()}
+    return {called: score(value, pattern, higher_is_better=higher_is_better) for called, value in values.items()}
 
 
 def by_column(

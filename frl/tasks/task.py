@@ -23,11 +23,17 @@ class Score:
         value: of the metric; NaN where it is not defined, as a correlation with what never varies.
         higher_is_better: the direction of the metric.
         text: how people read it, with its spread where it has one.
+        pattern: how a bare number of this kind is written.
     """
 
     value: float
     higher_is_better: bool
     text: str
+    pattern: str = "{:.4f}"
+
+    def say(self, value: float) -> str:
+        """Another figure of this kind, such as a mean of several, as people read it."""
+        return self.pattern.format(value)
 
 
 class Task(Protocol):
