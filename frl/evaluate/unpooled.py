@@ -20,22 +20,17 @@ class PooledAndUnpooled(nn.Module):
 
     Args:
         backbone: images to pooled features; one that ``feature_maps`` knows.
-
-    Attributes:
-        width: how many of the numbers are the pooled features; known after the first pass.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
-        self.width = 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, 3, H, W)`` to ``(B, D)`` float32."""
         maps = feature_maps(self.backbone, images).float()
         # Of a ResNet the pooled features are the mean of its map; other networks have heads of their own.
         pooled = maps.mean((2, 3)) if isinstance(self.backbone, ResNet) else self.backbone(images).flatten(1).float()
-        self.width = pooled.shape[1]
         return torch.cat([pooled, shrunk(maps).flatten(1)], dim=1)
 
 

@@ -11,10 +11,21 @@ import tyro
 
 from frl.cli.evaluate.knn import Knn
 from frl.cli.evaluate.networks import Networks
+from frl.cli.evaluate.supervised import ActionUnits, Affect, AnyTarget, Expression, Face3d, Landmarks, Pose
 from frl.cli.evaluate.verification import Verification
 from frl.files import atomic_write
 
-EVALUATIONS: dict[str, Callable[..., Networks]] = {"verification": Verification, "knn": Knn}
+EVALUATIONS: dict[str, Callable[..., Networks]] = {
+    "verification": Verification,
+    "knn": Knn,
+    "landmarks": Landmarks,
+    "face3d": Face3d,
+    "pose": Pose,
+    "expression": Expression,
+    "affect": Affect,
+    "action-units": ActionUnits,
+    "task": AnyTarget,
+}
 """What can be measured, by its name on the command line."""
 
 
@@ -24,7 +35,7 @@ def main(arguments: list[str]) -> None:
         EVALUATIONS,
         args=arguments,
         prog="frl evaluate",
-        description="Measure weights: face verification, or identity by nearest neighbours.",
+        description="Measure weights: who is who, and what heads learn from labels; always beside baselines.",
     )
     run(task)
 
