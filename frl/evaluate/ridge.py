@@ -80,9 +80,14 @@ class Ridge:
             mean = self.targets[rows][:, columns].mean(dim=0)
             residual = self.targets[rows][:, columns] - mean
             if self.between_faces:
-                matrix, right, left = self.products[rows][:, rows], residual, self.products[test][:, rows]
+                own, other = self.products[rows][:, rows], self.products[test][:, rows]
+                near = own.mean(dim=0)  # products with the mean of these faces' features
+                matrix = own - near - near[:, None] + near.mean()
+                left, right = other - other.mean(dim=1, keepdim=True) - near + near.mean(), residual
             else:
-                matrix, right, left = self._matrix(rows), self._centred(rows).T @ residual, self._centred(test)
+                centre = self._centred(rows).mean(dim=0)
+                matrix, left = self._matrix(rows, centre), self._centred(test) - centre
+                right = self._centred(rows).T @ residual
             for said, penalty in zip(found, penalties, strict=True):
                 said[:, columns] = left @ self._solve(matrix, right, penalty * len(rows)) + mean
         yield from found
@@ -94,14 +99,16 @@ class Ridge:
         bias = torch.full((count,), torch.nan).to(self.targets)
         for known, columns in self._groups(rows):
             mean = self.targets[known][:, columns].mean(dim=0)
-            residual, centred = self.targets[known][:, columns] - mean, self._centred(known)
+            residual, features = self.targets[known][:, columns] - mean, self._centred(known)
+            centre = features.mean(dim=0)
             if self.between_faces:
-                matrix = self.products[known][:, known]
-                weight[:, columns] = centred.T @ self._solve(matrix, residual, penalty * len(known))
+                centred = features - centre
+                solution = self._solve(centred @ centred.T, residual, penalty * len(known))
+                weight[:, columns] = centred.T @ solution
             else:
-                matrix = self._matrix(known)
-                weight[:, columns] = self._solve(matrix, centred.T @ residual, penalty * len(known))
-            bias[columns] = mean - self.mean @ weight[:, columns]
+                right = features.T @ residual
+                weight[:, columns] = self._solve(self._matrix(known, centre), right, penalty * len(known))
+            bias[columns] = mean - (self.mean + centre) @ weight[:, columns]
         return Linear(weight, bias)
 
     def _groups(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -111,13 +118,15 @@ class Ridge:
             if pattern.any():
                 yield rows[pattern], (group == index).nonzero().squeeze(1)
 
-    def _matrix(self, rows: Tensor) -> Tensor:
-        """Products of features over some faces: those over all less those over the others, if these are fewer."""
+    def _matrix(self, rows: Tensor, centre: Tensor) -> Tensor:
+        """Products of centred features over some faces: those over all less those over others, if these are fewer."""
         others = torch.ones(len(self.features), dtype=torch.bool, device=self.features.device)
         others[rows] = False
         if int(others.sum()) < len(rows):
-            return self.products - self._products_of_features(others)
-        return self._products_of_features(rows)
+            found = self.products - self._products_of_features(others)
+        else:
+            found = self._products_of_features(rows)
+        return found - len(rows) * torch.outer(centre, centre)
 
     def _solve(self, matrix: Tensor, right: Tensor, weight: float) -> Tensor:
         penalised = matrix + weight * self.unit * torch.eye(len(matrix)).to(matrix)

@@ -18,7 +18,7 @@ from frl.tasks.task import Score, Truth, require_target
 
 POSE = "pose"
 
-YAWS = {"yaw 0-30": (0.0, 30.0), "yaw 30-60": (30.0, 60.0), "yaw 60-90": (60.0, 180.0)}
+YAWS = {"yaw 0-30": (0.0, 30.0), "yaw 30-60": (30.0, 60.0), "yaw 60-90": (60.0, np.inf)}
 """The bins of the benchmark, in degrees to either side: above the first number (or 0), up to the second."""
 
 

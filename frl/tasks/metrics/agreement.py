@@ -87,9 +87,10 @@ def f1(predicted: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
 
 
 def _variance(series: Series) -> float:
-    # Of equal numbers it is 0 and not what rounding leaves of their mean.
+    # Of equal numbers it is 0, and not what rounding leaves of them less their mean.
     return float(series.var()) if len(series) and series.min() < series.max() else 0.0
 
 
 def _covariance(first: Series, second: Series) -> float:
-    return float(((first - first.mean()) * (second - second.mean())).mean())
+    varies = _variance(first) > 0 and _variance(second) > 0
+    return float(((first - first.mean()) * (second - second.mean())).mean()) if varies else 0.0
