@@ -277,9 +277,7 @@ class WholeFaces:
         device = self.faces.device
         for images, shown in self.faces.pictures.batches(requests):
             labels = to_device(self.faces.betons.labels[shown], device)
-            yield Batch(
-                views=self.normalise([images]), samples=to_device(shown, device), targets={"identity": labels}
-            )
+            yield Batch(views=self.normalise([images]), samples=to_device(shown, device), targets={"identity": labels})
 
 
 def _request(samples: Samples) -> Request:

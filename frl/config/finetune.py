@@ -74,7 +74,7 @@ class FinetuneConfig:
     """Fine-tuning of a backbone and a head on a task; every initialisation takes as many steps."""
 
     head: Head = "linear"
-    """linear: one layer on the pooled features; maps: points as means of 64 x 64 maps made by transposed convolutions."""
+    """linear: one layer on the pooled features; maps: points as means of 64 x 64 maps of transposed convolutions."""
     size: int = 224
     """Side of the images shown to the network; about that of the larger training crops."""
     steps: int = 3000
@@ -94,7 +94,7 @@ class FinetuneConfig:
     ema: float = 0.999
     """Momentum of the averaged weights, which are the ones judged; less in the first steps. 0: no averaging."""
     batch_norm: Literal["train", "frozen"] = "train"
-    """train: BatchNorm normalises by the batch and its statistics move; frozen: it keeps those of the initialisation."""
+    """train: BatchNorm of the backbone normalises by the batch; frozen: by the statistics of the initialisation."""
     checks: int = 10
     """How often the averaged weights are judged on the held-out part of the training data; the best ones are kept."""
     validation: float = 0.1

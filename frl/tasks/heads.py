@@ -33,7 +33,7 @@ class LinearHead(nn.Module):
 
     @torch.no_grad()
     def start_at(self, mean: Tensor) -> None:
-        """Say about ``mean`` ``(outputs,)`` of every face before anything is learned: the deviations are what it learns.
+        """Say about ``mean`` ``(outputs,)`` of every face before anything is learned.
 
         What nobody knows the mean of, being NaN, starts at 0.
         """
@@ -44,8 +44,8 @@ class LinearHead(nn.Module):
 class MapsHead(nn.Module):
     """Points as the mean places of maps that transposed convolutions make (Xiao et al., 2018; Sun et al., 2018).
 
-    Each map is turned into a distribution over its cells by a softmax; its mean is the point (soft-argmax), in shares of
-    the image from its centre, so that nothing is lost to the cells' size. Depth, where points have one, comes from a
+    Each map is turned into a distribution over its cells by a softmax; its mean is the point (soft-argmax), in shares
+    of the image from its centre, so that nothing is lost to the cells' size. Depth, where points have one, comes from a
     linear layer on the pooled features.
 
     Args:
@@ -68,7 +68,6 @@ class MapsHead(nn.Module):
         self.enlarge = nn.Sequential(*layers)
         self.maps = nn.Conv2d(channels, points, kernel_size=1)
         nn.init.trunc_normal_(self.maps.weight, std=0.01)
-        nn.init.zeros_(self.maps.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, channels, h, w)`` to ``(B, points * axes)`` float32, point by point."""

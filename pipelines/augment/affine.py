@@ -8,7 +8,7 @@ centre, to ``shift + scale * R(angle) * F``, F being the mirror: first mirrored,
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Warp(NamedTuple):
 
     @property
     def backward(self) -> NDArray[np.float32]:
-        """``(B, 2, 3)``: where a point of the view comes from; half sides from the centre, as ``affine_grid`` has it."""
+        """``(B, 2, 3)``: where a point of the view comes from; in half sides from the centre, as ``affine_grid``."""
         turn = _mirror(self.flip).swapaxes(1, 2) * _rotation(-self.angle) / self.scale[:, None, None]
         return np.concatenate([turn, -2 * turn @ self.shift[..., None]], axis=2).astype(np.float32)
 
@@ -98,12 +98,10 @@ def draw_warp(config: WarpConfig, seed: int, turn: NDArray[np.int64], samples: N
     )
 
 
-def _colours(
-    config: WarpConfig, seed: int, turn: NDArray[np.int64], samples: NDArray[np.int64], size: int
-) -> Plan:
+def _colours(config: WarpConfig, seed: int, turn: NDArray[np.int64], samples: NDArray[np.int64], size: int) -> Plan:
     """Mirror and colours as the plan of pre-training draws them, whose epoch is the pass."""
     whole, sizes = config.whole(size), np.full((len(samples), 2), size)
-    plan = Plan.unchanged(len(samples), 1)
+    plan: Any = Plan.unchanged(len(samples), 1)
     for number in np.unique(turn).tolist():
         here = turn == number
         for part, drawn in zip(plan, draw(whole, seed, number, samples[here], sizes[here]), strict=True):
