@@ -2,128 +2,162 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from frl.config import DataConfig, EngineName
 from frl.config.finetune import FinetuneConfig
+from frl.evaluate.few_labels import Answer, Answering
 from frl.evaluate.finetune import Check, Finetuned, Judged, finetune
 from frl.evaluate.finetune.loop import precision_of
-from frl.evaluate.held_out import held_out
+from frl.evaluate.splits import Rows, groups_of, labelled
 from frl.runtime.distributed import World
 from frl.runtime.numerics import exact_products
 from frl.runtime.precision import uses_bf16
 from frl.tasks.task import SupervisedTask, Truth
 from pipelines.labelled import LabelledFaces
 
+LEAST_HELD_OUT = 20
+"""Faces that tell weights apart; of fewer none is held out, and the last weights are kept."""
 
-@dataclass(frozen=True, kw_only=True)
-class Files:
-    """The files of a benchmark and how they are read.
+
+class Side(Protocol):
+    """Some faces of a file.
 
     Attributes:
-        train: the training data.
-        test: the test data, which decide nothing.
-        samples: of the training data, those with labels, ``(n,)``; None: all.
-        engine: what decodes the images.
-        workers: its threads; 0: the cores of this machine shared by its ranks.
+        path: the file.
+        rows: which of its faces.
+        truth: what is known of these.
     """
 
-    train: Path
-    test: Path
-    samples: NDArray[np.int64] | None = None
-    engine: EngineName = "threads"
-    workers: int = 0
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def rows(self) -> Rows: ...
+
+    @property
+    def truth(self) -> Truth: ...
 
 
-def finetune_on_files(
-    backbone: nn.Module,
-    task: SupervisedTask,
-    files: Files,
-    config: FinetuneConfig,
-    world: World,
-    *,
-    folder: Path | None = None,
-    on_check: Callable[[Check], None] = lambda check: None,
-) -> Finetuned:
-    """Fine-tune a copy of ``backbone`` on a task and predict the test images. A collective call.
+class FinetuningFiles:
+    """The faces of a benchmark, opened once for any number of fine-tunings. To be closed.
 
     Args:
-        backbone: images ``(B, 3, size, size)`` to pooled features.
-        task: made of the training file's targets.
-        files: the benchmark.
-        config: the recipe.
+        train: to learn from.
+        test: to be judged on; nothing is chosen by them.
+        config: already checked.
         world: this process among the ranks.
-        folder: where an interrupted run finds its checkpoints; None: nowhere.
-        on_check: told of every check, on the main rank.
+        engine: what decodes the images.
+        workers: its threads; 0: the cores of this machine shared by its ranks.
 
     Raises:
-        FrlError: whatever is wrong with the files, the task or the options.
+        BetonError: if a file is missing or broken.
+        LoaderError: if the engine is not installed, or an image does not decode.
     """
-    config.check()
-    if world.device.type == "cuda":
-        exact_products()
-    with closing(open_faces(files.train, files, config, world, files.samples)) as train:
-        part = (world.rank, world.size)
-        subjects = train.betons.labels[train.samples]
-        aside = held_out(subjects, config.validation, config.seed)
-        if aside.sum() < world.size:  # every rank needs an image to look at
-            aside[:] = False
-        learned, held = train.samples[~aside], train.samples[aside]
-        loader = train.training(
-            learned,
+
+    def __init__(
+        self,
+        train: Side,
+        test: Side,
+        config: FinetuneConfig,
+        world: World,
+        *,
+        engine: EngineName = "threads",
+        workers: int = 0,
+    ) -> None:
+        self.train, self.test, self.config, self.world = train, test, config, world
+        if world.device.type == "cuda":
+            exact_products()
+        self.faces, self.judged = (
+            LabelledFaces(
+                (side.path,),
+                side.rows,
+                size=config.size,
+                augment=config.augment,
+                device=world.device,
+                dtype=torch.bfloat16 if uses_bf16(precision_of(config, world.device)) else torch.float32,
+                keep_decoded=config.keep_decoded,
+                data=DataConfig(data=(side.path,), engine=engine, workers=workers),
+            )
+            for side in (train, test)
+        )
+
+    def tune(
+        self,
+        backbone: nn.Module,
+        task: SupervisedTask,
+        rows: Rows,
+        *,
+        seed: int = 0,
+        folder: Path | None = None,
+        on_check: Callable[[Check], None] = lambda check: None,
+    ) -> Finetuned:
+        """Fine-tune a copy of ``backbone`` and predict all test faces. A collective call.
+
+        Args:
+            backbone: images ``(B, 3, size, size)`` to pooled features.
+            task: made of the training data's targets.
+            rows: of the training data, those with labels; a part of them is held out to choose the weights by.
+            seed: of that part, the order, the augmentation and the head.
+            folder: where an interrupted run finds its checkpoints; None: nowhere.
+            on_check: told of every check, on the main rank.
+
+        Raises:
+            FrlError: whatever is wrong with the task or the options.
+        """
+        config, world = replace(self.config, seed=seed), self.world
+        learned, held = self._held_out(rows, seed)
+        loader = self.faces.training(
+            self.train.rows[learned],
             task.fields,
             batch_size=config.batch_size,
-            seed=config.seed,
+            seed=seed,
             rank=world.rank,
             world=world.size,
         )
+        part = (world.rank, world.size)
         validation = None
         if len(held):
-            batches = train.whole(held, batch_size=config.batch_size, part=part)
-            validation = Judged(batches, truth_of(train, held))
-        with closing(open_faces(files.test, files, replace(config, keep_decoded="off"), world)) as test:
-            images = test.whole(test.samples, batch_size=config.batch_size, part=part)
-            return finetune(
-                backbone, task, loader, validation, images, config, world=world, folder=folder, on_check=on_check
-            )
+            images = self.faces.whole(self.train.rows[held], batch_size=config.batch_size, part=part)
+            validation = Judged(images, self.train.truth.rows(held))
+        test = self.judged.whole(self.test.rows, batch_size=config.batch_size, part=part)
+        return finetune(backbone, task, loader, validation, test, config, world=world, folder=folder, on_check=on_check)
 
+    def _held_out(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
+        """Rows to learn from, and rows of other subjects to choose the weights by; none where they would be too few."""
+        wanted = round(self.config.validation * len(rows))
+        subjects = self.train.truth.subjects[rows]
+        if wanted < LEAST_HELD_OUT or groups_of(subjects).max() == 0:
+            return rows, rows[:0]
+        held = labelled(subjects, wanted, seed)
+        learned = np.setdiff1d(np.arange(len(rows)), held)
+        return (rows[learned], rows[held]) if len(learned) else (rows, rows[:0])
 
-def open_faces(
-    path: Path, files: Files, config: FinetuneConfig, world: World, samples: NDArray[np.int64] | None = None
-) -> LabelledFaces:
-    """The faces of one file as the network sees them.
+    def answering(self, backbone: nn.Module, task: SupervisedTask, folder: Path | None = None) -> Answering:
+        """Predictions after any part of the labels, for ``frl.evaluate.few_labels.trials``.
 
-    Raises:
-        BetonError: if the file is missing or broken.
-        LoaderError: if the engine is not installed, or an image does not decode.
-    """
-    return LabelledFaces(
-        (path,),
-        samples,
-        size=config.size,
-        augment=config.augment,
-        device=world.device,
-        dtype=torch.bfloat16 if uses_bf16(precision_of(config, world.device)) else torch.float32,
-        keep_decoded=config.keep_decoded,
-        data=DataConfig(data=(path,), engine=files.engine, workers=files.workers),
-    )
+        Args:
+            backbone: images to pooled features.
+            task: made of the training data's targets.
+            folder: where interrupted runs find their checkpoints, each in a folder of its own; None: nowhere.
+        """
 
+        def answer(rows: Rows, seed: int) -> Answer:
+            name = f"{len(rows)}-{seed}-{hashlib.sha256(rows.tobytes()).hexdigest()[:8]}"
+            found = self.tune(backbone, task, rows, seed=seed, folder=folder and folder / name)
+            return Answer(found.predictions, f"step {found.step}")
 
-def truth_of(faces: LabelledFaces, samples: NDArray[np.int64]) -> Truth:
-    """All that is known of some samples of a file."""
-    betons = faces.betons
-    specs = {spec.name: spec for spec in betons.targets}
-    return Truth(
-        values={name: betons.target(name, samples) for name in specs},
-        specs=specs,
-        subjects=betons.labels[samples],
-        sides=np.stack([betons.widths[samples], betons.heights[samples]], axis=1).astype(np.float64),
-    )
+        return answer
+
+    def close(self) -> None:
+        """Stop the engines and close the files."""
+        self.faces.close()
+        self.judged.close()

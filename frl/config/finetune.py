@@ -98,7 +98,8 @@ class FinetuneConfig:
     checks: int = 10
     """How often the averaged weights are judged on the held-out part of the training data; the best ones are kept."""
     validation: float = 0.1
-    """Share of the training data that is held out to choose among them, by subject where subjects are known."""
+    """Share of the training data that is held out to choose among them, by subject where subjects are known. Where that
+    is fewer than 20 faces none is, and the last weights are kept."""
     flip_test: bool = False
     """Judge the mean of the predictions of an image and of its mirror image."""
     augment: WarpConfig = field(default_factory=WarpConfig)

@@ -13,6 +13,9 @@ MAPS = 64
 class LinearHead(nn.Module):
     """One layer on pooled features: ``(B, width)`` to ``(B, outputs)`` float32.
 
+    A BatchNorm without parameters stands before it, as before the linear probes of He et al., "Masked Autoencoders",
+    2022, appendix A: what the pooled features of all faces have in common would drown what tells them apart.
+
     Args:
         width: of the features.
         outputs: numbers that are said of a face.
@@ -21,6 +24,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, width: int, outputs: int, *, bounded: bool = False) -> None:
         super().__init__()
+        self.norm = nn.BatchNorm1d(width, affine=False)
         self.layer = nn.Linear(width, outputs)
         self.bounded = bounded
         nn.init.trunc_normal_(self.layer.weight, std=0.01)
@@ -28,7 +32,7 @@ class LinearHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, width)``."""
-        said = self.layer(features).float()
+        said = self.layer(self.norm(features.float())).float()
         return said.tanh() if self.bounded else said
 
     @torch.no_grad()
@@ -53,11 +57,12 @@ class MapsHead(nn.Module):
         side: of the feature maps, in cells.
         points: n.
         axes: of a point: 2, or 3 with depth.
-        hidden: channels of the transposed convolutions.
+        hidden: channels of the transposed convolutions; None: half of ``channels``, from 32 to 256.
     """
 
-    def __init__(self, channels: int, side: int, points: int, axes: int = 2, *, hidden: int = 256) -> None:
+    def __init__(self, channels: int, side: int, points: int, axes: int = 2, *, hidden: int | None = None) -> None:
         super().__init__()
+        hidden = hidden or min(max(channels // 2, 32), 256)
         self.depth = nn.Linear(channels, points) if axes == 3 else None
         layers: list[nn.Module] = []
         while side * 2 <= MAPS:

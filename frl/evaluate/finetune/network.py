@@ -73,6 +73,6 @@ def new_head(backbone: nn.Module, task: SupervisedTask, kind: Head, size: int) -
         shape = (feature_maps(backbone, images) if kind == "maps" else backbone(images).flatten(1)).shape
     backbone.train(training)
     if kind == "linear":
-        return LinearHead(shape[1], task.outputs, bounded=getattr(task, "bounded", False))
+        return LinearHead(shape[1], task.outputs, bounded=task.bounded)
     assert isinstance(task, Points)
     return MapsHead(shape[1], shape[2], task.count, task.axes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from frl.errors import CheckpointError
 from frl.evaluate.finetune.network import Predictor, new_head
 from frl.models.backbone import build_backbone
 from frl.runtime import checkpoint
-from frl.tasks import TASKS, SupervisedTask
+from frl.tasks import TASKS, Classes, Numbers, Points, SupervisedTask
 
+KINDS: dict[str, type[SupervisedTask]] = {**TASKS, "classes": Classes, "numbers": Numbers, "points": Points}
+"""The tasks that a file may name."""
 FORMAT = "frl-finetuned"
 VERSION = 1
 
@@ -56,7 +58,7 @@ def save(
     """Write a fine-tuned network for ``load`` and ``frl predict``; ``frl export`` finds the backbone in it.
 
     Args:
-        path: of the file; one that is there is replaced.
+        path: the file to write; one that is there is replaced.
         network: as ``finetune`` gave it.
         arch: the backbone's whole name.
         task: what was learned.
@@ -66,6 +68,7 @@ def save(
     Raises:
         CheckpointError: if it cannot be written.
     """
+    path = Path(path)
     model = ModelConfig.of(arch)
     card = {"arch": model.arch, "width": str(model.width), "stem": model.stem}
     card |= {"input": "RGB in [0, 1], minus mean, divided by std"}
@@ -76,7 +79,7 @@ def save(
         "version": VERSION,
         "arch": arch,
         "head": config.head,
-        "task": task.name,
+        "task": _described(task, path),
         "specs": [_plain(specs[name]) for name in task.fields],
         "size": config.size,
         "mean": list(config.augment.mean),
@@ -109,7 +112,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
         raise CheckpointError(path, f"has version {state['version']}, newer than {VERSION}", "Update frl.")
     checkpoint.require_finite(state["model"], path)
     specs = {spec.name: spec for spec in map(TargetSpec.from_json, state["specs"])}
-    task = _task(state["task"], specs, path)
+    task = _task(state["task"], path)
     backbone, _ = build_backbone(state["arch"])
     network = Predictor(backbone, new_head(backbone, task, state["head"], state["size"]))
     try:
@@ -127,10 +130,23 @@ def load(path: str | os.PathLike[str]) -> Saved:
     )
 
 
-def _task(name: str, specs: Mapping[str, TargetSpec], path: Path) -> SupervisedTask:
-    """The task of a name; what follows a colon is the target of one that takes any."""
-    kind, _, field = name.partition(":")
-    if kind not in TASKS:
-        raise CheckpointError(path, f"says {name}, a task that this version does not know", "Update frl.")
-    of: Any = TASKS[kind].of
-    return of(specs, field) if field else of(specs)
+def _described(task: SupervisedTask, path: Path) -> dict[str, Any]:
+    """A task in words and numbers."""
+    kind = next((name for name, known in KINDS.items() if type(task) is known), None)
+    if kind is None:
+        cause = f"cannot name the task {task.name}, which frl.tasks.TASKS does not know"
+        raise CheckpointError(path, cause, "Add it there, or save the network's state_dict() yourself.")
+    options: Any = task
+    return {"kind": kind, "options": {field.name: getattr(options, field.name) for field in fields(options)}}
+
+
+def _task(described: Mapping[str, Any], path: Path) -> SupervisedTask:
+    kind, options = described["kind"], described["options"]
+    if kind not in KINDS:
+        raise CheckpointError(path, f"says {kind}, a task that this version does not know", "Update frl.")
+    try:
+        return KINDS[kind](**options)
+    except TypeError as error:
+        raise CheckpointError(
+            path, f"describes {kind} in another way ({error})", "Use the frl that wrote it."
+        ) from error

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests_support import run_ranks
 from torch import Tensor
 
 from frl.batch import LabelledBatch
-from frl.cli.finetuning import truth_of
 from frl.config.finetune import FinetuneConfig, WarpConfig
 from frl.errors import CheckpointError, ConfigError, TrainingError
 from frl.evaluate import untrained
 from frl.evaluate.finetune import Check, Finetuned, Judged, finetune
 from frl.evaluate.finetune.loop import FlipTested, Tuning
 from frl.evaluate.finetune.network import predictor
+from frl.evaluate.truths import read_truth
 from frl.runtime.distributed import World
 from frl.tasks import Landmarks
-from frl.tasks.task import Score
+from frl.tasks.task import Score, Truth
 from pipelines.labelled import LabelledFaces
 from tests.labelled_faces import write_faces
-from tests_support import run_ranks
 
 ARCH, SIZE = "resnet18-w8-nopool", 32
 STILL = WarpConfig(rotation=0, scale=0, shift=0, flip_p=0, erase_p=0, jitter_p=0, grey_p=0)
@@ -46,6 +46,11 @@ def opened(beton: Path, config: FinetuneConfig) -> Iterator[LabelledFaces]:
         yield faces
     finally:
         faces.close()
+
+
+def truth_of(faces: LabelledFaces, rows: np.ndarray) -> Truth:
+    (beton,) = faces.betons.betons
+    return read_truth(beton).rows(rows)
 
 
 def task_of(faces: LabelledFaces) -> Landmarks:
@@ -206,9 +211,7 @@ def weights_of(beton: Path, world: World, steps: int = 3) -> dict[str, Tensor]:
     """The averaged weights after a few steps on the ranks of ``world``."""
     config = dataclasses.replace(QUICK, steps=steps, checks=1)
     with opened(beton, config) as faces:
-        loader = faces.training(
-            np.arange(24), ("landmarks",), batch_size=8, seed=0, rank=world.rank, world=world.size
-        )
+        loader = faces.training(np.arange(24), ("landmarks",), batch_size=8, seed=0, rank=world.rank, world=world.size)
         tuning = Tuning(untrained(ARCH), task_of(faces), loader, config, world)
         tuning.train(steps)
         tuning.judge(None)
@@ -229,7 +232,7 @@ def test_two_ranks_are_one_process_with_the_joined_batch(beton: Path) -> None:
     for name, value in alone.items():
         assert np.array_equal(first[name], second[name]), name
         # Adam's first steps hardly depend on a gradient's size, and so much on the rounding of the smallest.
-        moved = (value - start[name]).norm() if name in start else value.norm()
+        moved = (value - start[name]).double().norm() if name in start else value.norm()
         difference = np.linalg.norm(first[name] - value.numpy())
         assert difference <= 0.02 * float(moved) + 1e-5, name
     np.testing.assert_allclose(first["said"], alone["said"].numpy(), atol=1e-3)
@@ -265,7 +268,7 @@ def test_a_rate_that_is_far_too_large_ends_with_an_error(beton: Path) -> None:
 
 def test_a_head_of_maps_needs_points(beton: Path) -> None:
     class Mood:
-        name, outputs = "mood", 3
+        name, outputs, bounded = "mood", 3, False
 
     with pytest.raises(ConfigError, match="maps say where points are"):
         predictor(untrained(ARCH), Mood(), dataclasses.replace(QUICK, head="maps"))
