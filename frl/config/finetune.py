@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from frl.config.check import require, require_above, require_least, require_seed, require_within
 from frl.config.views import AugmentConfig, ColourConfig, CropSpec
@@ -42,9 +44,9 @@ class WarpConfig(ColourConfig):
     """Probability of dropping the colour."""
     blur_p: float = 0.0
     """Probability of a Gaussian blur (23 x 23 taps)."""
-    mean: tuple[float, float, float] = AugmentConfig().mean
+    mean: Annotated[tuple[float, float, float], tyro.conf.Suppress] = AugmentConfig().mean
     """Subtracted from RGB in [0, 1], as in pre-training."""
-    std: tuple[float, float, float] = AugmentConfig().std
+    std: Annotated[tuple[float, float, float], tyro.conf.Suppress] = AugmentConfig().std
     """Divides RGB after the mean is subtracted, as in pre-training."""
 
     def whole(self, size: int) -> AugmentConfig:
@@ -75,7 +77,7 @@ class FinetuneConfig:
 
     head: Head = "linear"
     """linear: one layer on the pooled features; maps: points as means of 64 x 64 maps of transposed convolutions."""
-    size: int = 224
+    size: Annotated[int, tyro.conf.Suppress] = 224
     """Side of the images shown to the network; about that of the larger training crops."""
     steps: int = 3000
     """Steps of the optimiser, however many images have labels."""
@@ -100,7 +102,7 @@ class FinetuneConfig:
     validation: float = 0.1
     """Share of the training data that is held out to choose among them, by subject where subjects are known. Where that
     is fewer than 20 faces none is, and the last weights are kept."""
-    flip_test: bool = False
+    flip_test: Annotated[bool, tyro.conf.Suppress] = False
     """Judge the mean of the predictions of an image and of its mirror image."""
     augment: WarpConfig = field(default_factory=WarpConfig)
     """What is done to a training image and its points."""
@@ -108,7 +110,7 @@ class FinetuneConfig:
     """auto: bf16 on a GPU that computes it, else fp32."""
     keep_decoded: Literal["auto", "on", "off"] = "auto"
     """Whether images are decoded once and kept as bytes on the device; auto: where they take up a quarter of it."""
-    seed: int = 0
+    seed: Annotated[int, tyro.conf.Suppress] = 0
     """Seed of the order, of the augmentation and of the head."""
 
     @property

@@ -17,7 +17,7 @@ from frl.config.finetune import WarpConfig
 from frl.errors import ConfigError
 from pipelines.augment.affine import Warp
 from pipelines.augment.gpu.blur import batch_blur
-from pipelines.augment.gpu.colour import ADJUST, Planes, batch_grey
+from pipelines.augment.gpu.colour import ADJUST, Planes, batch_grey, batch_solarise
 from pipelines.augment.gpu.ladder import OPERATIONS, Operation
 from pipelines.augment.gpu.multicrop import require_room_for_blur
 from pipelines.augment.gpu.packed import COLUMNS, pack, unpack
@@ -78,18 +78,21 @@ class WarpImages(nn.Module):
 
     def coloured(self, images: Tensor, colours: Tensor) -> Tensor:
         """``(B, 3, size, size)`` in [0, 1] with the colours of the plan."""
-        if not (self.operations or self.config.grey_p or self.config.blur_p):
+        config = self.config
+        if not (self.operations or config.grey_p or config.blur_p or config.solarise_p):
             return images
         plan = unpack(colours)
         planes = Planes(*images.unbind(1))
         for operation, factor in zip(OPERATIONS, plan["rungs"][:, :, None, None].unbind(dim=1), strict=True):
             if operation in self.operations:
                 planes = ADJUST[operation](planes, factor)
-        if self.config.grey_p > 0:
+        if config.grey_p > 0:
             planes = batch_grey(planes, plan["grey"])
-        if self.config.blur_p > 0:
+        if config.blur_p > 0:
             across = Planes(*(plane.transpose(1, 2) for plane in planes))  # the blur takes columns first
             planes = batch_blur(across, plan["blur_sigma"], torch.float32)
+        if config.solarise_p > 0:
+            planes = batch_solarise(planes, plan["solarise"])
         return torch.stack(list(planes), dim=1)
 
 

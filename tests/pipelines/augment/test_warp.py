@@ -120,6 +120,14 @@ def test_blur_and_grey_keep_the_image_upright():
     torch.testing.assert_close(views(config, images, warp), grey, atol=3e-3, rtol=0)
 
 
+def test_solarisation_inverts_what_is_bright():
+    config = dataclasses.replace(PLAIN, solarise_p=1, solarise_threshold=128)
+    images = noise(1)
+    warp = Warp.unchanged(1)._replace(colours=draw_warp(config, 0, np.zeros(1, int), np.arange(1), SIZE).colours)
+    levels = images.permute(0, 3, 1, 2)
+    torch.testing.assert_close(views(config, images, warp), TF.solarize(levels, 128) / 255, atol=1e-3, rtol=0)
+
+
 def test_the_hidden_rectangle_has_the_mean_colour():
     config = dataclasses.replace(PLAIN, erase_p=1, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
     warp = Warp.unchanged(1)._replace(hidden=np.array([[0.25, 0.5, 0.75, 1.0]]))
