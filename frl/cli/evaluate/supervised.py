@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
+from frl.cli.evaluate.finetuned import FinetunedRows, main_rank_speaks
 from frl.cli.evaluate.networks import Networks
 from frl.cli.evaluate.parts import Part, one_file, two_files
 from frl.config import EngineName
 from frl.config.check import require, require_file, require_new_folder, require_within
+from frl.config.finetune import FinetuneConfig
 from frl.evaluate.baselines import RawPixels
 from frl.evaluate.cache import FeatureCache, feature_key
 from frl.evaluate.downstream import Examination, FrozenFeatures
@@ -25,8 +28,8 @@ from frl.evaluate.table import Row, parts_table, scores_table
 from frl.evaluate.truths import require_every_class, require_numbers_that_vary
 from frl.evaluate.unpooled import PooledAndUnpooled
 from frl.export import load_backbone
-from frl.runtime.distributed import pick_device
-from frl.runtime.numerics import exact_products
+from frl.runtime.distributed import World, pick_device, world
+from frl.runtime.numerics import exact_products, numerics
 from frl.tasks import SupervisedTask, task_of
 from frl.tasks.task import require_same_target
 
@@ -43,8 +46,14 @@ class Supervised(Networks):
     """In the place of both: one .beton, which is split by subject (by face where none is known)."""
     test_share: float = 0.2
     """Of --data: the share of its faces to be judged on."""
-    how: Literal["frozen", "knn"] = "frozen"
-    """frozen: ridge regression on features that stay; knn: the nearest training faces by these features."""
+    how: Literal["frozen", "knn", "finetune"] = "frozen"
+    """frozen: ridge regression on features that stay; knn: the nearest training faces by these features; finetune: the
+    whole network learns, under torchrun on many GPUs."""
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    """Of finetune: how."""
+    save: Path | None = None
+    """Of finetune: folder for the fine-tuned networks, a file each for frl predict, and for checkpoints, from which an
+    interrupted evaluation goes on; none: nothing is kept."""
     labels: tuple[str, ...] = ("100%",)
     """How much of the training data has labels: shares and numbers of faces, such as 1% 10% 100% or 50. The smaller
     parts are parts of the larger; where subjects are known, they are whole."""
@@ -96,13 +105,33 @@ class Supervised(Networks):
         require_within("seeds", self.seeds, 1, 1000, "Use 3, or more of few labels.")
         if self.cache is not None:
             require_new_folder(self.cache, "cache")
+        if self.how == "finetune":
+            self.recipe.check()
+        elif self.save is not None or self.finetune != FinetuneConfig():
+            option = "save" if self.save is not None else "finetune"
+            require(False, option, f"--how {self.how} trains no network", "Use --how finetune, or leave it out.")
+        if self.save is not None:
+            require_new_folder(self.save, "save")
         if self.benchmark is not None:
             there = ", ".join(BENCHMARKS)
             known = self.benchmark in BENCHMARKS
             require(known, "benchmark", f"nothing published on {self.benchmark!r} is known", f"Known are {there}.")
 
+    @property
+    def recipe(self) -> FinetuneConfig:
+        """Fine-tuning, which sees images as all networks do."""
+        augment = replace(self.finetune.augment, mean=self.mean, std=self.std)
+        return replace(self.finetune, size=self.size, flip_test=self.flip, seed=self.seed, augment=augment)
+
     def measure(self) -> dict[str, Any]:
-        """The task on each network; prints the table."""
+        """The task on each network; prints the table. A collective call where networks are fine-tuned."""
+        if self.how != "finetune":
+            return self.measured(None)
+        with world(self.device) as place, main_rank_speaks(place), numerics(place.device):
+            return self.measured(place)
+
+    def measured(self, place: World | None) -> dict[str, Any]:
+        """The same; ``place`` is this process among the ranks that fine-tune."""
         train, test, task = self.opened()
         examination = Examination(
             task=task,
@@ -114,8 +143,20 @@ class Supervised(Networks):
         print(f"{task.name}, {self.how}: trained on {train},\njudged on {test}", flush=True)
         extract = Extraction(self, train, test)
         rows: list[Row] = []
-        for name, network in self.networks().items():
-            rows += examination.frozen(name, extract(network), self.how)
+        with ExitStack() as opened:
+            tuned = None
+            if place is not None:
+                tuned = FinetunedRows(
+                    examination, train, test, self.recipe, place, folder=self.save, engine=self.engine
+                )
+                opened.callback(tuned.close)
+            for name, network in self.networks().items():
+                if tuned is None or not any(True for _ in network.parameters()):
+                    how = self.how if tuned is None else "frozen"  # of what has nothing to learn
+                    rows += examination.frozen(name, extract(network), how)
+                else:
+                    arch = name.rpartition("(")[2].rstrip(")")  # names of networks end with it
+                    rows += tuned(name, arch, network)
         rows.append(examination.constant())
         print(f"\n{scores_table(rows)}")
         if parts := parts_table(rows, task.headline):
