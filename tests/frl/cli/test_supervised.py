@@ -201,6 +201,16 @@ def test_targets_that_do_not_fit_are_refused(train: Path, test: Path, tmp_path: 
     refuse("no task of this name", AnyTarget, target="age", train=train, test=test)
 
 
+@pytest.mark.parametrize("seeds", [0, -1, 1001])
+def test_a_number_of_seeds_out_of_bounds_is_refused(seeds: int, train: Path) -> None:
+    refuse("--seeds", data=train, seeds=seeds)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan"), float("inf")])
+def test_a_share_for_the_test_out_of_bounds_is_refused(share: float, train: Path) -> None:
+    refuse("--test-share", data=train, test_share=share)
+
+
 def test_labels_that_do_not_fit_are_refused(train: Path, test: Path) -> None:
     refuse("neither a share nor a number", train=train, test=test, labels=("some",))
     refuse("0.1% of 180 training faces are 0", train=train, test=test, labels=("0.1%",))
