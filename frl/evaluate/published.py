@@ -93,7 +93,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "rafdb": Benchmark(
         task="expression",
         faces=3068,
-        note="accuracy in %; the first four are frozen networks trained without labels, with a linear head",
+        note="accuracy in %, of frozen networks trained without labels, with a linear head",
         results=tuple(
             Published(method=method, scores={"accuracy": accuracy}, source="repository of FaceCycle")
             for method, accuracy in (("FaceCycle", "71.01"), ("FAb-Net", "66.72"), ("TCAE", "65.32"),
