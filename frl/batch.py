@@ -33,6 +33,48 @@ class Batch:
         return self.targets["identity"]
 
 
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Faces of one rank with what is known of them, both in the same view, on the training device.
+
+    Attributes:
+        images: ``(B, 3, size, size)``, normalised float, channels-last.
+        samples: ``(B,)`` int64, indices into the data set.
+        targets: by name, ``(B, *shape)`` float32, int64 or int8, NaN or -1 where unknown. Points are in pixels of the
+            view, and everything is what is to be said of the view: mirrored and turned with it.
+        sides: ``(B, 2)`` float32, width and height of the view in pixels.
+    """
+
+    images: torch.Tensor
+    samples: torch.Tensor
+    targets: Mapping[str, torch.Tensor]
+    sides: torch.Tensor
+
+
+class LabelledLoader(Protocol):
+    """A source of labelled training batches: a pure function of (seed, step), whatever the number of ranks.
+
+    Attributes:
+        fingerprint: identity of the data and of the samples that are used.
+        targets: what is stored of all of these samples, ``(N, *shape)`` each, on the CPU; points in pixels of the
+            stored images.
+        sides: ``(N, 2)`` float32, width and height of the stored images in pixels.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def targets(self) -> Mapping[str, torch.Tensor]: ...
+
+    @property
+    def sides(self) -> torch.Tensor: ...
+
+    def batches(self, start: int, stop: int) -> Iterator[LabelledBatch]:
+        """Yield the batches of the steps from ``start`` to before ``stop``."""
+        ...
+
+
 class Placement(Protocol):
     """Where crops are made.
 

@@ -45,6 +45,7 @@ KNOWN = {
     "A source of faces": Known("webdataset"),
     "An augmentation": Known("solarise", others=frozenset({"scripts/bench/parity.py", "frl/presets.py"})),
     "A downstream task": Known("verification", others=frozenset({"frl/tasks/layouts/lfw.py"})),  # which knows no task
+    "A task for heads": Known("face3d"),
     "A metric of an objective": Known("assignment_entropy"),
     "A metric of every run": Known("memory_gib"),
 }

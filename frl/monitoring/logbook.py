@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torchvision
 from tqdm import tqdm
 
 from frl.config import AugmentConfig, RunConfig, as_dict
-from frl.evaluate.gallery import Probed
 from frl.monitoring.sinks import Sink
 from frl.pixels import restored
+
+if TYPE_CHECKING:
+    from frl.evaluate.gallery import Probed
 
 RENAMED = {"spread": "feature_std", "rank": "effective_rank"}  # figures that version 0.1 logged under other names
 

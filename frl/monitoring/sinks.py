@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from frl.evaluate.gallery import Gallery
+if TYPE_CHECKING:
+    from frl.evaluate.gallery import Gallery
 
 
 class Sink(Protocol):

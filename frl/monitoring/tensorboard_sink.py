@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from frl.evaluate.gallery import Gallery
+if TYPE_CHECKING:
+    from frl.evaluate.gallery import Gallery
+
 
 PROJECTED = 64  # principal directions kept for the embedding projector, which rotates and reduces them itself
 

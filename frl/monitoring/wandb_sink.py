@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from frl.errors import ConfigError
-from frl.evaluate.gallery import Gallery
+
+if TYPE_CHECKING:
+    from frl.evaluate.gallery import Gallery
 
 PATIENCE_SECONDS = 30  # for the service to answer, before the run logs offline
 

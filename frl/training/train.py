@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from frl.batch import Batch, Loader
 from frl.config import RunConfig
-from frl.evaluate.probe import Probe
 from frl.monitoring.logbook import Logbook
 from frl.monitoring.metrics import Meter
 from frl.runtime import environment
@@ -16,6 +16,9 @@ from frl.runtime.waiting import HostBarrier
 from frl.training.build import Run
 from frl.training.resume import Progress
 from frl.training.stopping import StopAgreement
+
+if TYPE_CHECKING:
+    from frl.evaluate.probe import Probe
 
 
 def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:

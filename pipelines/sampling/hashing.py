@@ -25,6 +25,7 @@ class Stream(IntEnum):
     ORDER = 1
     PAGES = 2
     ROUND = 3
+    WARP = 4
 
 
 def fold(state: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

@@ -1,0 +1,184 @@
+"""``frl predict WEIGHTS IMAGES --out predictions.csv --draw sheet.png``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+
+from frl.batch import Batch
+from frl.cli.faces import Faces, open_faces
+from frl.cli.preview import save_picture
+from frl.config import AugmentConfig
+from frl.config.check import require, require_file, require_least, require_new_file
+from frl.config.coerce import coerce
+from frl.evaluate.features import extract_features
+from frl.evaluate.finetune import Saved, load
+from frl.evaluate.finetune.loop import FlipTested
+from frl.evaluate.said import Said, contact_sheet, said
+from frl.files import atomic_write
+from frl.pixels import restored
+from frl.printable import printable
+from frl.runtime.distributed import pick_device
+from frl.runtime.numerics import exact_products
+
+FORMATS = (".csv", ".json")
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Say of photographs what a fine-tuned network has learned: landmarks, an expression, valence and arousal, ..."""
+
+    weights: tyro.conf.Positional[Path]
+    """What frl evaluate TASK --how finetune --save wrote."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Face crops like those it was trained on, of which the central square is shown: images, folders of them, or one
+    .beton, which frl write makes of whole photographs."""
+    out: Path | None = None
+    """File to write: .csv or .json; none: predictions.csv, in place of an older one."""
+    draw: Path | None = None
+    """Picture of the first faces with what is said of them."""
+    count: int = 64
+    """Faces on the picture at most."""
+    flip: bool = False
+    """Say the mean of what is said of an image and, mirrored back, of its mirror image."""
+    batch_size: int = 64
+    """Images in a batch."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+    overwrite: bool = False
+    """Replace the files if they exist."""
+
+    def __post_init__(self) -> None:
+        coerce(self)
+
+    @property
+    def table(self) -> Path:
+        """The file to write."""
+        return self.out or Path("predictions.csv")
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is loaded.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        require_file(self.weights, "weights")
+        suffix = self.table.suffix.lower()
+        require(suffix in FORMATS, "out", f"{self.table} is neither .csv nor .json", "Name one of them.")
+        require_new_file(self.table, "out", overwrite=self.overwrite or self.out is None)
+        if self.draw is not None:
+            require_new_file(self.draw, "draw", overwrite=self.overwrite)
+            known = cv2.haveImageWriter(str(self.draw))
+            cause = f"{self.draw} has no suffix of a picture that can be written"
+            require(known, "draw", cause, "Name a .png or .jpg.")
+        require_least("count", self.count, 1, "The default is 64.")
+        require_least("batch_size", self.batch_size, 1, "The default is 64.")
+
+
+@dataclass
+class Shown:
+    """Passes batches on, and keeps the first images for a picture.
+
+    Args:
+        batches: each of one view.
+        augment: its mean and standard deviation normalised them.
+        count: images kept at most.
+    """
+
+    batches: Faces
+    augment: AugmentConfig
+    count: int
+    images: list[NDArray[np.uint8]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches.batches:
+            wanted = batch.views[0][: self.count - len(self.images)]
+            levels = (restored(wanted, self.augment) * 255).round().clamp(0, 255).byte()
+            self.images += list(levels.permute(0, 2, 3, 1).cpu().contiguous().numpy())
+            yield batch
+
+
+def main(arguments: list[str]) -> None:
+    """Predict, write the table and the picture, and say where they are."""
+    run(tyro.cli(PredictConfig, args=arguments, prog="frl predict"))
+
+
+def run(config: PredictConfig) -> Said:
+    """What is said of the faces, in pixels of the photographs; it is written as ``config`` says.
+
+    Raises:
+        FrlError: whatever is wrong with the weights, the images or the options.
+    """
+    config.check()
+    saved = load(config.weights)
+    device = pick_device(config.device, local_rank=0)
+    exact_products()
+    faces = open_faces(
+        config.images, size=saved.size, augment=saved.augment, batch_size=config.batch_size, device=device
+    )
+    shown = Shown(faces, saved.augment, config.count if config.draw is not None else 0)
+    found = said(saved.task, predictions(saved, shown, device, flip=config.flip), faces.sides)
+    write_table(config.table, faces, found)
+    print(f"{saved.task.name} of {len(faces):,} faces: {printable(config.table)}")
+    if config.draw is not None:
+        save_picture(config.draw, contact_sheet(shown.images, found, faces.sides))
+        print(printable(config.draw))
+    return found
+
+
+def predictions(saved: Saved, batches: Shown, device: torch.device, *, flip: bool) -> NDArray[np.float32]:
+    """What the network says, ``(N, K)``."""
+    network = saved.network.to(device)
+    judged = FlipTested(network, saved.task) if flip else network
+    return extract_features(judged, batches, normalise=False).vectors.cpu().numpy()
+
+
+def write_table(path: Path, faces: Faces, found: Said) -> None:
+    """A row or an object for each face; points in pixels of its upright photograph, or of the image in the .beton.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    columns = {name: _placed(name, values, faces) for name, values in found.columns.items()}
+    with atomic_write(path) as stream:
+        stream.write(_json(faces, columns) if path.suffix.lower() == ".json" else _csv(faces, columns))
+
+
+def _placed(name: str, values: NDArray[Any], faces: Faces) -> NDArray[Any]:
+    """Coordinates within the square that was shown, as those within the whole photograph."""
+    axis = {"x": 0, "y": 1}.get(name[0])
+    is_coordinate = axis is not None and name[1:].isdecimal()
+    return values + faces.corners[:, axis] if is_coordinate else values
+
+
+def _csv(faces: Faces, columns: Mapping[str, NDArray[Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *columns])
+    for index, name in enumerate(faces.names):
+        writer.writerow([name, *(_value(values[index]) for values in columns.values())])
+    return text.getvalue().encode()
+
+
+def _json(faces: Faces, columns: Mapping[str, NDArray[Any]]) -> bytes:
+    rows = [
+        {"image": name, **{key: _value(values[index]) for key, values in columns.items()}}
+        for index, name in enumerate(faces.names)
+    ]
+    return json.dumps(rows, indent=1).encode()
+
+
+def _value(value: Any) -> str | float:
+    """As a table has it: four decimals are a thousandth of a pixel and less."""
+    return str(value) if isinstance(value, str) else round(float(value), 4)

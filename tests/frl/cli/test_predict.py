@@ -1,0 +1,198 @@
+"""frl evaluate --how finetune, then frl predict and frl embed with what it saved."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from frl.beton import Beton
+from frl.cli import main
+from frl.cli.embed import EmbedConfig
+from frl.cli.embed import run as embed
+from frl.cli.predict import PredictConfig
+from frl.cli.predict import run as predict
+from frl.config.finetune import FinetuneConfig
+from frl.errors import BetonError, CheckpointError, ConfigError, SourceError
+from frl.evaluate import untrained
+from frl.evaluate.finetune import load, save
+from frl.evaluate.finetune.network import predictor
+from frl.tasks import Expression, Landmarks
+from tests.labelled_faces import LANDMARKS, write_faces
+
+ARCH = "resnet18-w8-nopool"
+
+
+@pytest.fixture(scope="module")
+def beton(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faces(tmp_path_factory.mktemp("faces") / "faces.beton", identities=8)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that has hardly learned its landmarks."""
+    path, config = tmp_path_factory.mktemp("head") / "head.pt", FinetuneConfig(size=32)
+    task = Landmarks.of({"landmarks": LANDMARKS})
+    network = predictor(untrained(ARCH), task, config)
+    network.head.start_at(torch.linspace(-0.4, 0.4, task.outputs))
+    save(path, network.eval(), arch=ARCH, task=task, specs={"landmarks": LANDMARKS}, config=config)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three photographs, of which one is wide and one lies in a folder."""
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, (width, height) in (("a.jpg", (40, 40)), ("b.png", (100, 40)), ("more/c.jpg", (32, 32))):
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    return tmp_path / "photos"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_fine_tune_save_and_predict(beton: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.set_num_threads(1)
+    command = f"evaluate landmarks --data {beton} --how finetune --arch {ARCH} --size 32 --labels 50% 100% --seeds 1"
+    command += f" --finetune.steps 4 --finetune.checks 2 --finetune.batch-size 4 --save {tmp_path / 'nets'}"
+    command += f" --out {tmp_path / 'results.json'} --device cpu"
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out
+    assert "fine-tuned, linear" in printed and "HOG" in printed and "constant" in printed
+    assert printed.count("step 4: loss") == 2
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["how"] == "finetune" and len(results["rows"]) >= 4
+    files = sorted((tmp_path / "nets").glob("*.pt"))
+    assert len(files) == 2
+    assert load(files[0]).task.name == "landmarks"
+    assert main(f"predict {files[0]} {beton} --out {tmp_path / 'p.csv'} --device cpu".split()) == 0
+    assert len(rows_of(tmp_path / "p.csv")) == 16
+    assert main(command.split()) != 0, "the results are there already"
+    capsys.readouterr()
+    assert main(f"{command} --overwrite".split()) == 0
+    assert "step 4: loss" not in capsys.readouterr().out, "what is done is not done again"
+
+
+def test_options_of_fine_tuning_need_it(beton: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(f"evaluate landmarks --data {beton} --arch {ARCH} --save nets".split()) == 1
+    assert "--save: --how frozen trains no network" in capsys.readouterr().err
+    assert main(f"evaluate landmarks --data {beton} --arch {ARCH} --finetune.lr 0.1".split()) == 1
+    assert "--finetune: --how frozen trains no network" in capsys.readouterr().err
+
+
+def test_points_are_said_in_pixels_of_the_photograph(head: Path, folder: Path, tmp_path: Path) -> None:
+    """The untrained head says the same shares of every square."""
+    found = predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.csv", device="cpu"))
+    rows = rows_of(tmp_path / "p.csv")
+    assert [row["image"] for row in rows] == ["a.jpg", "b.png", "more/c.jpg"]
+    assert len(rows[0]) == 1 + 2 * 68
+    for row, points, side, left in zip(rows, found.points, (40, 40, 32), (0, 30, 0), strict=True):
+        x = np.array([float(row[f"x{i}"]) for i in range(68)])
+        y = np.array([float(row[f"y{i}"]) for i in range(68)])
+        np.testing.assert_allclose(x, points[:, 0] + left, atol=1e-4)
+        np.testing.assert_allclose(y, points[:, 1], atol=1e-4)
+        expected = (torch.linspace(-0.4, 0.4, 136).numpy().reshape(68, 2) + 0.5) * side - 0.5
+        np.testing.assert_allclose(points, expected, atol=0.25 * side)
+
+
+def test_a_picture_shows_the_points(head: Path, folder: Path, tmp_path: Path) -> None:
+    config = PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.json", draw=tmp_path / "p.png", count=2)
+    found = predict(config)
+    picture = np.asarray(Image.open(tmp_path / "p.png"))
+    assert picture.shape == (192, 2 * 192, 3)
+    x, y = np.round((found.points[0, 34] + 0.5) * 192 / 40 - 0.5).astype(int)
+    assert picture[y, x].tolist() == [60, 255, 90]
+    rows = json.loads((tmp_path / "p.json").read_text())
+    assert rows[1]["image"] == "b.png" and isinstance(rows[1]["x0"], float)
+    with pytest.raises(ConfigError, match="exists already"):
+        predict(config)
+
+
+def test_classes_are_said_by_name(beton: Path, tmp_path: Path) -> None:
+    from frl.beton.targets import Kind, TargetSpec
+
+    spec = TargetSpec(name="expression", kind=Kind.CLASS, names=("sad", "glad"))
+    task, config = Expression.of({"expression": spec}), FinetuneConfig(size=32)
+    network = predictor(untrained(ARCH), task, config).eval()
+    network.head.start_at(torch.tensor([-50.0, 50.0]))
+    save(tmp_path / "head.pt", network, arch=ARCH, task=task, specs={"expression": spec}, config=config)
+    predict(PredictConfig(weights=tmp_path / "head.pt", images=(beton,), out=tmp_path / "p.csv", flip=True))
+    rows = rows_of(tmp_path / "p.csv")
+    assert {row["expression"] for row in rows} == {"glad"}
+    assert all(float(row["p_glad"]) == pytest.approx(1 - float(row["p_sad"]), abs=1e-3) for row in rows)
+    with Beton(beton) as file:
+        assert len(rows) == len(file)
+    assert rows[3]["image"] == "1/1.jpg"
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "parquet"])
+def test_features_of_a_beton(head: Path, beton: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"f.{suffix}"
+    config = {"weights": head, "images": (beton,), "out": out, "size": 32, "device": "cpu"}
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    features = embed(EmbedConfig(**config))
+    assert features.shape == (16, 64)
+    names = [f"{identity}/{image}.jpg" for identity in range(8) for image in range(2)]
+    if suffix == "npz":
+        with np.load(out) as stored:
+            assert stored["names"].tolist() == names and stored["labels"].tolist() == [i // 2 for i in range(16)]
+            np.testing.assert_array_equal(stored["features"], features)
+    elif suffix == "csv":
+        rows = rows_of(out)
+        assert [row["image"] for row in rows] == names and rows[5]["label"] == "2"
+        np.testing.assert_allclose([float(rows[5][f"f{i}"]) for i in range(64)], features[5], rtol=1e-6)
+    else:
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(out)
+        assert table["image"].to_pylist() == names
+        np.testing.assert_array_equal(np.array(table["features"].to_pylist(), np.float32), features)
+
+
+def test_features_of_photographs_of_unit_length(head: Path, folder: Path, tmp_path: Path) -> None:
+    config = EmbedConfig(weights=head, images=(folder, folder / "a.jpg"), out=tmp_path / "f.npz", size=32)
+    features = embed(EmbedConfig(**{**vars(config), "normalise": True}))
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(features[0], features[3], atol=1e-5)
+
+
+def test_what_cannot_work_is_refused(head: Path, folder: Path, beton: Path, tmp_path: Path) -> None:
+    for images, error, message in (
+        ((), ConfigError, "nothing to look at"),
+        ((tmp_path / "none",), SourceError, "no such file or folder"),
+        ((folder / "notes.txt",), SourceError, "cannot be decoded"),
+        ((beton, folder), ConfigError, "is not alone"),
+        ((tmp_path / "none.beton",), BetonError, "none.beton"),
+    ):
+        with pytest.raises(error, match=message):
+            predict(PredictConfig(weights=head, images=images, out=tmp_path / "p.csv"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="holds no images"):
+        embed(EmbedConfig(weights=head, images=(tmp_path / "empty",), out=tmp_path / "f.npz"))
+    with pytest.raises(ConfigError, match="neither .csv nor .json"):
+        predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.xls"))
+    with pytest.raises(ConfigError, match="is none of .npz, .csv, .parquet"):
+        embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.h5"))
+    with pytest.raises(CheckpointError, match="is not a fine-tuned network"):
+        torch.save({}, tmp_path / "x.pt")
+        predict(PredictConfig(weights=tmp_path / "x.pt", images=(folder,), out=tmp_path / "p.csv"))
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_parquet_without_its_package_says_how_to_get_it(
+    head: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install pyarrow"):
+        embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.parquet"))

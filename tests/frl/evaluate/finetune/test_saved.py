@@ -1,0 +1,104 @@
+"""A fine-tuned network in a file says what it said before, and its backbone is found in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from frl.beton.targets import Kind, TargetSpec
+from frl.config.finetune import FinetuneConfig, WarpConfig
+from frl.errors import CheckpointError
+from frl.evaluate import untrained
+from frl.evaluate.finetune import load, save
+from frl.evaluate.finetune.network import predictor
+from frl.export import load_backbone
+from frl.runtime import checkpoint
+from frl.tasks import Affect, Expression, Landmarks, SupervisedTask
+from frl.tasks.numbers import Numbers
+
+ARCH = "resnet18-w8-nopool"
+SPECS = {
+    "landmarks": TargetSpec(name="landmarks", kind=Kind.POINTS, shape=(68, 2)),
+    "odd": TargetSpec(name="odd", kind=Kind.POINTS, shape=(3, 2), mirror=(1, 0, 2)),
+    "affect": TargetSpec(name="affect", kind=Kind.VECTOR, shape=(2,), names=("valence", "arousal")),
+    "expression": TargetSpec(name="expression", kind=Kind.CLASS, names=("sad", "glad")),
+    "age": TargetSpec(name="age", kind=Kind.VECTOR),
+}
+TASKS = [
+    Landmarks.of(SPECS),
+    Landmarks.of(SPECS, "odd", normaliser="box"),
+    Affect.of(SPECS),
+    Expression.of(SPECS),
+    Numbers(field="age", entries=("age",), offset=(30.0,), scale=(12.0,)),
+]
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def saved_as(path: Path, task: SupervisedTask, **options: Any) -> torch.Tensor:
+    """What was said before."""
+    config = FinetuneConfig(size=32, augment=WarpConfig(mean=(0.5, 0.4, 0.3)), **options)
+    network = predictor(untrained(ARCH), task, config).eval()
+    save(path, network, arch=ARCH, task=task, specs=SPECS, config=config)
+    with torch.no_grad():
+        return network(IMAGES)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: f"{task.name} of {task.fields[0]}")
+def test_it_says_the_same_of_the_same(tmp_path: Path, task: SupervisedTask) -> None:
+    before = saved_as(tmp_path / "head.pt", task)
+    saved = load(tmp_path / "head.pt")
+    with torch.no_grad():
+        assert torch.equal(saved.network(IMAGES), before)
+    assert saved.task == task and saved.arch == ARCH and saved.size == 32
+    assert saved.augment.mean == (0.5, 0.4, 0.3)
+    assert saved.specs == {name: SPECS[name] for name in task.fields}
+
+
+def test_maps_too(tmp_path: Path) -> None:
+    before = saved_as(tmp_path / "head.pt", TASKS[0], head="maps")
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "head.pt").network(IMAGES), before)
+
+
+def test_the_backbone_is_found_in_it(tmp_path: Path) -> None:
+    saved_as(tmp_path / "head.pt", TASKS[0])
+    backbone, arch = load_backbone(tmp_path / "head.pt")
+    assert arch == ARCH
+    theirs = load(tmp_path / "head.pt").network.backbone
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(IMAGES), theirs(IMAGES))
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="is not a fine-tuned network"):
+        load(tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="no such file"):
+        load(tmp_path / "none.pt")
+    saved_as(tmp_path / "head.pt", TASKS[0])
+    whole = checkpoint.read_tensors(tmp_path / "head.pt")
+    for change, message in (
+        ({"version": 99}, "newer than"),
+        ({"task": {"kind": "juggling", "options": {}}}, "does not know"),
+        ({"task": {"kind": "landmarks", "options": {"colour": 1}}}, "in another way"),
+        ({"arch": "resnet18-w16-nopool"}, "does not fit resnet18-w16-nopool"),
+    ):
+        torch.save({**whole, **change}, tmp_path / "changed.pt")
+        with pytest.raises(CheckpointError, match=message):
+            load(tmp_path / "changed.pt")
+    whole["model"]["head.layer.bias"][0] = torch.nan
+    torch.save(whole, tmp_path / "changed.pt")
+    with pytest.raises(CheckpointError, match="NaN"):
+        load(tmp_path / "changed.pt")
+
+
+def test_a_task_of_ones_own_is_not_saved_under_a_name_that_nobody_knows(tmp_path: Path) -> None:
+    class Mine(Landmarks):
+        pass
+
+    with pytest.raises(CheckpointError, match="which frl.tasks.TASKS does not know"):
+        saved_as(tmp_path / "head.pt", Mine.of(SPECS))
+    assert not (tmp_path / "head.pt").exists()

@@ -1,0 +1,101 @@
+"""Nobody is on two sides, and fewer labels are a part of more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from frl.beton.targets import Kind, TargetSpec
+from frl.errors import ConfigError
+from frl.evaluate.few_labels import Answer, spread, trials
+from frl.evaluate.splits import Labels, folds, labelled, require_no_shared_subject, split_by_subject
+from frl.tasks import Truth, task_of
+
+SUBJECTS = np.repeat(np.arange(50), np.random.default_rng(0).integers(1, 9, 50))
+NOBODY = np.full(200, -1)
+
+
+@pytest.mark.parametrize("subjects", [SUBJECTS, NOBODY], ids=["subjects", "nobody"])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_fewer_labels_are_a_part_of_more_and_subjects_are_whole(subjects, seed):
+    smaller: set[int] = set()
+    for count in (2, 10, 50, len(subjects)):
+        rows = labelled(subjects, count, seed)
+        assert count <= len(rows) < count + 9
+        assert smaller <= set(rows.tolist())
+        smaller = set(rows.tolist())
+        if subjects is SUBJECTS:
+            assert np.isin(subjects, subjects[rows]).sum() == len(rows)
+    assert len(labelled(NOBODY, 10, seed)) == 10
+
+
+def test_another_seed_draws_others():
+    assert set(labelled(SUBJECTS, 20, 0)) != set(labelled(SUBJECTS, 20, 1))
+
+
+@pytest.mark.parametrize("count", [200, 5000])
+def test_held_out_faces_are_of_held_out_subjects(count):
+    subjects = np.random.default_rng(1).integers(0, 30, count)
+    parts = list(folds(subjects))
+    assert len(parts) == (1 if count >= 1000 else 5)
+    for train, held in parts:
+        assert not set(subjects[train]) & set(subjects[held])
+        assert len(train) + len(held) == count and len(train) and len(held)
+    if count < 1000:
+        assert sorted(np.concatenate([held for _, held in parts])) == list(range(count))
+
+
+def test_one_subject_alone_is_held_out_by_face():
+    assert all(len(train) and len(held) for train, held in folds(np.zeros(7, int)))
+    assert [len(held) for _, held in folds(np.array([-1, -1]))] == [1, 1]
+
+
+def test_a_file_is_split_by_subject():
+    train, test = split_by_subject(SUBJECTS, 0.2, seed=0)
+    assert not set(SUBJECTS[train]) & set(SUBJECTS[test]) and len(train) + len(test) == len(SUBJECTS)
+    assert 0.2 <= len(test) / len(SUBJECTS) < 0.3
+    with pytest.raises(ConfigError, match="one subject"):
+        split_by_subject(np.zeros(9, int), 0.2, seed=0)
+
+
+def test_a_subject_in_both_files_is_refused():
+    require_no_shared_subject(["a", "b"], ["c"])
+    with pytest.raises(ConfigError, match="1 subjects are in both files, such as 'b'"):
+        require_no_shared_subject(["a", "b"], ["b", "c"])
+
+
+@pytest.mark.parametrize("text, total, count", [("100%", 70, 70), ("10%", 70, 7), ("50", 70, 50), ("2.5%", 1000, 25)])
+def test_shares_and_numbers(text, total, count):
+    assert Labels.parse(text).of(total) == count and str(Labels.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["0%", "101%", "nan%", "-1%", "1", "0", "many", "%", "", "1.5"])
+def test_labels_that_make_no_sense_are_refused(text):
+    with pytest.raises(ConfigError, match="--labels"):
+        Labels.parse(text)
+
+
+@pytest.mark.parametrize("text, total", [("1%", 70), ("71", 70)])
+def test_labels_that_are_not_there_are_refused(text, total):
+    with pytest.raises(ConfigError, match="training faces are"):
+        Labels.parse(text).of(total)
+
+
+def test_trials_are_summed_up():
+    spec = TargetSpec(name="age", kind=Kind.VECTOR)
+    values = np.arange(20.0)
+    known = Truth(values={"age": values}, specs={"age": spec}, subjects=np.full(20, -1), sides=np.full((20, 2), 9.0))
+    task = task_of("numbers:age", known)
+
+    def answer(rows: np.ndarray, seed: int) -> Answer:
+        off = (values + seed + 1 - np.mean(values)) / np.std(values)
+        return Answer(off[:, None], f"{len(rows)}")
+
+    few = list(trials(task, answer, known, known, Labels(count=5), [0, 1, 2]))
+    assert [trial.faces for trial in few] == [5, 5, 5] and [trial.setting for trial in few] == ["5"] * 3
+    found = spread(few, "mae")
+    assert (found.mean, found.deviation, found.trials) == pytest.approx((2, 1, 3))
+    assert found.error == pytest.approx(1 / 3**0.5) and found.text == "2 +- 1"
+    alone = list(trials(task, answer, known, known, Labels(share=1.0), [0, 1, 2]))
+    assert len(alone) == 1 and np.isnan(spread(alone, "mae").deviation) and spread(alone, "mae").text == "1"
+    assert len(list(trials(task, answer, known, known, Labels(share=1.0), [0, 1], random=True))) == 2
