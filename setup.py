@@ -49,10 +49,11 @@ setup(
         "benchmarks": ["h5py>=3.10", "scipy>=1.11"],
         "timm": ["timm>=1.0.20"],
         "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
+        "parquet": ["pyarrow>=15"],
         "dev": [
             *["pre-commit", "ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
             *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
-            *["h5py>=3.10", "scipy>=1.11", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
+            *["h5py>=3.10", "scipy>=1.11", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3", "pyarrow>=15"],
             *["scikit-learn>=1.5", "torchmetrics>=1.4", "pingouin>=0.5.5", "scikit-image>=0.24"],
             *["albumentationsx>=2.5", "lightly>=1.5", "pytorch-metric-learning>=2.8"],
         ],

@@ -83,11 +83,11 @@ class FinetuneConfig:
     """Steps of the optimiser, however many images have labels."""
     batch_size: int = 64
     """Images in a step over all ranks."""
-    lr: float = 1e-3
+    lr: float = 3e-3
     """Peak learning rate of AdamW for the last layers of the backbone."""
     head_lr: float = 3e-3
     """Peak learning rate of the head."""
-    layer_decay: float = 0.8
+    layer_decay: float = 1.0
     """By which the rate falls from each layer of the backbone to the one below it; 1: all have the same."""
     weight_decay: float = 0.05
     """Decoupled weight decay of all but biases and normalisation layers."""
@@ -132,8 +132,8 @@ class FinetuneConfig:
         require_least(f"{option}.size", self.size, 1, "Use about the size of the larger training crops.")
         require_least(f"{option}.steps", self.steps, 1, "The default is 3000.")
         require_least(f"{option}.batch_size", self.batch_size, 2, "BatchNorm needs at least two images.")
-        require_above(f"{option}.lr", self.lr, 0, "Use e.g. 0.001.")
-        require_above(f"{option}.head_lr", self.head_lr, 0, "Use e.g. 0.003.")
+        require_above(f"{option}.lr", self.lr, 0, "The default is 0.003.")
+        require_above(f"{option}.head_lr", self.head_lr, 0, "The default is 0.003.")
         cause = f"{self.layer_decay} is not a number above 0, up to 1"
         require(0 < self.layer_decay <= 1, f"{option}.layer_decay", cause, "Use 1 for one rate, or e.g. 0.8.")
         require_least(f"{option}.weight_decay", self.weight_decay, 0, "Use 0 for none.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ def run(task: Networks) -> Mapping[str, Any]:
     """
     task.check()
     results = task.measure()
-    if task.out is not None:
+    if task.out is not None and os.environ.get("RANK", "0") == "0":  # under torchrun one process writes
         with atomic_write(task.out) as stream:
             stream.write(json.dumps(results, indent=2, default=dataclasses.asdict).encode())
     return results
