@@ -15,6 +15,7 @@ from writers.sources.hdf5 import HDF5, HDF5Rows
 from writers.sources.join import Account, accounts
 from writers.sources.lfw import LFW
 from writers.sources.listing import open_list
+from writers.sources.rec import RECORDS, open_rec
 from writers.sources.source import Box, Candidate, Source, Store, Stream
 from writers.sources.synthetic import TRUTH, Synthetic
 from writers.sources.tables import Tables
@@ -82,6 +83,10 @@ KINDS = {
         lambda path, _: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
     ),
     "hdf5": Kind(lambda path, _: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "rec": Kind(lambda path, _: open_rec(path), "train.rec and train.idx, as insightface packs training sets"),
+    "rec-bgr": Kind(
+        lambda path, _: open_rec(path, swapped=True), "the same where red and blue are exchanged, as in MS1MV3"
+    ),
     "synthetic": Kind(
         lambda path, tables: Synthetic(VGGFace2(open_tree(path), tables.boxes_at(path), tables.landmarks_at(path))),
         "what frl synthesize drew: as vggface2, with the landmarks, visibility, pose and expression of truth.jsonl",
@@ -94,7 +99,7 @@ KINDS = {
     "beton": Kind(lambda path, _: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
 }
 
-SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
+SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".rec": "rec", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
 """The kind of a file by its suffix; others are tars."""
 
 
@@ -143,6 +148,8 @@ def guess_kind(location: str) -> str:
     """
     if os.path.isfile(os.path.join(location, TRUTH)):
         return "synthetic"
+    if os.path.isfile(os.path.join(location, RECORDS)):
+        return "rec"
     if os.path.isdir(location):
         return "vggface2" if has_identity_folders(location) else "folder"
     if kind := SUFFIXES.get(Path(location).suffix.lower()):
