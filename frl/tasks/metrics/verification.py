@@ -14,7 +14,7 @@ FALSE_ACCEPT_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 
 PAIRS_AT_A_TIME = 1 << 12
 
-OVERSAMPLING, ITERATIONS = 32, 12
+OVERSAMPLING, ITERATIONS = 32, 8
 """Of the search for principal components: directions beyond those that are wanted, and passes over the features."""
 
 GRID = np.arange(0, 400) / 100
