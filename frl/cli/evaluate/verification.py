@@ -96,11 +96,12 @@ class Verification(Networks):
         faces = open_ijb(self.images) if self.protocol == "ijb" else self._pairs()
         device = pick_device(self.device, local_rank=0)
         exact_products()
+        networks = self._shown()
         print(self._described(faces), flush=True)
         told = list(faces.remarks)
         _note(told)
         results: dict[str, VerificationResult | TemplateResult] = {}
-        for name, network in self._shown().items():
+        for name, network in networks.items():
             results[name] = result = self._judge(network.to(device), faces, device)
             print(f"{name:<32} {_row(result)}", flush=True)
             _note(new := [remark for remark in result.remarks if remark not in told])
