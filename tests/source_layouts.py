@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import os
+import struct
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +30,14 @@ class Layout:
         build: makes it in an empty folder; returns it as on the command line.
         name: what a sample is called, of its path and its number among the images.
         labelled: whether it tells who is on an image.
+        person: what it calls the person on an image.
         bare: whether files of no bytes cannot be in it.
     """
 
     build: Callable[[Path, Images], str]
     name: Callable[[str, int], str]
     labelled: bool = True
+    person: Callable[[str], str] = lambda path: who(path)
     bare: bool = False
 
 
@@ -101,6 +105,41 @@ def _hdf5(root: Path, images: Images) -> str:
     return str(root / "faces.h5")
 
 
+def record(data: bytes) -> bytes:
+    """A record of MXNet's RecordIO, cut at the magic numbers that lie at multiples of 4 bytes."""
+    magic = struct.pack("<I", 0xCED7230A)
+    cuts = [at for at in range(0, len(data) - 3, 4) if data[at : at + 4] == magic]
+    parts = [data[begin:end] for begin, end in zip([0, *(cut + 4 for cut in cuts)], [*cuts, len(data)], strict=True)]
+    written = b""
+    for number, part in enumerate(parts):
+        kind = 0 if len(parts) == 1 else 1 if number == 0 else 3 if number == len(parts) - 1 else 2
+        written += magic + struct.pack("<I", kind << 29 | len(part)) + part + bytes(-len(part) % 4)
+    return written
+
+
+def numbered(path: str) -> str:
+    """A number for the person on an image, as text."""
+    return str(zlib.crc32(who(path).encode()) % 1000)
+
+
+def _rec(root: Path, images: Images) -> str:
+    """Record 0 without an image, the images, a record of an identity; labels in both of the ways there are."""
+    (root / "set").mkdir()
+    count = len(images)
+    records = [struct.pack("<IfQQ2f", 2, 0, 0, 0, count + 1, count + 2)]
+    for number, (path, data) in enumerate(images.items(), 1):
+        label = float(numbered(path))
+        head = struct.pack("<IfQQ", 0, label, number, 0)
+        records.append((head if number % 2 else struct.pack("<IfQQ2f", 2, 0, number, 0, label, 7)) + data)
+    records.append(struct.pack("<IfQQ2f", 2, 0, count + 1, 0, 1, count + 1))
+    offset = 0
+    with open(root / "set" / "train.rec", "wb") as file, open(root / "set" / "train.idx", "w") as index:
+        for number, data in enumerate(map(record, records)):
+            index.write(f"{number}\t{offset}\n")
+            offset += file.write(data)
+    return str(root / "set")
+
+
 def _csv(root: Path, images: Images) -> str:
     plant(root / "files", images)
     with open(root / "list.csv", "w", newline="") as stream:
@@ -141,6 +180,7 @@ LAYOUTS = {
     ),
     "webdataset": Layout(_webdataset, lambda path, number: f"faces-{{000..001}}.tar/faces-{number % 2:03}.tar/{path}"),
     "hdf5": Layout(_hdf5, lambda path, number: f"faces.h5/{number:08}"),
+    "rec": Layout(_rec, lambda path, number: f"set/{number + 1:08}", person=numbered),
     "csv": Layout(_csv, lambda path, number: f"list.csv/files/{path}"),
     "json lines": Layout(_json_lines, lambda path, number: f"list.jsonl/files/{path}"),
     "beton": Layout(_beton, lambda path, number: f"people/{path}", bare=True),

@@ -44,8 +44,16 @@ KNOWN = {
     ),  # defaults, and one that uses its loss
     "A source of faces": Known("webdataset"),
     "An augmentation": Known("solarise", others=frozenset({"scripts/bench/parity.py", "frl/presets.py"})),
-    "A downstream task": Known("verification", others=frozenset({"frl/tasks/layouts/lfw.py"})),  # which knows no task
-    "A task for heads": Known("face3d"),
+    "A downstream task": Known(
+        "verification",
+        others=frozenset(
+            {
+                *("frl/tasks/layouts/lfw.py", "frl/tasks/__init__.py"),  # which know no task, and each by its name alone
+                *("frl/evaluate/templates.py", "frl/evaluate/published_verification.py"),  # more of the same task
+            }
+        ),
+    ),
+    "A task for heads": Known("face3d", others=frozenset({"frl/tasks/__init__.py"})),
     "A metric of an objective": Known("assignment_entropy"),
     "A metric of every run": Known("memory_gib"),
 }

@@ -33,13 +33,26 @@ def load_image(path: Path, size: int) -> np.ndarray:
         MachineError: if the disk fails.
     """
     try:
-        upright = Photo(path.read_bytes(), JpegDecoder(), MAX_PIXELS).pixels().image
+        return central_square(decoded(path.read_bytes()), size)
     except FileNotFoundError as error:
         raise SourceError(path, "no such image", "Check the folder of images.") from error
     except UnusableImage as error:
         raise SourceError(path, f"cannot be decoded ({error})", "Replace the file.") from error
     except OSError as error:
         raise explained(error, "reading an image") from error
+
+
+def decoded(data: bytes) -> Image.Image:
+    """An encoded image, upright and in RGB.
+
+    Raises:
+        UnusableImage: if it is damaged, or none that is decoded.
+    """
+    return Photo(data, JpegDecoder(), MAX_PIXELS).pixels().image
+
+
+def central_square(upright: Image.Image, size: int) -> np.ndarray:
+    """The largest square in the middle, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8."""
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     square = upright.crop((left, top, left + side, top + side))

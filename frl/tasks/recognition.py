@@ -3,69 +3,91 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from frl.tasks.layouts.lfw import Pair, read_pairs
+from frl.tasks.layouts.lfw import open_lfw
+from frl.tasks.layouts.pairs import FacePairs
 from frl.tasks.metrics.verification import VerificationResult, cross_validate
 from frl.tasks.task import Score
 
 
-@dataclass(frozen=True)
-class Verification:
-    """LFW's protocol: the threshold is chosen on the other folds (``frl.tasks.metrics.verification.cross_validate``).
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How features are compared. None of it is a part of LFW's protocol, so it is told with the figures.
 
     Attributes:
-        folder: holds ``name/name_0001.jpg`` and so on.
-        pairs: whom to compare.
-        centre: subtract the mean feature first; no part of LFW's protocol.
+        centre: subtract the mean feature first.
+        whiten: principal components to which features are whitened first; 0: none.
+        grid: choose thresholds from insightface's grid in place of all that differ.
     """
 
-    folder: Path
-    pairs: Sequence[Pair]
     centre: bool = False
+    whiten: int = 0
+    grid: bool = False
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Judges features of the images of a benchmark by its pairs, the threshold of a fold chosen on the others.
+
+    Attributes:
+        faces: whom to compare.
+        comparison: how; centring and whitening are fitted on the images of the other folds.
+    """
+
+    faces: FacePairs
+    comparison: Comparison = Comparison()
 
     name = "verification"
 
     @classmethod
-    def of(cls, folder: str | os.PathLike[str], pairs: str | os.PathLike[str], *, centre: bool = False) -> Verification:
+    def of(cls, images: str | os.PathLike[str], pairs: str | os.PathLike[str], *, centre: bool = False) -> Verification:
         """Of a folder of images and a list in the format of LFW's ``pairs.txt``.
 
         Raises:
-            SourceError: if the list breaks its format.
+            SourceError: if the list breaks its format, or too few images are there.
         """
-        return cls(Path(folder), read_pairs(pairs), centre)
-
-    @cached_property
-    def names(self) -> list[Path]:
-        """The images in the folder that the pairs name, each once."""
-        return sorted({name for pair in self.pairs for name in (pair.first, pair.second)})
+        return cls(open_lfw(images, pairs), Comparison(centre=centre))
 
     @property
-    def images(self) -> list[Path]:
-        """The files of the images."""
-        return [self.folder / name for name in self.names]
+    def names(self) -> tuple[str, ...]:
+        """Of the images whose features are wanted."""
+        return self.faces.names
 
-    def result(self, features: np.ndarray) -> VerificationResult:
-        """What features ``(N, D)``, one row for each image, are worth."""
-        row = {name: i for i, name in enumerate(self.names)}
-        return cross_validate(
+    def read(self, row: int) -> bytes:
+        """The encoded image of a row of ``names``."""
+        return self.faces.read(row)
+
+    def result(self, features: np.ndarray, fitted_on: np.ndarray | None = None) -> VerificationResult:
+        """What features are worth.
+
+        Args:
+            features: ``(N, D)``, one row for each image.
+            fitted_on: ``(M, D)``, features of images of other people, on which centring and whitening are fitted
+                instead.
+        """
+        faces, how = self.faces, self.comparison
+        found = cross_validate(
             features,
-            np.array([(row[pair.first], row[pair.second]) for pair in self.pairs]),
-            np.array([pair.same for pair in self.pairs]),
-            np.array([pair.fold for pair in self.pairs]),
-            centre=self.centre,
+            faces.index,
+            faces.same,
+            faces.fold,
+            centre=how.centre,
+            whiten=how.whiten,
+            grid=how.grid,
+            fitted_on=fitted_on,
         )
+        return replace(found, remarks=faces.remarks)
 
     def score(self, features: np.ndarray) -> Mapping[str, Score]:
-        """Accuracy and area under the ROC curve of features ``(N, D)``, one row for each image."""
+        """Accuracy, area under the ROC curve and equal error rate of features ``(N, D)``, one row for each image."""
         found = self.result(features)
         accuracy = f"{found.accuracy:.2%} +- {found.standard_error:.2%}"
         return {
             "accuracy": Score(value=found.accuracy, higher_is_better=True, text=accuracy),
             "auc": Score(value=found.auc, higher_is_better=True, text=f"{found.auc:.4f}"),
+            "eer": Score(value=found.eer, higher_is_better=False, text=f"{found.eer:.2%}"),
         }

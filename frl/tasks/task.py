@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -41,17 +40,21 @@ class Task(Protocol):
 
     Attributes:
         name: on the command line and in tables.
-        images: files whose features are wanted, each once.
+        names: of the images whose features are wanted, each once.
     """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def images(self) -> Sequence[Path]: ...
+    def names(self) -> Sequence[str]: ...
+
+    def read(self, row: int) -> bytes:
+        """The encoded image of a row of ``names``."""
+        ...
 
     def score(self, features: np.ndarray) -> Mapping[str, Score]:
-        """What features ``(N, D)``, one row for each of ``images``, are worth; the first score is the task's own."""
+        """What features ``(N, D)``, one row for each of ``names``, are worth; the first score is the task's own."""
         ...
 
 

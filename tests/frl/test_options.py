@@ -222,7 +222,11 @@ VIEWED = {
 
 # For each command its configuration, arguments that work, and values of its numbers that do not.
 COMMANDS: dict[str, tuple[type, str, dict[str, tuple[str, ...]]]] = {
-    "evaluate verification": (Verification, "--images {images} --pairs {pairs}", VIEWED),
+    "evaluate verification": (
+        Verification,
+        "--images {images} --pairs {pairs}",
+        {**VIEWED, "folds": ("1", "0", "-1"), "whiten": INTEGER_0},
+    ),
     "evaluate knn": (
         Knn,
         "--data {beton} --engine torch",
@@ -342,6 +346,21 @@ TINY = "pretrain quickstart --optim.batch-size 4 --optim.reference-batch 4 --eng
         ("evaluate verification --images {pairs} --pairs {pairs}", "--images"),
         ("evaluate verification --images {images} --pairs {images}", "--pairs"),
         ("evaluate verification --images {images} --pairs no.txt", "--pairs"),
+        ("evaluate verification --images {images}", "--pairs"),
+        ("evaluate verification --images {images} --pairs {pairs} --folds 5", "--folds"),
+        ("evaluate verification --images {images} --pairs {pairs} --align yes", "--align"),
+        ("evaluate verification --images {images} --pairs {pairs} --points no.csv", "--points"),
+        ("evaluate verification --images {images} --pairs {pairs} --points {pairs} --align no", "--points"),
+        ("evaluate verification --images {images} --pairs {pairs} --fit-data {beton}", "--fit-data"),
+        ("evaluate verification --images {images} --pairs {pairs} --centre --fit-data no.beton", "--fit-data"),
+        ("evaluate verification --protocol cfp-ff --images {images} --pairs {pairs}", "--pairs"),
+        ("evaluate verification --protocol cfp-ff --images {images}", "Split/FF"),
+        ("evaluate verification --protocol bin --images {images}", "--images"),
+        ("evaluate verification --protocol bin --images {pairs}", "pairs.txt"),
+        ("evaluate verification --protocol bin --images {pairs} --align yes", "--align"),
+        ("evaluate verification --protocol ijb --images {images} --whiten 8", "--protocol"),
+        ("evaluate verification --protocol ijb --images {images} --points {pairs}", "--points"),
+        ("evaluate verification --protocol ijb --images {images}", "meta"),
         ("evaluate knn --data no.beton --engine torch", "no.beton"),
         ("evaluate knn --data {images} --engine torch", "faces"),
         ("evaluate knn --data {beton} --engine torch --weights no.pth", "no.pth"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pictures import damaged, encode, picture, png_of_zeros
 from processes import left_in_shared_memory
-from source_layouts import LAYOUTS, Layout, who
+from source_layouts import LAYOUTS, Layout
 
 from frl.beton import Beton, verify
 from frl.errors import FrlError
@@ -126,7 +126,7 @@ def check_samples(out: Path, names: dict[str, str], layout: Layout) -> None:
             assert beton.encoded(index).tobytes() == cropper(cropper.open(data)).data
             assert beton.labels[index] == label
             assert (os.path.basename(identities[label]) if label >= 0 else None) == (
-                who(path) if layout.labelled else None
+                layout.person(path) if layout.labelled else None
             )
 
 

@@ -17,6 +17,7 @@ from writers.sources.hdf5 import HDF5, HDF5Rows
 from writers.sources.join import Account, accounts
 from writers.sources.lfw import LFW
 from writers.sources.listing import open_list
+from writers.sources.rec import RECORDS, open_rec
 from writers.sources.source import Box, Candidate, Source, Store, Stream
 from writers.sources.synthetic import TRUTH, Synthetic
 from writers.sources.tables import Tables
@@ -88,6 +89,10 @@ KINDS = {
         lambda path, _: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
     ),
     "hdf5": Kind(lambda path, _: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "rec": Kind(lambda path, _: open_rec(path), "train.rec and train.idx, as insightface packs training sets"),
+    "rec-bgr": Kind(
+        lambda path, _: open_rec(path, swapped=True), "the same where red and blue are exchanged, as in MS1MV3"
+    ),
     "synthetic": Kind(
         lambda path, tables: Synthetic(VGGFace2(open_tree(path), tables.boxes_at(path), tables.landmarks_at(path))),
         "what frl synthesize drew: as vggface2, with the targets of truth.jsonl",
@@ -101,7 +106,7 @@ KINDS = {
     **{name: Kind(partial(_open_benchmark, name), layout) for name, layout in LAYOUTS.items()},
 }
 
-SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
+SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".rec": "rec", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
 """The kind of a file by its suffix; others are tars."""
 
 
@@ -157,6 +162,8 @@ def guess_kind(location: str) -> str:
     """
     if os.path.isfile(os.path.join(location, TRUTH)):
         return "synthetic"
+    if os.path.isfile(os.path.join(location, RECORDS)):
+        return "rec"
     if os.path.isdir(location):
         return "vggface2" if has_identity_folders(location) else "folder"
     if kind := SUFFIXES.get(Path(location).suffix.lower()):

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from frl.errors import SourceError
+from frl.tasks.layouts.pairs import FacePairs, Pair, gather, read_lines
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Two images and whether they show one person.
+def open_lfw(images: str | os.PathLike[str], pairs: str | os.PathLike[str]) -> FacePairs:
+    """The pairs of a list whose images are in a folder, as JPEG or PNG.
 
-    Attributes:
-        fold: index of the fold, from 0.
-        first: file of one image, relative to the folder of images.
-        second: file of the other.
-        same: whether both show the same person.
+    Args:
+        images: holds ``name/name_0001.jpg`` and so on.
+        pairs: in the format of LFW's ``pairs.txt``.
+
+    Raises:
+        SourceError: if the list breaks its format, or too few of its images are here.
     """
-
-    fold: int
-    first: Path
-    second: Path
-    same: bool
+    listed = read_pairs(pairs)
+    folds = max(pair.fold for pair in listed) + 1
+    return gather(listed, Path(images), folds=[str(fold + 1) for fold in range(folds)], where=pairs)
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
@@ -36,10 +34,7 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
         SourceError: if the file cannot be read or breaks these rules; it names the line.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(path, f"cannot be read ({error})", "Give a file like LFW's pairs.txt.") from error
+    lines = read_lines(path, "Give a file like LFW's pairs.txt.")
     header = lines[0].split() if lines else []
     if len(header) != 2 or not all(_is_count(text) for text in header) or int(header[0]) < 2:
         raise SourceError(f"{path}, line 1", "is not 'folds n' with two folds or more", "Use a View 2 list of pairs.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from PIL import Image
 from frl.beton import BetonWriter
 from frl.cli.evaluate import Knn, Verification, main, run
 from frl.config import RunConfig, as_dict
-from frl.errors import BetonError, CheckpointError, ConfigError
+from frl.errors import BetonError, CheckpointError, ConfigError, SourceError
 from frl.evaluate import untrained
+from frl.evaluate.alignment import TEMPLATE
 from frl.runtime import checkpoint
 
 PEOPLE = ("Ann", "Bob", "Cy")
@@ -68,12 +70,16 @@ def test_verification_prints_and_saves_every_network(
 ) -> None:
     out = tmp_path / "figures" / "verification.json"
     main(f"verification --weights {weights} --images {images} --pairs {pairs} --size 32 --out {out}".split())
-    names = ["weights.pt (resnet18)", "untrained (resnet18)", "raw pixels"]
-    rows = capsys.readouterr().out.splitlines()
-    assert [row.split("  ")[0] for row in rows] == names
+    names = ["weights.pt (resnet18)", "untrained (resnet18)", "raw pixels", "HOG"]
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert title == "lfw: 4 pairs of 5 images, 2 folds; central squares"
+    assert [row.split("  ")[0] for row in rows[:4]] == names
+    assert rows[4] == "note: no TAR at FAR 0.1, 0.01, 0.001, 0.0001: 2 pairs of different people are too few"
+    assert rows[5].startswith("published on all of lfw") and "(Wu et al." in rows[6]
     figures = json.loads(out.read_text())
     assert list(figures) == names
     assert figures["raw pixels"]["accuracy"] == 1.0 and "100.00%" in rows[2]
+    assert figures["HOG"]["tar_at_far"]["0.1"] is None and figures["HOG"]["pairs"] == 4
     assert figures["weights.pt (resnet18)"]["thresholds"] != figures["untrained (resnet18)"]["thresholds"]
 
 
@@ -81,6 +87,53 @@ def test_the_same_seed_gives_the_untrained_network(weights: Path, images: Path, 
     task = Verification(weights=weights, images=images, pairs=pairs, size=32, seed=7, device="cpu")
     results = list(run(task).values())
     assert results[0] == results[1]
+
+
+def points_csv(path: Path, names: list[str]) -> Path:
+    """The template's points of faces of 112 pixels, for images of any size."""
+    lines = [",".join([name, *map(str, TEMPLATE.reshape(-1))]) for name in names]
+    path.write_text("\n".join(["image," + ",".join(f"{axis}{i}" for i in range(5) for axis in "xy"), *lines]))
+    return path
+
+
+def test_points_align_and_faces_without_any_are_counted(
+    images: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = points_csv(tmp_path / "points.csv", [f"{name}/{name}_0001.png" for name in PEOPLE] + ["Ann/Ann_0002.jpg"])
+    lines = ["2\t1", "Ann\t1\t2", "Ann\t1\tBob\t1", "Ann\t2\t1", "Cy\t2\tBob\t1"]
+    pairs.write_text("\n".join(lines))
+    arguments = f"verification --images {images} --pairs {pairs} --size 112 --points {table} --arch resnet18"
+    main(arguments.split())
+    said = capsys.readouterr().out
+    assert "lfw: 3 pairs of 4 images, 2 folds; aligned by five points" in said
+    assert "note: 1 of 4 images cannot be used (Cy/Cy_0002.jpg: points.csv has no points of it): 1 of 4 pairs" in said
+    with pytest.raises(SourceError, match=r"names none of the 4 images.*its first is else/face"):
+        main([*arguments.split()[:-4], "--points", str(points_csv(tmp_path / "other.csv", ["else/face.jpg"])),
+              "--arch", "resnet18"])  # fmt: skip
+
+
+def test_every_option_reaches_the_figures(images: Path, pairs: Path, beton: Path) -> None:
+    base = Verification(images=images, pairs=pairs, size=32, arch="resnet18", device="cpu")
+    plain = run(base)["untrained (resnet18)"]
+    options = {
+        "flip": {"flip": True},
+        "centre": {"centre": True},
+        "whiten": {"whiten": 2},
+        "grid": {"thresholds": "grid"},
+        "fit data": {"centre": True, "fit_data": beton},
+    }
+    found = {name: run(replace(base, **changed))["untrained (resnet18)"] for name, changed in options.items()}
+    assert len({result.thresholds for result in [plain, *found.values()]}) == 1 + len(options)
+
+
+def test_a_verification_set_of_insightface(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pairs of faces that differ by brightness or by the bright third."""
+    shown = [(0, 1, 0, 2), (0, 1, 1, 1), (2, 1, 2, 3), (1, 2, 2, 2)]
+    stored = [face(*who) for first in shown for who in (first[:2], first[2:])], [True, False, True, False]
+    (tmp_path / "tiny.bin").write_bytes(pickle.dumps(stored, 2))
+    task = Verification(protocol="bin", images=tmp_path / "tiny.bin", folds=2, size=24, arch="resnet18", device="cpu")
+    assert run(task)["raw pixels"].folds == (1.0, 1.0)
+    assert capsys.readouterr().out.startswith("bin: 4 pairs of 8 images, 2 folds; as stored")
 
 
 @pytest.mark.parametrize("engine", ["threads", "ffcv", "torch"])
@@ -127,7 +180,7 @@ def test_a_run_is_taken_for_its_newest_checkpoint(
         checkpoint.save(path, {"step": step, "model": network, "config": as_dict(RunConfig())})
     arguments = f"verification --images {images} --pairs {pairs} --size 32 --seed 7 --weights {tmp_path / 'run'}"
     main(arguments.split())
-    newest, untrained_row, _ = capsys.readouterr().out.splitlines()
+    _, newest, untrained_row, *_ = capsys.readouterr().out.splitlines()
     assert newest.startswith("run/step-000000002.pt (resnet18)")
     assert newest.split()[2:] == untrained_row.split()[2:]
 

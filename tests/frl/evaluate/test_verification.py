@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from PIL import Image
 
 from frl.config import AugmentConfig
 from frl.errors import MachineError, SourceError
-from frl.evaluate import RawPixels, read_pairs, verification
+from frl.evaluate import RawPixels, VerificationResult, read_pairs, verification
 from frl.evaluate.images import load_image
-from frl.evaluate.verification import Mirrored
+from frl.evaluate.verification import Mirrored, verify_pairs
 from frl.images.photo import Photo
 from frl.images.turbojpeg import JpegDecoder
-from frl.tasks.layouts.lfw import Pair
+from frl.tasks.layouts.cfp import open_cfp
+from frl.tasks.layouts.lfw import open_lfw
+from frl.tasks.layouts.pairs import Pair
 from frl.tasks.metrics.verification import best_threshold, cosine_similarity, cross_validate, roc_auc
 
 PAIRS = """2\t2
@@ -201,10 +204,57 @@ def test_mirrored_features_do_not_depend_on_the_side() -> None:
     torch.testing.assert_close(Mirrored(RawPixels())(images), Mirrored(RawPixels())(images.flip(3)))
 
 
-def test_a_missing_image_is_named(people: Path, pairs_file: Path) -> None:
+def judged(people: Path, pairs_file: Path) -> VerificationResult:
+    return verification(RawPixels(), images=people, pairs=pairs_file, size=24, augment=AugmentConfig())
+
+
+def test_images_may_be_png(people: Path, pairs_file: Path) -> None:
+    for number, path in enumerate(sorted(people.rglob("*.jpg"))):
+        Image.open(path).save(path.with_suffix((".png", ".jpeg", ".PNG")[number % 3]), "PNG")
+        path.unlink()
+    result = judged(people, pairs_file)
+    assert (result.accuracy, result.pairs, result.remarks) == (1.0, 8, ())
+
+
+def test_the_listed_name_comes_before_others(people: Path, pairs_file: Path) -> None:
+    (people / "Cy" / "Cy_0002.png").write_bytes(b"not this one")
+    assert judged(people, pairs_file).remarks == ()
+
+
+def test_a_missing_image_costs_its_pairs_and_is_named(people: Path, pairs_file: Path) -> None:
     (people / "Cy" / "Cy_0002.jpg").unlink()
-    with pytest.raises(SourceError, match=r"Cy_0002\.jpg: no such image"):
-        verification(RawPixels(), images=people, pairs=pairs_file, size=24, augment=AugmentConfig())
+    result = judged(people, pairs_file)
+    assert result.pairs == 6 and result.accuracy == 1.0
+    assert result.remarks == ("1 of 6 images are missing (Cy/Cy_0002.jpg): 2 of 8 pairs are left out",)
+
+
+def test_a_broken_image_costs_its_pairs_and_is_named(people: Path, pairs_file: Path) -> None:
+    path = people / "Cy" / "Cy_0002.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    result = judged(people, pairs_file)
+    (remark,) = result.remarks
+    assert result.pairs == 6 and remark.startswith("1 of 6 images cannot be used (Cy/Cy_0002.jpg: cannot be decoded (")
+    assert remark.endswith("2 of 8 pairs are left out")
+
+
+def test_a_fold_without_pairs_is_left_out_and_one_fold_alone_refused(people: Path, pairs_file: Path) -> None:
+    lines = PAIRS.splitlines()
+    pairs_file.write_text("\n".join(["3\t2", *lines[1:], *(line.replace("Cy", "Dee") for line in lines[5:])]))
+    for number in (1, 2):
+        Image.new("RGB", (9, 9)).save(people / "Ann" / f"Ann_{number:04}.png")
+    faces = open_lfw(people, pairs_file)
+    assert faces.folds == ("1", "2", "3") and faces.fold.tolist()[-1] == 2  # Ann's pair is left of the third
+    pairs_file.write_text("\n".join(["3\t1", *lines[1:2], *lines[3:4], "Dee\t1\t2", "Dee\t1\tEve\t1", *lines[5:6],
+                                     *lines[7:8]]))  # fmt: skip
+    faces = open_lfw(people, pairs_file)
+    assert faces.folds == ("1", "3") and faces.fold.tolist() == [0, 0, 1, 1]
+    assert faces.remarks[1] == "no pair is left of 1 of 3 folds (2)"
+    pairs_file.write_text("\n".join(["2\t1", *lines[1:2], *lines[3:4], "Dee\t1\t2", "Dee\t1\tEve\t1"]))
+    with pytest.raises(SourceError, match="1 of 2 folds have pairs whose images are here; two are needed"):
+        open_lfw(people, pairs_file)
+    pairs_file.write_text("\n".join(["2\t1", "Dee\t1\t2", "Dee\t1\tEve\t1"] + ["Fay\t1\t2", "Fay\t1\tGus\t1"]))
+    with pytest.raises(SourceError, match="holds none of the 6 images.*Dee/Dee_0001.jpg"):
+        open_lfw(people, pairs_file)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\xff\xd8\xff\xe0 broken"])
@@ -284,6 +334,15 @@ def test_shrinking_averages(tmp_path: Path) -> None:
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
     # Any filter that skips columns would keep black or white; the average is grey.
     assert np.abs(load_image(tmp_path / "stripes.png", 8).astype(int) - 127).max() <= 5
+
+
+@pytest.mark.parametrize(("protocol", "published"), [("FF", 0.639), ("FP", 0.569)])
+def test_raw_pixels_on_the_real_faces_of_cfp(real_faces: Path, protocol: Literal["FF", "FP"], published: float) -> None:
+    """The known figures are of all ten folds; here are five of them."""
+    faces = open_cfp(real_faces / "cfp_folds1to5", protocol)
+    result = verify_pairs(RawPixels(), faces, size=32, augment=AugmentConfig())
+    assert result.accuracy == pytest.approx(published, abs=0.025)
+    assert result.pairs == 3500 and "not the published protocol" in result.remarks[0]
 
 
 def test_raw_pixels_on_real_faces(real_faces: Path) -> None:
