@@ -30,7 +30,7 @@ COMMANDS = {
     "bench": Command("frl.cli.bench", "measure on this machine: bench loader, side by side with other loaders"),
     "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton; under torchrun on many GPUs"),
     "export": Command("frl.cli.export", "turn a checkpoint into weights for torchvision or the published snippet"),
-    "evaluate": Command("frl.cli.evaluate", "measure weights: face verification, k-NN identity"),
+    "evaluate": Command("frl.cli.evaluate", "measure weights: verification, k-NN identity, landmarks, pose, ..."),
     "report": Command("frl.cli.report", "a page with pictures: trained against untrained and raw pixels"),
 }
 

@@ -63,6 +63,18 @@ def extract_features(
     return features
 
 
+class OfMirrorImages(nn.Module):
+    """The features of the mirror images, in the place of the images'."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images ``(B, 3, H, W)`` to what the network gives."""
+        return self.network(images.flip(3))
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode for the block; afterwards every submodule is in the mode it had."""

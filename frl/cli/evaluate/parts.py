@@ -1,0 +1,119 @@
+"""The two sides of an evaluation: the faces that a head learns from, and those that it is judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frl.beton import Beton
+from frl.evaluate.splits import Rows, require_no_shared_subject, split_by_subject
+from frl.evaluate.truths import known_rows, names_of_subjects, read_truth
+from frl.tasks.task import SupervisedTask, Truth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some faces of a file.
+
+    Attributes:
+        path: the file.
+        content: the hash of what it holds.
+        faces: how many it holds.
+        rows: which of them.
+        truth: what is known of these.
+        sources: where the file came from: as each source was given to its writer, by name.
+        names: of the people in the file; empty where it does not say.
+        unknown: faces that were left out because nothing is known of them.
+    """
+
+    path: Path
+    content: str
+    faces: int
+    rows: Rows
+    truth: Truth
+    sources: dict[str, str]
+    names: tuple[str, ...]
+    unknown: int = 0
+
+    @classmethod
+    def of(cls, path: Path) -> Part:
+        """All faces of a file. No image is read.
+
+        Raises:
+            BetonError: the file is missing or broken.
+        """
+        with Beton(path) as beton:
+            truth, names = read_truth(beton), tuple(names_of_subjects(beton))
+            manifest, faces, content = beton.manifest, len(beton), beton.fingerprint
+        sources: Any = {} if manifest is None else manifest.settings.get("sources", {})
+        return cls(
+            path=path,
+            content=content if manifest is None or manifest.content_sha256 is None else manifest.content_sha256,
+            faces=faces,
+            rows=np.arange(faces),
+            truth=truth,
+            sources=sources if isinstance(sources, dict) else {},
+            names=names,
+        )
+
+    def kept(self, wanted: Rows) -> Part:
+        """Some of these faces, by their place among them."""
+        return replace(self, rows=self.rows[wanted], truth=self.truth.rows(wanted))
+
+    def known(self, task: SupervisedTask) -> Part:
+        """Those of which the task knows anything; raises like ``known_rows``."""
+        rows = known_rows(task, self.truth, str(self.path))
+        return replace(self.kept(rows), unknown=len(self.rows) - len(rows))
+
+    @property
+    def subjects(self) -> int:
+        """Different people among them, as far as they are known."""
+        return len(np.unique(self.truth.subjects[self.truth.subjects >= 0]))
+
+    def to_json(self) -> dict[str, Any]:
+        """What it is, for results."""
+        return {
+            "file": str(self.path),
+            "content": self.content,
+            "faces": len(self.rows),
+            "unknown": self.unknown,
+            "subjects": self.subjects,
+        }
+
+    def __str__(self) -> str:
+        people = f" of {self.subjects:,} subjects" if self.subjects else ", subjects unknown"
+        left_out = f" (left out: {self.unknown:,} of which nothing is known)" if self.unknown else ""
+        return f"{len(self.rows):,} faces{people}, of {self.path}{left_out}"
+
+
+def two_files(train: Path, test: Path, *, shared_subjects: bool) -> tuple[Part, Part]:
+    """The faces of two files.
+
+    Args:
+        train: to learn from.
+        test: to be judged on.
+        shared_subjects: whether somebody may be in both.
+
+    Raises:
+        BetonError: a file is missing or broken.
+        ConfigError: somebody is in both.
+    """
+    first, second = Part.of(train), Part.of(test)
+    if not shared_subjects:
+        require_no_shared_subject(first.names, second.names)
+    return first, second
+
+
+def one_file(data: Path, share: float, seed: int) -> tuple[Part, Part]:
+    """The faces of one file, split by subject, or by face where nobody is known.
+
+    Raises:
+        BetonError: the file is missing or broken.
+        ConfigError: it cannot be split.
+    """
+    whole = Part.of(data)
+    train, test = split_by_subject(whole.truth.subjects, share, seed)
+    return whole.kept(train), whole.kept(test)

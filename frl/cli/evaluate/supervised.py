@@ -1,0 +1,291 @@
+"""``frl evaluate landmarks|face3d|pose|expression|affect|action-units|task``: what heads learn on a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from frl.cli.evaluate.networks import Networks
+from frl.cli.evaluate.parts import Part, one_file, two_files
+from frl.config import EngineName
+from frl.config.check import require, require_file, require_new_folder, require_within
+from frl.evaluate.baselines import RawPixels
+from frl.evaluate.cache import FeatureCache, feature_key
+from frl.evaluate.downstream import Examination, FrozenFeatures
+from frl.evaluate.features import OfMirrorImages, extract_features
+from frl.evaluate.hog import Hog
+from frl.evaluate.published import BENCHMARKS, benchmark_of, published_text
+from frl.evaluate.splits import Labels
+from frl.evaluate.table import Row, parts_table, scores_table
+from frl.evaluate.truths import require_every_class, require_numbers_that_vary
+from frl.evaluate.unpooled import PooledAndUnpooled
+from frl.export import load_backbone
+from frl.runtime.distributed import pick_device
+from frl.runtime.numerics import exact_products
+from frl.tasks import SupervisedTask, task_of
+from frl.tasks.task import require_same_target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised(Networks):
+    """What heads learn on networks from the targets of a .beton, judged on faces that they did not see."""
+
+    train: Path | None = None
+    """A .beton with targets to learn from."""
+    test: Path | None = None
+    """A .beton with the same targets to be judged on."""
+    data: Path | None = None
+    """In the place of both: one .beton, which is split by subject (by face where none is known)."""
+    test_share: float = 0.2
+    """Of --data: the share of its faces to be judged on."""
+    how: Literal["frozen", "knn"] = "frozen"
+    """frozen: ridge regression on features that stay; knn: the nearest training faces by these features."""
+    labels: tuple[str, ...] = ("100%",)
+    """How much of the training data has labels: shares and numbers of faces, such as 1% 10% 100% or 50. The smaller
+    parts are parts of the larger; where subjects are known, they are whole."""
+    seeds: int = 3
+    """Draws of each part; the table gives mean and standard deviation."""
+    features: Literal["both", "pooled", "unpooled"] = "both"
+    """pooled: what the network gives; unpooled: its last feature map, in at most 4 x 4 cells."""
+    flip: bool = False
+    """Judge the mean of what is said of an image and, mirrored back, of its mirror image."""
+    cache: Path | None = None
+    """Folder where features are kept for the next task or share of labels; none: they are computed each time."""
+    imagenet: Path | None = None
+    """Weights of the same network trained on ImageNet, as a further baseline, such as torchvision's."""
+    benchmark: str | None = None
+    """Print what is published on this benchmark, such as wflw; none: told by the test file, if it says so."""
+    shared_subjects: bool = False
+    """Allow subjects who are in both files, for a benchmark that is published so."""
+    engine: EngineName = "threads"
+    """What decodes the images; see ``frl pretrain``."""
+
+    task: ClassVar[str] = ""
+
+    @property
+    def task_name(self) -> str:
+        """As ``task_of`` knows it."""
+        return self.task
+
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """Of the task."""
+        return {}
+
+    def check(self) -> None:
+        """As for all networks; and the options fit each other."""
+        super().check()
+        remedy = "Give --train and --test, or --data alone."
+        both = self.train is not None and self.test is not None
+        require(both or self.data is not None, "train", "nothing to learn from", remedy)
+        alone = self.train is None and self.test is None
+        require(self.data is None or alone, "data", "there are --train or --test, too", remedy)
+        for option in ("train", "test", "data", "imagenet"):
+            if (path := getattr(self, option)) is not None:
+                require_file(path, option)
+        is_share = 0 < self.test_share < 1
+        require(is_share, "test_share", f"{self.test_share} is no share between 0 and 1", "Use e.g. 0.2.")
+        require(len(self.labels) > 0, "labels", "no part of the labels is asked for", "Use e.g. 1% 10% 100%.")
+        for text in self.labels:
+            Labels.parse(text)
+        require_within("seeds", self.seeds, 1, 1000, "Use 3, or more of few labels.")
+        if self.cache is not None:
+            require_new_folder(self.cache, "cache")
+        if self.benchmark is not None:
+            there = ", ".join(BENCHMARKS)
+            known = self.benchmark in BENCHMARKS
+            require(known, "benchmark", f"nothing published on {self.benchmark!r} is known", f"Known are {there}.")
+
+    def measure(self) -> dict[str, Any]:
+        """The task on each network; prints the table."""
+        train, test, task = self.opened()
+        examination = Examination(
+            task=task,
+            train=train.truth,
+            test=test.truth,
+            labels=[Labels.parse(text) for text in self.labels],
+            seeds=range(self.seed, self.seed + self.seeds),
+        )
+        print(f"{task.name}, {self.how}: trained on {train},\njudged on {test}", flush=True)
+        extract = Extraction(self, train, test)
+        rows: list[Row] = []
+        for name, network in self.networks().items():
+            rows += examination.frozen(name, extract(network), self.how)
+        rows.append(examination.constant())
+        print(f"\n{scores_table(rows)}")
+        if parts := parts_table(rows, task.headline):
+            print(f"\n{task.headline} of each part\n{parts}")
+        benchmark = self.benchmark or benchmark_of(test.sources, task.name, test.faces)
+        if benchmark is not None:
+            print(f"\n{published_text(benchmark, len(test.rows))}")
+        return {
+            "task": task.name,
+            "how": self.how,
+            "headline": task.headline,
+            "train": train.to_json(),
+            "test": test.to_json(),
+            "rows": [row.to_json() for row in rows],
+            "benchmark": benchmark,
+        }
+
+    def opened(self) -> tuple[Part, Part, SupervisedTask]:
+        """Both sides and the task on them.
+
+        Raises:
+            FrlError: whatever makes them unfit for each other.
+        """
+        if self.data is not None:
+            train, test = one_file(self.data, self.test_share, self.seed)
+        else:
+            assert self.train is not None and self.test is not None
+            train, test = two_files(self.train, self.test, shared_subjects=self.shared_subjects)
+        task = task_of(self.task_name, train.truth, **self.task_options)
+        require_same_target(train.truth, test.truth, task.fields)
+        train, test = train.known(task), test.known(task)
+        require_every_class(task, train.truth, test.truth)
+        require_numbers_that_vary(task, train.truth)
+        for text in self.labels:
+            Labels.parse(text).of(len(train.rows))
+        if self.flip:
+            task.mirror(torch.zeros(1, task.outputs))
+        return train, test, task
+
+    def networks(self) -> dict[str, nn.Module]:
+        """As for all; with HOG, and with ImageNet's weights if they are given."""
+        networks = super().networks()
+        if self.imagenet is not None:
+            backbone, arch = load_backbone(self.imagenet, self.arch)
+            networks[f"ImageNet ({arch})"] = backbone
+        if self.baselines:
+            networks["HOG"] = Hog(self.normalisation)
+        return networks
+
+
+class Extraction:
+    """Features of the faces of both sides, of one network after the other."""
+
+    def __init__(self, options: Supervised, train: Part, test: Part) -> None:
+        self.options, self.train, self.test = options, train, test
+        self.device = pick_device(options.device, local_rank=0)
+        self.cache = FeatureCache(options.cache)
+        exact_products()
+
+    def __call__(self, network: nn.Module) -> Mapping[str, FrozenFeatures]:
+        """The features by their kind: those of baselines without a feature map are ``as they are``."""
+        network = network.to(self.device)
+        handmade = isinstance(network, (RawPixels, Hog))
+        seen = network if handmade else PooledAndUnpooled(network)
+        train, test = self._vectors(seen, self.train), self._vectors(seen, self.test)
+        mirrored = self._vectors(OfMirrorImages(seen), self.test) if self.options.flip else None
+        if handmade:
+            return {"": FrozenFeatures(train=train, test=test, mirrored=mirrored)}
+        width = pooled_width(network, self.options.size)
+        parts = {"pooled": slice(0, width), "unpooled": slice(width, None)}
+        wanted = list(parts) if self.options.features == "both" else [self.options.features]
+        return {
+            kind: FrozenFeatures(
+                train=train[:, parts[kind]],
+                test=test[:, parts[kind]],
+                mirrored=None if mirrored is None else mirrored[:, parts[kind]],
+            )
+            for kind in wanted
+        }
+
+    def _vectors(self, network: nn.Module, part: Part) -> torch.Tensor:
+        """Features of some faces of a file; those of the whole file are kept."""
+        from pipelines.whole_images import WholeImages  # takes seconds, which a wrong option does not need to spend
+
+        options = self.options
+
+        def compute() -> torch.Tensor:
+            images = WholeImages(
+                part.path,
+                size=options.size,
+                batch_size=options.batch_size,
+                device=self.device,
+                augment=options.normalisation,
+                engine=options.engine,
+            )
+            try:
+                return extract_features(network, images, normalise=False).vectors
+            finally:
+                images.close()
+
+        view = f"whole {options.size} {options.mean} {options.std}"
+        vectors = self.cache.get(feature_key(network, part.content, view), part.faces, compute)
+        return vectors.to(self.device)[torch.from_numpy(part.rows).to(self.device)]
+
+
+@torch.inference_mode()
+def pooled_width(network: nn.Module, size: int) -> int:
+    """How many of the numbers of ``PooledAndUnpooled`` are the pooled features."""
+    device = next(network.parameters()).device
+    return network(torch.zeros(1, 3, size, size, device=device)).flatten(1).shape[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landmarks(Supervised):
+    """Where the points of a face lie: normalised mean error, failures, area under the cumulative curve."""
+
+    normaliser: Literal["inter-ocular", "inter-pupil", "box", "diag"] | None = None
+    """What errors are divided by; none: as the benchmark with so many points does."""
+
+    task: ClassVar[str] = "landmarks"
+
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """The normaliser."""
+        return {"normaliser": self.normaliser}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Face3d(Supervised):
+    """The points in three dimensions: error in the image over three bins of yaw, and the head's pose."""
+
+    task: ClassVar[str] = "face3d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pose(Supervised):
+    """Yaw, pitch and roll of the head: mean absolute error in degrees."""
+
+    task: ClassVar[str] = "pose"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expression(Supervised):
+    """The expression of a face: accuracy, balanced accuracy, confusion matrix."""
+
+    task: ClassVar[str] = "expression"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affect(Supervised):
+    """Valence and arousal: concordance and Pearson's correlation, error, equal signs."""
+
+    task: ClassVar[str] = "affect"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionUnits(Supervised):
+    """Intensities of action units: ICC(3,1), errors, F1 of those present."""
+
+    task: ClassVar[str] = "action-units"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyTarget(Supervised):
+    """Any target of a .beton: its classes, numbers or points."""
+
+    target: str
+    """classes:NAME, numbers:NAME or points:NAME, as ``frl info`` calls the target."""
+
+    @property
+    def task_name(self) -> str:
+        """The target."""
+        return self.target
