@@ -31,6 +31,7 @@ COMMANDS = {
     "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton; under torchrun on many GPUs"),
     "export": Command("frl.cli.export", "turn a checkpoint into weights for torchvision or the published snippet"),
     "evaluate": Command("frl.cli.evaluate", "measure weights: verification, k-NN identity, landmarks, pose, ..."),
+    "study": Command("frl.cli.study", "many runs and evaluations as one table: how much data, which objective, ..."),
     "report": Command("frl.cli.report", "a page with pictures: trained against untrained and raw pixels"),
 }
 
