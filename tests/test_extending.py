@@ -48,7 +48,7 @@ KNOWN = {
         "verification",
         others=frozenset(
             {
-                *("frl/tasks/layouts/lfw.py", "frl/tasks/__init__.py"),  # which know no task, and each by its name alone
+                *("frl/tasks/layouts/lfw.py", "frl/tasks/__init__.py"),  # know no task; each by name
                 *("frl/evaluate/templates.py", "frl/evaluate/published_verification.py"),  # more of the same task
             }
         ),

@@ -56,6 +56,8 @@ class WriteConfig:
     """Use only so many people, drawn by the seed in the same way; images of nobody in particular are left out."""
     per_identity: int | None = None
     """Use only so many images of a person, drawn by the seed in the same way; images of nobody are left out."""
+    samples: int | None = None
+    """Stop when so many samples are written: as --limit, but what is rejected or filtered out does not count."""
     shard: str | None = None
     """Write only the I-th of N parts, as I/N: 1/8 to 8/8, say, in a job array. frl merge joins them."""
     workers: int = 0
@@ -102,6 +104,11 @@ def validate(config: WriteConfig) -> None:
         require_least("identities", config.identities, 1, "There would be nothing to write.")
     if config.per_identity is not None:
         require_least("per_identity", config.per_identity, 1, "There would be nothing to write.")
+    if config.samples is not None:
+        require_least("samples", config.samples, 1, "There would be nothing to write.")
+        if config.shard is not None:
+            cause = "a shard does not know how many samples the others write"
+            raise ConfigError("--samples", cause, "Use --limit, or write without --shard.")
     Shard.parse(config.shard)
     licences(config)
     require_least("workers", config.workers, 0, "Use 0 for one per core.")
@@ -135,7 +142,12 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
     kept = as_dict(config)
     for option in ("out", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
         del kept[option]
-    for option in ("targets", "identities", "per_identity"):  # younger than files that are to be gone on with
+    for option in (
+        "targets",
+        "identities",
+        "per_identity",
+        "samples",
+    ):  # younger than files that are to be gone on with
         if not kept[option]:
             del kept[option]
     stated = licences(config)

@@ -37,6 +37,11 @@ class DryRun:
         self._samples = 0
 
     @property
+    def samples(self) -> int:
+        """Samples taken in up to now."""
+        return self._samples
+
+    @property
     def nbytes(self) -> int:
         """The size of the file: metadata, pages and the allocation table."""
         return self._position + self._samples * self._schema.entries * ALLOCATION.itemsize

@@ -122,6 +122,8 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
                         file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets)
                         file.counts.update(noted(outcome, label))
                 file.commit(done)
+                if config.samples is not None and file.samples >= config.samples:
+                    break
         except Stopped:
             file.keep()
             raise

@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluate": Command("frl.cli.evaluate", "measure weights: verification, k-NN identity, landmarks, pose, ..."),
     "predict": Command("frl.cli.predict", "landmarks, expression, ... of photographs by a fine-tuned network"),
     "embed": Command("frl.cli.embed", "features of a folder or .beton as npz, csv or parquet"),
+    "study": Command("frl.cli.study", "many runs and evaluations as one table: how much data, which objective, ..."),
     "report": Command("frl.cli.report", "a page with pictures: trained against untrained and raw pixels"),
 }
 

@@ -1,0 +1,106 @@
+"""What the evaluations of a study say, as figures that can be compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from frl.errors import ConfigError
+from frl.study.grid import Cell, Study
+
+TRAINED = "trained"
+BASELINES = ("untrained", "raw pixels", "HOG", "ImageNet", "constant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One score of one network.
+
+    Attributes:
+        column: what was measured: the evaluation, and which features or how many labels where there are several.
+        network: ``trained``, or which baseline.
+        choices: of the axes.
+        seed: of the cell.
+        value: of the score; NaN where it is not defined.
+        higher_is_better: its direction.
+    """
+
+    column: str
+    network: str
+    choices: tuple[str, ...]
+    seed: int
+    value: float
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of some figures; the latter is NaN of one alone."""
+
+    mean: float
+    deviation: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Of values, of which NaN are left out."""
+        known = [value for value in values if not math.isnan(value)]
+        if not known:
+            return cls(math.nan, math.nan, 0)
+        return cls(mean(known), stdev(known) if len(known) > 1 else math.nan, len(known))
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "-"
+        spread = "" if math.isnan(self.deviation) else f" ± {self.deviation:.3g}"
+        return f"{self.mean:.4g}{spread}"
+
+
+def collect(study: Study, cells: Iterable[Cell], out: Path) -> list[Figure]:
+    """The figures of all evaluations that are done.
+
+    Raises:
+        ConfigError: if a score is asked for that an evaluation does not give.
+    """
+    figures = []
+    for cell in cells:
+        for name, step in cell.evaluations.items():
+            if step.is_done(out):
+                content = json.loads(step.product(out).read_bytes())
+                figures += list(_figures(name, study.scores.get(name), content, cell))
+    return figures
+
+
+def _figures(name: str, score: str | None, content: Mapping[str, Any], cell: Cell) -> Iterator[Figure]:
+    for network, column, scores in _scores(name, content):
+        if score is not None and score not in scores:
+            known = ", ".join(scores)
+            raise ConfigError(f"evaluate, {name!r}", f"gives no score {score!r}", f"Name one of: {known}.")
+        value, higher_is_better = scores[score or next(iter(scores))]
+        yield Figure(
+            column=column,
+            network=next((baseline for baseline in BASELINES if network.startswith(baseline)), TRAINED),
+            choices=tuple(cell.choices.values()),
+            seed=cell.seed,
+            value=math.nan if value is None else float(value),
+            higher_is_better=higher_is_better,
+        )
+
+
+def _scores(name: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, tuple[Any, bool]]]]:
+    """Network, column and scores of each row of a result, of a task with heads or of one without."""
+    if "rows" not in content:
+        for network, found in content.items():
+            numbers = {key: (value, True) for key, value in found.items() if isinstance(value, float)}
+            yield network, name, numbers
+        return
+    labels = {row["labels"] for row in content["rows"]}
+    for row in content["rows"]:
+        parts = [name, row["features"], row["labels"] if len(labels) > 1 else ""]
+        numbers = {key: (found["mean"], found["higher_is_better"]) for key, found in row["scores"].items()}
+        yield row["network"], ", ".join(filter(None, parts)), numbers

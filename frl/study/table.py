@@ -1,0 +1,91 @@
+"""The table of a study, for people (Markdown) and for programs (CSV)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from frl.study.figures import TRAINED, Figure, Spread
+from frl.study.grid import Study
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures by row and column; each cell is the spread over the seeds.
+
+    Attributes:
+        axes: names of the axes.
+        columns: what was measured.
+        trained: a row for each combination of choices.
+        baselines: a row for each baseline, over all cells.
+        directions: of each column, whether higher is better.
+    """
+
+    axes: tuple[str, ...]
+    columns: tuple[str, ...]
+    trained: Mapping[tuple[str, ...], Mapping[str, Spread]]
+    baselines: Mapping[str, Mapping[str, Spread]]
+    directions: Mapping[str, bool]
+
+
+def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
+    """Bring figures into the order of the study."""
+    of_trained = [figure for figure in figures if figure.network == TRAINED]
+    combinations = dict.fromkeys(tuple(cell.choices.values()) for cell in study.cells())
+    columns = tuple(dict.fromkeys(figure.column for figure in of_trained))
+    others = [figure for figure in figures if figure.network != TRAINED]
+    return Table(
+        axes=tuple(study.axes),
+        columns=columns,
+        trained={
+            choices: _by_column([figure for figure in of_trained if figure.choices == choices])
+            for choices in combinations
+        },
+        baselines={
+            name: _by_column([figure for figure in others if figure.network == name])
+            for name in dict.fromkeys(figure.network for figure in others)
+        },
+        directions={figure.column: figure.higher_is_better for figure in figures},
+    )
+
+
+def to_markdown(table: Table) -> str:
+    """Mean ± standard deviation over the seeds; baselines below."""
+    axes = table.axes or ("network",)
+    heads = [f"{column} {'↑' if table.directions[column] else '↓'}" for column in table.columns]
+    lines = [_line([*axes, *heads]), _line(["---"] * (len(axes) + len(heads)))]
+    for choices, found in table.trained.items():
+        lines.append(_line([*(choices or (TRAINED,)), *(str(found.get(column, "")) for column in table.columns)]))
+    for name, found in table.baselines.items():
+        cells = (str(baseline_of(found, column) or "") for column in table.columns)
+        lines.append(_line([f"*{name}*", *[""] * (len(axes) - 1), *cells]))
+    return "\n".join(lines)
+
+
+def baseline_of(found: Mapping[str, Spread], column: str) -> Spread | None:
+    """What a baseline has for a column: one of hand-made features is not parted into pooled and unpooled ones."""
+    parts = set(column.split(", "))
+    return next((spread for name, spread in found.items() if set(name.split(", ")) <= parts), None)
+
+
+def to_csv(study: Study, figures: Sequence[Figure]) -> str:
+    """A line for each figure, with its seed."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*study.axes, "seed", "network", "measured", "value", "higher_is_better"])
+    for figure in figures:
+        writer.writerow(
+            [*figure.choices, figure.seed, figure.network, figure.column, figure.value, figure.higher_is_better]
+        )
+    return stream.getvalue()
+
+
+def _by_column(figures: Sequence[Figure]) -> dict[str, Spread]:
+    columns = dict.fromkeys(figure.column for figure in figures)
+    return {column: Spread.of(f.value for f in figures if f.column == column) for column in columns}
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,167 @@
+"""A study is done once, goes on after a failure, and says what came out."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from frl.cli import study as command
+from frl.cli.study import main
+from frl.study.figures import Spread, collect
+from frl.study.grid import parse_study
+from frl.study.perform import LOG, Here, last_words, perform, steps_of
+from frl.study.steps import DONE
+from frl.study.table import tabulate, to_csv, to_markdown
+from frl.synthetic import write_folder
+
+CONTENT = {
+    "title": "What helps?",
+    "seeds": 3,
+    "axes": {"rate": {"low": {"pretrain.optim.lr": 0.1}, "high": {"pretrain.optim.lr": 0.5}}},
+    "pretrain": {"preset": "cpu", "data": "x.beton"},
+    "evaluate": {"k-NN": {"task": "knn"}, "points": {"task": "landmarks", "score": "nme"}},
+}
+
+
+def result(step, seed):
+    """What such an evaluation writes."""
+    rate = 0.2 if "0.5" in step.source[1].options else 0.1
+    if step.words == ("knn",):
+        return {"runs/x (resnet18)": {"accuracy": rate + seed / 100, "queries": 9}, "raw pixels": {"accuracy": 0.05}}
+    rows = [("runs/x (resnet18)", "pooled", 10.0), ("runs/x (resnet18)", "unpooled", None), ("HOG", "", 12.0)]
+    return {
+        "rows": [
+            {
+                "network": name,
+                "features": features,
+                "labels": "100%",
+                "scores": {"other": {"mean": 1.0, "higher_is_better": True},
+                           "nme": {"mean": value, "higher_is_better": False}},
+            }
+            for name, features, value in rows
+        ]
+    }  # fmt: skip
+
+
+class Recorder:
+    """Makes the products of steps without running them, and remembers which; fails those with a rate that is given."""
+
+    def __init__(self, failing=None):
+        self.ran, self.failing = [], failing
+
+    def __call__(self, steps, out, tell):
+        for step in steps:
+            self.ran.append(step.key)
+            folder = step.folder(out)
+            folder.mkdir(parents=True, exist_ok=True)
+            failed = self.failing is not None and step.stage == "pretrain" and self.failing in step.options
+            (folder / LOG).write_text("frl pretrain: the disk is full\n" if failed else "")
+            if not failed:
+                if step.stage == "evaluate":
+                    seed = int(step.options[step.options.index("--seed") + 1])
+                    step.product(out).write_text(json.dumps(result(step, seed)))
+                (folder / DONE).write_text("{}")
+            tell(step, int(failed))
+
+
+@pytest.fixture
+def study():
+    return parse_study(CONTENT, "study.yaml")
+
+
+def test_steps_that_are_done_are_not_done_again(study, tmp_path):
+    first, second = Recorder(), Recorder()
+    assert perform(study.cells(), tmp_path, first) == []
+    assert len(first.ran) == len(set(first.ran)) == len(steps_of(study.cells())) == 6 + 12
+    assert perform(study.cells(), tmp_path, second) == [] and second.ran == []
+
+
+def test_a_failure_stops_no_other_step_and_is_tried_again(study, tmp_path):
+    failures = perform(study.cells(), tmp_path, Recorder(failing="0.5"))
+    assert len(failures) == 3 and all("disk is full" in failure.reason for failure in failures)
+    found = collect(study, study.cells(), tmp_path)
+    assert {figure.choices for figure in found} == {("low",)}
+    again = Recorder()
+    assert perform(study.cells(), tmp_path, again) == []
+    assert len(again.ran) == 3 + 6
+
+
+def test_the_figures_are_means_over_seeds_beside_the_baselines(study, tmp_path):
+    perform(study.cells(), tmp_path, Recorder())
+    figures = collect(study, study.cells(), tmp_path)
+    table = tabulate(study, figures)
+    assert table.columns == ("k-NN", "points, pooled", "points, unpooled")
+    low, high = table.trained["low",], table.trained["high",]
+    assert low["k-NN"].mean == pytest.approx(0.11) and low["k-NN"].deviation == pytest.approx(0.01)
+    assert high["k-NN"].mean == pytest.approx(0.21) and high["k-NN"].count == 3
+    assert low["points, unpooled"].count == 0 and str(low["points, unpooled"]) == "-"
+    assert table.directions == {"k-NN": True, "points, pooled": False, "points, unpooled": False, "points": False}
+    lines = to_markdown(table).splitlines()
+    assert lines[0] == "| rate | k-NN ↑ | points, pooled ↓ | points, unpooled ↓ |"
+    assert lines[2] == "| low | 0.11 ± 0.01 | 10 ± 0 | - |"
+    assert "| *raw pixels* | 0.05 ± 0 |  |  |" in lines and "| *HOG* |  | 12 ± 0 | 12 ± 0 |" in lines
+    rows = list(csv.DictReader(to_csv(study, figures).splitlines()))
+    assert len(rows) == len(figures) == 6 * 2 + 6 * 3
+    assert {row["network"] for row in rows} == {"trained", "raw pixels", "HOG"}
+
+
+def test_spread_of_one_and_of_none():
+    assert str(Spread.of([0.5])) == "0.5" and math.isnan(Spread.of([0.5]).deviation)
+    assert Spread.of([math.nan, 1.0, 3.0]).mean == 2 and not Spread.of([math.nan]).count
+
+
+def test_what_was_done_becomes_a_table_and_a_page(study, tmp_path, capsys):
+    failures = perform(study.cells(), tmp_path, Recorder(failing="0.5"))
+    assert command.write(study, failures, tmp_path) == 1
+    page = (tmp_path / "study.html").read_text()
+    assert page.count("<svg") == 3 and "What helps?" in page and "the disk is full" in page
+    assert "src=" not in page  # nothing is fetched
+    assert (tmp_path / "study.md").exists() and (tmp_path / "study.csv").exists()
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_a_real_study_runs_fails_where_it_must_and_goes_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "faces", identities=6, images_per_identity=6, size=48)
+    (tmp_path / "study.yaml").write_text("""
+title: A try
+axes:
+  crops: {small: {}, none: {pretrain.augment.crops: nonsense}}
+write: {sources: [$faces], per_identity: 5, size: 48}
+pretrain: {preset: simclr-cpu, optim.batch_size: 8, max_steps: 1}
+evaluate:
+  k-NN: {task: knn, data: $faces.beton, size: 32}
+""")
+    assert main_of_write("faces", "faces.beton") == 0
+    given = ["study.yaml", "--set", "faces=faces", "--out", "done"]
+    assert main(given) == 1
+    said = capsys.readouterr()
+    assert "nonsense" in said.err and "| small | 0." in said.out and "*untrained*" in said.out
+    assert main(given) == 1
+    assert "pretrain: 1 of 2 to do" in capsys.readouterr().out  # that which fails; nothing else is done again
+
+
+def main_of_write(source, out):
+    from writers.to_beton import main as write
+
+    return write([source, "--out", out])
+
+
+def test_an_interrupted_step_is_passed_on_and_nothing_more_is_begun(study, tmp_path, monkeypatch):
+    began = []
+
+    def interrupted(step, out, started):
+        began.append(step)
+        return 130
+
+    monkeypatch.setattr("frl.study.perform.run_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        perform(study.cells(), tmp_path, Here(jobs=1))
+    assert len(began) < 6
+
+
+def test_the_end_of_a_log(tmp_path):
+    lines = [f"line {i}" for i in range(20)]
+    (tmp_path / "log").write_text("\n\n".join([*lines, "│ boxed │", "╰───────╯"]) + "\n")
+    assert last_words(tmp_path / "log").splitlines() == [*lines[9:], "boxed"]
