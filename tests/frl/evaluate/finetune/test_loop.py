@@ -240,7 +240,8 @@ def test_two_ranks_are_one_process_with_the_joined_batch(beton: Path) -> None:
             assert difference <= 0.05 * float((value - start[name]).double().norm()) + 1e-5, name
         elif name.startswith("gradient"):
             assert difference <= 1e-3 * float(value.norm()) + 1e-7, name
-    np.testing.assert_allclose(first["said"], alone["said"].numpy(), atol=5e-3)
+    apart = np.abs(first["said"] - alone["said"].numpy()).mean()
+    assert apart < 0.03 * alone["said"].abs().mean()
 
 
 def _task(beton: Path) -> Landmarks:
