@@ -209,15 +209,17 @@ def test_without_held_out_data_the_last_weights_are_kept(beton: Path) -> None:
 
 
 def weights_of(beton: Path, world: World, steps: int = 3) -> dict[str, Tensor]:
-    """The averaged weights after a few steps on the ranks of ``world``."""
+    """The gradients of the first step and the averaged weights after a few, on the ranks of ``world``."""
     config = dataclasses.replace(QUICK, steps=steps, checks=1)
     with opened(beton, config) as faces:
         loader = faces.training(np.arange(24), ("landmarks",), batch_size=8, seed=0, rank=world.rank, world=world.size)
         tuning = Tuning(untrained(ARCH), task_of(faces), loader, config, world)
+        tuning.train(1)
+        gradients = {f"gradient of {name}": param.grad.clone() for name, param in tuning.network.named_parameters()}
         tuning.train(steps)
         tuning.judge(None)
         said = tuning.predict(faces.whole(TEST, batch_size=4, part=(world.rank, world.size)))
-    return {**tuning.averaged_state, "said": torch.from_numpy(said)}
+    return {**tuning.averaged_state, **gradients, "said": torch.from_numpy(said)}
 
 
 def rank_of(rank: int, size: int, beton: Path) -> Any:
@@ -232,11 +234,14 @@ def test_two_ranks_are_one_process_with_the_joined_batch(beton: Path) -> None:
     start = predictor(untrained(ARCH), _task(beton), QUICK).state_dict()
     for name, value in alone.items():
         assert np.array_equal(first[name], second[name]), name
-        # Adam's first steps hardly depend on a gradient's size, and so much on the rounding of the smallest.
-        moved = (value - start[name]).double().norm() if name in start else value.norm()
         difference = np.linalg.norm(first[name] - value.numpy())
-        assert difference <= 0.02 * float(moved) + 1e-5, name
-    np.testing.assert_allclose(first["said"], alone["said"].numpy(), atol=1e-3)
+        if name in start:
+            # Adam's first steps hardly depend on a gradient's size, and so much on the rounding of the smallest.
+            assert difference <= 0.05 * float((value - start[name]).double().norm()) + 1e-5, name
+        elif name.startswith("gradient"):
+            assert difference <= 1e-3 * float(value.norm()) + 1e-7, name
+    apart = np.abs(first["said"] - alone["said"].numpy()).mean()
+    assert apart < 0.03 * alone["said"].abs().mean()
 
 
 def _task(beton: Path) -> Landmarks:
