@@ -25,6 +25,13 @@ setup(
         "pipelines": ["py.typed"],
         "writers": ["py.typed"],
         "frl.report": ["page.css", "page.js"],
+        "frl.study": [
+            "ready/how-much-data.yaml",
+            "ready/objective.yaml",
+            "ready/quality.yaml",
+            "ready/redundancy.yaml",
+            "ready/supervised.yaml",
+        ],
     },
     install_requires=[
         "torch>=2.11",
