@@ -23,7 +23,7 @@ def test_nobody_is_told_to_install_another_project_of_our_name():
     """The distribution is frl-faces; what is missing is named by its own package, which serves a clone as well."""
     sources = [path for folder in ("frl", "pipelines", "writers", "scripts") for path in (ROOT / folder).rglob("*.*")]
     for path in [*PAGES, *(path for path in sources if path.suffix in (".py", ".sh"))]:
-        asked = r"install (?:-\S+ )*['\"]?(?:frl|pipelines|writers)(?![\w-])|(?<![\w-])(?:frl|pipelines|writers)\["
+        asked = r"install (?:-\S+ )*['\"]?(?:frl|pipelines|writers)(?![\w-])|(?<![\w-])frl\["
         assert not re.search(asked, path.read_text()), path
 
 
