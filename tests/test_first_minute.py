@@ -3,9 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+
+from frl.config import EngineName
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +72,10 @@ def test_the_overlap_is_that_of_large_copies_with_kernels_of_other_streams(first
 def test_a_trace_without_copies_is_a_surprise(first_minute):
     with pytest.raises(first_minute.SurpriseError, match="no large copy"):
         first_minute.overlapped_share([event("kernel", "one", 0, 1, 7)])
+
+
+def test_every_engine_is_tried(first_minute):
+    assert set(first_minute.ENGINES) == set(get_args(EngineName))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

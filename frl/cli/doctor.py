@@ -28,13 +28,13 @@ class Part:
 
 DALI = "pip install nvidia-dali-cuda130==2.4.0"
 PARTS = (
-    Part("torch", "training", "bash scripts/setup.sh"),
-    Part("torchvision", "the networks", "bash scripts/setup.sh"),
-    Part("opencv-python", "writing .beton files", "bash scripts/setup.sh"),
+    Part("torch", "training", "pip install torch"),
+    Part("torchvision", "the networks", "pip install torchvision"),
+    Part("opencv-python", "writing .beton files", "pip install opencv-python"),
     Part("simplejpeg", "the loader's decoder (--engine torch works without)", "pip install simplejpeg"),
     Part("ffcv", "the same decoder in ffcv's library (--engine ffcv)", "bash scripts/setup.sh", optional=True),
     Part("nvidia-dali-cuda130", "the DALI loader (--engine dali)", DALI, optional=True),
-    Part("tensorboard", "the logs", "bash scripts/setup.sh"),
+    Part("tensorboard", "the logs", "pip install tensorboard"),
     Part("safetensors", "exports of that format", "pip install safetensors", optional=True),
     Part("onnxscript", "exports to ONNX", "pip install onnx onnxscript", optional=True),
     Part("timm", "checks of the optimiser", "pip install timm", optional=True),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from gpu import run_tests, write
+from gpu_suite import run_tests, write_faces
 
 from frl import console
 from frl.config import AugmentConfig, DataConfig, OptimConfig, RunConfig, SwAVConfig
@@ -33,7 +33,8 @@ from pipelines.loader import make_loader
 ROOT = Path(__file__).parents[2]
 LIMIT = 300  # seconds for a run of the command
 ONE_RANK_FAILS = 60  # seconds from the start until both ranks have ended
-ENGINES = {"ffcv": "ffcv", "torch": "torch", "dali": "nvidia.dali"}
+ENGINES = {"threads": "simplejpeg", "ffcv": "ffcv", "torch": "PIL", "dali": "nvidia.dali"}
+"""Each with the package that decodes for it."""
 LARGE = 1 << 20  # bytes; smaller copies are of labels and plans
 Span = tuple[float, float]
 
@@ -65,7 +66,7 @@ class Checks:
         self.folder = folder
         self.faces = folder / "faces.beton"
         self.side, images = (256, 4096) if self.on_gpu else (40, 48)
-        write(self.faces, images, self.side)
+        write_faces(self.faces, images, self.side)
 
     def twice_alike(self) -> str:
         """20 steps twice, bit for bit."""
@@ -101,7 +102,7 @@ class Checks:
         config = RunConfig(precision="bf16", compile="off", optim=OptimConfig(batch_size=128))
         with numerics(self.device):
             step = build_step(config, 32, world)
-            data = DataConfig(data=(self.faces,), engine="ffcv" if installed("ffcv") else "torch", augment_on="cpu")
+            data = DataConfig(data=(self.faces,), augment_on="cpu")
             loader = make_loader(
                 data, AugmentConfig(), batch_size=128, seed=0, device=self.device, dtype=torch.bfloat16, compile=False
             )
@@ -134,21 +135,11 @@ class Checks:
     def one_of_two_fails(self) -> str:
         """An image that does not decode ends the rank that meets it; the other must not wait for it."""
         broken = self.folder / "broken.beton"
-        write(broken, 64, self.side, broken=3)
+        write_faces(broken, 64, self.side, broken=3)
         device = "cuda" if torch.cuda.device_count() > 1 else "cpu"
         launch = ["-m", "frl.runtime.launch", "--standalone", "--nproc-per-node", "2", "-m", "frl.cli"]
-        options = [
-            "--device",
-            device,
-            "--optim.batch-size",
-            "8",
-            "--max-steps",
-            "8",
-            "--on-broken",
-            "raise",
-            "--compile",
-            "off",
-        ]
+        options = ["--device", device, "--optim.batch-size", "8", "--max-steps", "8"]
+        options += ["--on-broken", "raise", "--compile", "off"]
         started = time.monotonic()
         done = command([*launch, *self.arguments(self.folder / "broken", broken, *SMALL, *options)], cwd=self.folder)
         seconds = time.monotonic() - started

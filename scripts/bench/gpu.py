@@ -6,27 +6,23 @@ import itertools
 import json
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 import torch
 import tyro
 from bench_report import ROOT, about, save
+from gpu_suite import faces, last_line, limited, run_tests, write_faces
 from gpu_table import page
-from smooth_images import smooth_image
 
 from frl import console
-from frl.beton import BetonWriter
 from frl.config import AugmentConfig, CropSpec, DataConfig, EngineName
 from frl.errors import FrlError
 from frl.runtime.numerics import exact_products
@@ -37,7 +33,7 @@ from pipelines.augment.plan import draw
 from pipelines.loader import make_loader
 
 TRAINER = Path(__file__).with_name("train.py")
-LIMITS = {"tests": 150, "trainer": 150}  # seconds
+LIMIT = 150  # seconds for the trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +187,7 @@ class Bench:
         """Images a second from a file to views on the device, by engine; or why there is no figure."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "faces.beton"
-            write(path, self.work.images, self.work.side)
+            write_faces(path, self.work.images, self.work.side)
             return {engine: self.load(path, engine) for engine in get_args(EngineName)}
 
     def load(self, path: Path, engine: EngineName) -> dict[str, float] | str:
@@ -228,61 +224,14 @@ def ended(batches: Iterator[Any]) -> Iterator[Iterator[Any]]:
         batches.close()  # type: ignore[attr-defined]
 
 
-def faces(count: int, side: int) -> Iterator[np.ndarray]:
-    """Images ``(side, side, 3)`` uint8."""
-    random = np.random.default_rng(0)
-    for _ in range(count):
-        yield smooth_image(random, side)
-
-
-def write(path: Path, images: int, side: int, distinct: int = 64, broken: int | None = None) -> None:
-    """A ``.beton`` of JPEGs, few of which differ; of image ``broken`` only the first half is there."""
-    encoded = [cv2.imencode(".jpg", face)[1].tobytes() for face in faces(min(images, distinct), side)]
-    with BetonWriter(path, capacity=images) as writer:
-        for i in range(images):
-            jpeg = encoded[i % len(encoded)]
-            writer.append(jpeg[: len(jpeg) // 2] if i == broken else jpeg, side, side, i, f"{i}.jpg")
-
-
-def run_tests() -> dict[str, Any]:
-    """The tests of tests/gpu: how many passed, failed and were skipped, and the names of those that failed."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "tests/gpu", f"--junitxml={report}", "-p", "no:cacheprovider"]
-        said = limited(command, LIMITS["tests"])
-        if not report.exists():
-            return {"skipped": last_line(said)}
-        suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
-    counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-    failed = [
-        case.get("name") for case in suite.iter("testcase") if {child.tag for child in case} & {"failure", "error"}
-    ]
-    passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
-    return {"passed": passed, "skipped": counts["skipped"], "failed": failed}
-
-
 def run_trainer(device: str) -> Any:
     """What ``scripts/bench/train.py --json FILE`` writes."""
     if device == "cpu":
         return "skipped: no GPU"
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "train.json"
-        said = limited([sys.executable, str(TRAINER), "--json", str(result)], LIMITS["trainer"])
+        said = limited([sys.executable, str(TRAINER), "--json", str(result)], LIMIT)
         return json.loads(result.read_text()) if result.exists() else f"skipped: {last_line(said)}"
-
-
-def limited(command: list[str], seconds: float) -> str:
-    """Run a command with an end; what it said."""
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return f"it took longer than {seconds:g} s"
-    return done.stdout + done.stderr
-
-
-def last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
 
 
 def main() -> int:
