@@ -11,7 +11,7 @@ from torch import nn
 from frl.config import AugmentConfig
 from frl.evaluate.features import extract_features
 from frl.evaluate.images import image_batches
-from frl.tasks.metrics import VerificationResult
+from frl.tasks.metrics.verification import VerificationResult
 from frl.tasks.recognition import Verification
 
 
@@ -38,7 +38,7 @@ def verification(
         batch_size: images in a batch.
         device: where the features are computed.
         flip: add the feature of the mirrored image to that of the image.
-        centre: see ``frl.tasks.metrics.cross_validate``.
+        centre: see ``frl.tasks.metrics.verification.cross_validate``.
 
     Raises:
         SourceError: if the list breaks its format or an image cannot be read.

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from frl.tasks.layouts.lfw import Pair, read_pairs
-from frl.tasks.metrics import VerificationResult, cross_validate
+from frl.tasks.metrics.verification import VerificationResult, cross_validate
 from frl.tasks.task import Score
 
 
 @dataclass(frozen=True)
 class Verification:
-    """LFW's protocol: the threshold is chosen on the other folds (see ``frl.tasks.metrics.cross_validate``).
+    """LFW's protocol: the threshold is chosen on the other folds (``frl.tasks.metrics.verification.cross_validate``).
 
     Attributes:
         folder: holds ``name/name_0001.jpg`` and so on.

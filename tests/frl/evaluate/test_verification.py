@@ -22,7 +22,7 @@ from frl.evaluate.verification import Mirrored
 from frl.images.photo import Photo
 from frl.images.turbojpeg import JpegDecoder
 from frl.tasks.layouts.lfw import Pair
-from frl.tasks.metrics import best_threshold, cosine_similarity, cross_validate, roc_auc
+from frl.tasks.metrics.verification import best_threshold, cosine_similarity, cross_validate, roc_auc
 
 PAIRS = """2\t2
 Ann\t1\t2

@@ -1,4 +1,4 @@
-"""What predictions are worth; nothing here knows a network or a file."""
+"""Same person or not: the accuracy of a threshold on similarities, and the area under their ROC curve."""
 
 from __future__ import annotations
 

@@ -1,0 +1,43 @@
+"""``frl evaluate TASK --weights WEIGHTS ...``: measure a backbone beside its baselines. One module a task."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tyro
+
+from frl.cli.evaluate.knn import Knn
+from frl.cli.evaluate.networks import Networks
+from frl.cli.evaluate.verification import Verification
+from frl.files import atomic_write
+
+EVALUATIONS: dict[str, Callable[..., Networks]] = {"verification": Verification, "knn": Knn}
+"""What can be measured, by its name on the command line."""
+
+
+def main(arguments: list[str]) -> None:
+    """Parse the task and its options, measure, and print a table."""
+    task = tyro.extras.subcommand_cli_from_dict(
+        EVALUATIONS,
+        args=arguments,
+        prog="frl evaluate",
+        description="Measure weights: face verification, or identity by nearest neighbours.",
+    )
+    run(task)
+
+
+def run(task: Networks) -> Mapping[str, Any]:
+    """Measure every network of ``task``, print a row for each, and return the results by name.
+
+    Raises:
+        FrlError: whatever is wrong with the weights, the data or the options.
+    """
+    task.check()
+    results = task.measure()
+    if task.out is not None:
+        with atomic_write(task.out) as stream:
+            stream.write(json.dumps(results, indent=2, default=dataclasses.asdict).encode())
+    return results

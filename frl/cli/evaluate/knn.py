@@ -1,0 +1,61 @@
+"""``frl evaluate knn``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from frl.cli.evaluate.networks import Networks
+from frl.config import EngineName
+from frl.config.check import require_above, require_least
+from frl.evaluate import KnnResult, extract_features, leave_one_out, require_pairs
+from frl.runtime.distributed import pick_device
+from frl.runtime.numerics import exact_products
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knn(Networks):
+    """Whose face it is: leave-one-out accuracy of weighted nearest neighbours on a labelled .beton."""
+
+    data: Path
+    """A labelled .beton."""
+    neighbours: int = 20
+    """Neighbours that vote."""
+    temperature: float = 0.07
+    """Of the weights of their votes: the smaller, the more the nearest count."""
+    limit: int = 20000
+    """Images used at most."""
+    engine: EngineName = "threads"
+    """What decodes the images; see ``frl pretrain``."""
+
+    def check(self) -> None:
+        """As for all networks; and the votes can be counted."""
+        super().check()
+        require_least("neighbours", self.neighbours, 1, "The usual number is 20.")
+        require_above("temperature", self.temperature, 0, "The usual value is 0.07.")
+        require_least("limit", self.limit, 1, "The default is 20000.")
+
+    def measure(self) -> dict[str, KnnResult]:
+        """The accuracy of each network."""
+        from pipelines.whole_images import WholeImages  # takes seconds, which others do not need to spend
+
+        device = pick_device(self.device, local_rank=0)
+        exact_products()
+        images = WholeImages(
+            self.data,
+            size=self.size,
+            batch_size=self.batch_size,
+            device=device,
+            augment=self.normalisation,
+            limit=self.limit,
+            engine=self.engine,
+        )
+        require_pairs(images.labels, self.data)
+        results = {}
+        for name, network in self.networks().items():
+            vectors, labels = extract_features(network.to(device), images)
+            results[name] = result = leave_one_out(
+                vectors, labels, neighbours=self.neighbours, temperature=self.temperature
+            )
+            print(f"{name:<32} {result.accuracy:6.2%} of {result.queries:,} images, {result.identities:,} identities")
+        return results

@@ -1,0 +1,100 @@
+"""What ``frl evaluate`` measures: a network, and its baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from frl.config import AugmentConfig
+from frl.config.check import require, require_least, require_new_file, require_seed
+from frl.config.coerce import coerce
+from frl.evaluate import RawPixels, untrained
+from frl.export import load_backbone, require_arch
+from frl.models.backbone import require_size
+from frl.runtime import checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """What is measured, and how it sees the images."""
+
+    weights: Path | None = None
+    """A run's folder, a checkpoint or an export of frl, a torchvision state dict, or a released checkpoint; none:
+    baselines alone."""
+    arch: str | None = None
+    """Network: resnet18, resnet18-w16-nopool (width 16, no pooling in the stem), timm/NAME; none: told by the file or
+    by the shapes of its weights (without weights: resnet50)."""
+    baselines: bool = True
+    """Measure the same network untrained, and raw pixels, too."""
+    seed: int = 0
+    """Draws the untrained network."""
+    size: int = 224
+    """Side of the images shown to the network; use about the size of the larger training crops."""
+    batch_size: int = 64
+    """Images in a batch."""
+    mean: tuple[float, float, float] = AugmentConfig().mean
+    """Subtracted from RGB in [0, 1], as in training."""
+    std: tuple[float, float, float] = AugmentConfig().std
+    """Divides RGB after the mean is subtracted, as in training."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+    out: Path | None = None
+    """Also write the figures to this file, as JSON."""
+    overwrite: bool = False
+    """Replace that file if it exists."""
+
+    def __post_init__(self) -> None:
+        coerce(self)
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is loaded.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        require(self.weights is not None or self.baselines, "weights", "nothing to measure", "Give weights, or leave "
+                "the baselines in.")  # fmt: skip
+        if self.arch is not None:
+            require_arch(self.arch)
+        require_seed("seed", self.seed)
+        require_least("size", self.size, 1, "Use about the size of the larger training crops.")
+        require_least("batch_size", self.batch_size, 1, "The default is 64.")
+        self.normalisation.check()
+        if self.out is not None:
+            require_new_file(self.out, "out", overwrite=self.overwrite)
+
+    def measure(self) -> Mapping[str, Any]:
+        """The result of each network by its name, of dataclasses or of what JSON knows; prints a row for each."""
+        raise NotImplementedError
+
+    @property
+    def normalisation(self) -> AugmentConfig:
+        """Its mean and standard deviation are those given."""
+        return AugmentConfig(mean=self.mean, std=self.std)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """What is measured, by the names that tables show: images ``(B, 3, size, size)`` to features.
+
+        Raises:
+            CheckpointError: if the weights cannot be used.
+            ConfigError: if the network does not take images of this size.
+        """
+        arch = self.arch or "resnet50"
+        networks: dict[str, nn.Module] = {}
+        if self.weights is not None:
+            backbone, arch = load_backbone(self.weights, self.arch)
+            networks[f"{_label(self.weights)} ({arch})"] = backbone
+        require_size(arch, self.size, "--size")
+        if self.baselines:
+            networks |= {f"untrained ({arch})": untrained(arch, self.seed), "raw pixels": RawPixels()}
+        return networks
+
+
+def _label(weights: Path) -> str:
+    """What the table calls the weights: the file, of a run's folder the run and the checkpoint."""
+    file = checkpoint.resolve(weights)
+    return file.name if file == weights else f"{weights.resolve().name}/{file.name}"

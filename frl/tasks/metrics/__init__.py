@@ -1,0 +1,1 @@
+"""What predictions are worth; nothing here knows a network or a file. One module a family of metrics."""
