@@ -1,15 +1,14 @@
-"""An objective of your own, trained: python own_objective.py --data faces.beton --objective.weight 0.5; on all GPUs:
+"""An objective of your own, trained: python own_objective.py faces.beton runs/own --weight 0.5; on all GPUs:
 bash scripts/pretrain_ffcv.sh --objective own_objective.py:UniformityConfig --data faces.beton --objective.weight 0.5"""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import tyro
 
-from frl.cli.pretrain import run
-from frl.config import ObjectiveConfig, RunConfig
+import frl
+from frl.config import ObjectiveConfig
 from frl.objectives import Metric, Objective, StepOutput
-from frl.presets import preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,5 +35,10 @@ class Uniformity(Objective):
         return (Metric(name="loss", title="Loss"), Metric(name="alignment", title="Alignment", lower=0))
 
 
+def main(data: str, out: str, /, weight: float = 1.0, batch_size: int = 64, max_steps: int = -1) -> None:
+    objective = UniformityConfig(weight=weight)
+    frl.pretrain("cpu", data=data, out=out, objective=objective, max_steps=max_steps, optim={"batch_size": batch_size})
+
+
 if __name__ == "__main__":
-    run(tyro.cli(RunConfig, default=replace(preset("cpu").config, objective=UniformityConfig())), "cpu")
+    tyro.cli(main, description=__doc__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from functools import partial
 
 import torch
@@ -10,6 +11,7 @@ import tyro
 
 from frl import recipes
 from frl.cli import objectives
+from frl.cli.data import open_images, what_writing_would_win
 from frl.cli.preflight import check_files
 from frl.config import OptimConfig, RunConfig, validate, without_measuring
 from frl.errors import ConfigError, TrainingError
@@ -73,7 +75,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
     with world(config.device) as place, numerics(place.device, deterministic=config.deterministic):
         config = with_precision(config, place)
         if config.optim.batch_size == 0:
-            config = with_largest_batch(config, place, identities_of(data))
+            config = with_largest_batch(config, place, identities_of(data, open_images))
             validate(config)
         open_loader = partial(
             make_loader,
@@ -85,6 +87,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
             rank=place.rank,
             world=place.size,
             compile=not config.deterministic,
+            open=open_images,
         )
         loader = StagedLoader(config.augment, open_loader)
         built = build(config, loader, place)
@@ -93,6 +96,8 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
         with run_lock(config.out, enabled=place.is_main):
             if place.is_main:
                 print(_summary(config, loader, place, name))
+                for line in what_writing_would_win(loader.full.betons.betons):
+                    print(line, file=sys.stderr)
             try:
                 return train(built, probe=probe)
             except torch.OutOfMemoryError as error:
@@ -127,6 +132,7 @@ def _probe_images(config: RunConfig, place: World) -> WholeImages:
         engine=config.data.engine,
         workers=config.data.workers,
         on_broken=config.data.on_broken,
+        open=open_images,
     )
     if not len(images):
         raise ConfigError("--knn.data", f"{knn.data} has fewer images than there are processes", "Use a larger file.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import tyro
 
+from frl.cli.data import open_images
 from frl.config import EngineName
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.errors import ConfigError
@@ -52,7 +53,7 @@ def main(arguments: list[str]) -> None:
     engines = [engine for engine in config.engines if _is_here(engine)]
     if not engines:
         raise ConfigError("--engines", "none of them is installed", "The torch engine always works.")
-    sheet = contact_sheet(config.data, augment, config.seed, config.count, engines)
+    sheet = contact_sheet(config.data, augment, config.seed, config.count, engines, open=open_images)
     save_picture(out, sheet)
     print(f"crops: {crops_in_words(augment)}")
     print(printable(out))

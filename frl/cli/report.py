@@ -12,9 +12,10 @@ import torch
 import tyro
 from torch import nn
 
+from frl.cli.data import open_images
 from frl.cli.objectives import find
 from frl.config import EngineName, RunConfig, as_dict, from_dict, upgraded
-from frl.config.check import require_file, require_least, require_new_folder
+from frl.config.check import require_least, require_new_folder, require_there
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
@@ -69,7 +70,7 @@ class ReportConfig:
         require_least("neighbours", self.neighbours, 1, "The default is 5.")
         require_least("limit", self.limit, 1, "The default is 5000.")
         if self.data is not None:
-            require_file(self.data, "data")
+            require_there(self.data, "data")
         if self.out is not None:
             require_new_folder(self.out, "out")
 
@@ -94,7 +95,7 @@ def main(arguments: list[str]) -> None:
         notes.append(f"No faces to show: {error}")
     crops = None
     try:
-        crops = contact_sheet(run.data.data[0], run.augment, run.seed, 6)
+        crops = contact_sheet(run.data.data[0], run.augment, run.seed, 6, open=open_images)
     except FrlError as error:
         notes.append(f"No crops to show: {error}")
     metrics = read_metrics(options.run / "metrics.jsonl")
@@ -154,6 +155,7 @@ def _look(
         augment=run.augment,
         limit=options.limit,
         engine=options.engine or run.data.engine,
+        open=open_images,
     )
     try:
         features, gallery = extract_gallery(

@@ -40,6 +40,11 @@ def load_image(path: Path, size: int) -> np.ndarray:
         raise SourceError(path, f"cannot be decoded ({error})", "Replace the file.") from error
     except OSError as error:
         raise explained(error, "reading an image") from error
+    return central_square(upright, size)
+
+
+def central_square(upright: Image.Image, size: int) -> np.ndarray:
+    """The central square of an RGB image, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8."""
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     square = upright.crop((left, top, left + side, top + side))
