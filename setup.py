@@ -38,6 +38,7 @@ setup(
         "tyro>=1.0",
         "matplotlib>=3.9",
         "pillow>=10",
+        "PyYAML>=6",
     ],
     extras_require={
         "ffcv": ["ffcv==1.0.2"],
@@ -52,6 +53,7 @@ setup(
             *["pre-commit", "ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
             *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
+            *["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],
             *["albumentationsx>=2.5", "lightly>=1.5", "pytorch-metric-learning>=2.8"],
         ],
     },

@@ -15,7 +15,7 @@ class KnnConfig:
     """Online k-NN accuracy on a labelled .beton, leave-one-out."""
 
     data: Path | None = None
-    """Labelled .beton to probe; none: no probe."""
+    """Labelled .beton to probe, or a folder of people; none: no probe."""
     every_epochs: int = 5
     """Epochs between two probes."""
     size: int = 224
