@@ -113,7 +113,7 @@ def options_of(config: Any, prefix: str = "--") -> Iterator[Option]:
         elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
             for number, part in enumerate(value):
                 yield from options_of(part, f"{prefix}{name}.{number}.")
-        else:
+        elif not any(map(dataclasses.is_dataclass, (hint, *get_args(hint)[:1]))):  # of none the line has no options
             flag = f"{prefix}{name}".replace("_", "-")
             words = tuple(map(str, get_args(hint))) if get_origin(hint) is Literal else ()
             yield Option(flag, _takes(hint), words, told.get(field.name, ""), _in_words(value))

@@ -45,7 +45,8 @@ def contact_sheet(
         open: opens ``path``.
 
     Returns:
-        ``(H, W, 3)`` uint8 RGB; every picture at its own scale, one screen pixel a pixel.
+        ``(H, W, 3)`` uint8 RGB; crops are magnified to the height of the highest image or crop, so that what is in them
+        can be compared. The captions tell their own sizes.
 
     Raises:
         BetonError: if the file is missing or broken.
@@ -54,6 +55,11 @@ def contact_sheet(
     with closing(open(Path(path))) as beton:
         samples = permutation(len(beton), seed, 0)[:count]
         of_engine = {name: pictures(beton, name, augment, seed, samples) for name in engines}
+    tallest = max(picture.shape[0] for rows in of_engine.values() for row in rows for picture in row)
+    of_engine = {
+        name: [[original, *(magnified(crop, tallest) for crop in crops)] for original, *crops in rows]
+        for name, rows in of_engine.items()
+    }
     labelled = len(engines) > 1
     rows = [[label(name)] * labelled + of_engine[name][i] for i in range(len(samples)) for name in engines]
     captions = [""] * labelled + ["original"]
@@ -75,6 +81,12 @@ def pictures(
         crops = [crop.numpy() for crops in cropped.crops for crop in crops[i :: len(samples)]]
         found.append([decoded.images[i, :height, :width].numpy(), *crops])
     return found
+
+
+def magnified(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """A picture at another height, its shape kept; pixels stay squares, as nothing is made up between them."""
+    width = round(picture.shape[1] * height / picture.shape[0])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def label(words: str) -> NDArray[np.uint8]:

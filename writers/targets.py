@@ -37,7 +37,7 @@ def ask(sources: Mapping[str, Source], texts: Sequence[str]) -> dict[str, Source
     who = next((target.columns[0] for target in parsed if target.name == IDENTITY), IDENTITY)
     asked = {name: replace(s, wanted=wanted, who=who) if isinstance(s, Listing) else s for name, s in sources.items()}
     if len(wanted) < len(parsed) and not any(s.names_people for s in asked.values() if isinstance(s, Listing)):
-        raise SourceError(f"--label-column {IDENTITY}", f"no list among the sources has {who}", HOW)
+        raise SourceError(f"--targets {IDENTITY}", f"no list among the sources has {who}", HOW)
     found = {spec.name for source in asked.values() if isinstance(source, Listing) for spec in source.targets}
     for target in wanted:
         if target.name not in found:
@@ -55,7 +55,7 @@ def find_targets(sources: Mapping[str, Source]) -> tuple[TargetSpec, ...]:
     try:
         return unite((name, source.targets) for name, source in sources.items() if isinstance(source, TargetSource))
     except ValueError as error:
-        remedy = "Give one of them another name (--label-column NAME=COLUMN), or write two files."
+        remedy = "Give one of them another name (--targets NAME=COLUMN), or write two files."
         raise SourceError("targets", str(error), remedy) from None
 
 

@@ -247,6 +247,15 @@ def _main(arguments: Sequence[str] | None) -> int:
         print("\n".join(map(printable, notes)), file=sys.stderr)
         return stopped.status
     print(printable_lines(summary))
+    if config.shard is not None:
+        console.suggest(("frl", "merge", "SHARD...", "--out", "FILE"))
+    elif config.dry_run:
+        console.suggest(("frl", "write", *config.sources, "--out", config.out))
+    else:
+        console.suggest(
+            ("frl", "preview", config.out),
+            ("frl", "pretrain", "--data", config.out, "--out", "runs/" + config.out.stem),
+        )
     return 0
 
 

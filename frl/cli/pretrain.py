@@ -6,6 +6,7 @@ all instead of training; ``--processes N`` starts so many.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from frl import recipes
+from frl import console, recipes
 from frl.cli import launching, objectives, run_files
 from frl.cli.data import open_images, what_writing_would_win
 from frl.cli.preflight import check_files
@@ -44,8 +45,8 @@ COMMON = (
 
 HELP = f"""Pre-train on a .beton, or on a folder or tars as they are. The first argument is a preset (vggface2 if \
 none; --list tells of each): {", ".join(PRESETS)}. {objectives.HELP} \
---config FILE takes the options of a file: YAML, or the config.json of a run; --print-config prints them all instead of \
-training. --processes N starts so many (none: one for each GPU)."""
+--config FILE takes the options of a file: YAML, or the config.json of a run; --print-config prints them all instead \
+of training. --processes N starts so many (none: one for each GPU)."""
 
 
 def main(arguments: list[str]) -> int:
@@ -67,6 +68,8 @@ def main(arguments: list[str]) -> int:
     if processes > 1:
         return launching.launch(processes, config, rest)
     stopped_by = run(config, name)
+    if stopped_by is None and os.environ.get("RANK", "0") == "0":
+        console.suggest(("frl", "report", config.out), ("frl", "export", config.out, "--out", "backbone.pth"))
     return 0 if stopped_by is None else 128 + stopped_by  # as a shell expects of a command that a signal ended
 
 

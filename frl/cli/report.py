@@ -12,6 +12,7 @@ import torch
 import tyro
 from torch import nn
 
+from frl import console
 from frl.cli.data import open_images
 from frl.cli.objectives import find
 from frl.config import EngineName, RunConfig, as_dict, from_dict, upgraded
@@ -99,6 +100,7 @@ def main(arguments: list[str]) -> None:
     except FrlError as error:
         notes.append(f"No crops to show: {error}")
     metrics = read_metrics(options.run / "metrics.jsonl")
+    health, healthy = _health(metrics, run)
     page = write_report(
         Report(
             title=f"{arch} pre-trained on {' + '.join(path.name for path in run.data.data)}",
@@ -115,7 +117,8 @@ def main(arguments: list[str]) -> None:
             crops=crops,
             gallery=gallery,
             accuracy=accuracy,
-            health=_health(metrics, run),
+            health=health,
+            healthy=healthy,
             described=described(implementation(run.objective).metrics(run.objective)),
             configuration=as_dict(run),
             defaults=as_dict(RunConfig()),
@@ -127,6 +130,7 @@ def main(arguments: list[str]) -> None:
     if accuracy:
         print(_table(accuracy))
     print(printable(page))
+    console.suggest(("frl", "export", options.run, "--out", "backbone.pth"))
 
 
 def _run_config(run: Path) -> RunConfig:
@@ -181,15 +185,28 @@ def _progress(metrics: list[dict[str, Any]]) -> str:
     return f"step {last['step']:,}, epoch {last['epoch']}" if last else "no step logged"
 
 
-def _health(metrics: list[dict[str, Any]], run: RunConfig) -> str:
-    """What the alarm said last, unless that is long ago."""
-    last = metrics[-1]["step"] if metrics else 0
-    alarms = [line for line in metrics if "alarm" in line and line["step"] > last - 2 * run.health.patience_steps]
+def _health(metrics: list[dict[str, Any]], run: RunConfig) -> tuple[str, bool]:
+    """What the alarm found, and whether all is well: at the end of the run there were no signs, and no alarm before.
+
+    The last interval is judged by what the alarm noted of it, so that the two agree.
+    """
+    last = max((line["step"] for line in metrics if "loss" in line), default=0)
+    signs = {line["step"]: line["signs"] for line in metrics if "signs" in line}
+    alarms = [line for line in metrics if "alarm" in line]
+    patience = f"the alarm sounds when signs have lasted for {run.health.patience_steps:,} steps"
+    times = f"{len(alarms)} times" if len(alarms) != 1 else "once"
+    before = f"The alarm was raised {times}, last at step {alarms[-1]['step']:,}" if alarms else patience.capitalize()
+    if last in signs:
+        return f"Step {last:,}: {signs[last]}. {before}.", False
+    if alarms and alarms[-1]["step"] == last:
+        return f"Step {last:,}: {alarms[-1]['alarm']}", False
     if alarms:
-        return f"Step {alarms[-1]['step']:,}: {alarms[-1]['alarm']}"
-    return f"No alarm was raised in the last {2 * run.health.patience_steps:,} steps up to step {last:,}."
+        return f"No sign of a collapse at step {last:,}, but before it. {before}: {alarms[-1]['alarm']}", False
+    return f"No sign of a collapse at step {last:,}, and no alarm before; {patience}.", True
 
 
 def _table(accuracy: dict[str, KnnResult]) -> str:
     rows = [f"  {name:<12} {result.accuracy:6.1%}" for name, result in accuracy.items()]
-    return "\n".join(["k-NN identity accuracy, leave-one-out:", *rows])
+    some = next(iter(accuracy.values()))
+    judged = f"{some.neighbours} neighbours vote, {some.queries:,} images of {some.identities:,} identities"
+    return "\n".join([f"k-NN identity accuracy, leave-one-out ({judged}):", *rows])

@@ -5,7 +5,6 @@ python scripts/bench/in_place.py                     python scripts/bench/in_pla
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -73,13 +72,10 @@ def main() -> None:
         for number, (kind, (width, height)) in enumerate(KINDS.items()):
             folder = Path(scratch) / f"kind{number}"
             draw(folder, max(32, config.images * 256**2 // (width * height)), width, height)
-            began = time.process_time() + sum(os.times()[2:4])
             frl.write(folder, out=folder.with_suffix(".beton"), workers=1)
-            wrote = (time.process_time() + sum(os.times()[2:4]) - began) / len(list(folder.iterdir()))
             for name, data in (("where it is", folder), (".beton", folder.with_suffix(".beton"))):
                 listed, first, later = passes(data, config)
                 print(f"{kind:<30} {name:<12} {listed:8.3f} {first:8.2f} {later:8.2f}", flush=True)
-            print(f"{'':<30} {'to write it':<12} {1e3 * wrote:8.2f}", flush=True)
 
 
 def _warm(scratch: Path) -> Path:

@@ -66,7 +66,7 @@ def main_stopped(arguments: list[str]) -> int:
 
 def test_the_help_has_defaults_of_the_preset(capsys):
     main_stopped(["pretrain", "cpu", "--help"])
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert f"(default: {preset('cpu').config.optim.epochs})" in shown and "(default: resnet18)" in shown
 
 

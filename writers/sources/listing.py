@@ -139,7 +139,7 @@ class Listing:
             extra = [column for column in header if column not in used]
             twice = len(set(header)) < len(header)
             if path is None or twice or (extra and not self.wanted) or any(boxed) != all(boxed):
-                remedy = "Give path, and any of identity and x,y,w,h; --label-column NAME=COLUMN takes others."
+                remedy = "Give path, and any of identity and x,y,w,h; --targets NAME=COLUMN takes others."
                 raise SourceError(self.store.location, f"its columns are {_shorten(header)}", remedy)
             if extra:
                 print(printable(f"{self.store.location}: not used: the columns {_shorten(extra)}"), file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 
 import tyro
 
+from frl import console
 from frl.cli.evaluate.knn import Knn
 from frl.cli.evaluate.networks import Networks
 from frl.cli.evaluate.verification import Verification
@@ -27,6 +28,8 @@ def main(arguments: list[str]) -> None:
         description="Measure weights: face verification, or identity by nearest neighbours.",
     )
     run(task)
+    if task.weights is not None and task.weights.is_dir():
+        console.suggest(("frl", "report", task.weights))
 
 
 def run(task: Networks) -> Mapping[str, Any]:

@@ -59,5 +59,6 @@ class Knn(Networks):
             results[name] = result = leave_one_out(
                 vectors, labels, neighbours=self.neighbours, temperature=self.temperature
             )
-            print(f"{name:<32} {result.accuracy:6.2%} of {result.queries:,} images, {result.identities:,} identities")
+            judged = f"{result.queries:,} images, {result.identities:,} identities, {result.neighbours} neighbours"
+            print(f"{name:<32} {result.accuracy:6.2%} of {judged}")
         return results
