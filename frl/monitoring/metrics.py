@@ -19,7 +19,7 @@ from frl.monitoring.bottleneck import Shares, Stopwatch
 from frl.monitoring.health import CollapseAlarm, effective_rank, feature_std
 from frl.monitoring.logbook import Logbook
 from frl.monitoring.utilisation import utilisation_per_image
-from frl.objectives import Objective, StepOutput, Vitals
+from frl.objectives import Diagnosis, Objective, StepOutput, Vitals
 from frl.runtime.distributed import World
 
 
@@ -80,9 +80,11 @@ class Meter:
         if skipped.count:
             self._report(step, skipped)
         if skipped.count < steps:
+            alarm = self.alarm.observe(step, vitals)
             with self.epoch.on("logging"):
                 self._log(step, rate, steps, vitals)
-            self._judge(step, vitals, before_stop)
+            if alarm is not None:
+                self._raise(step, alarm, before_stop)
         if step % self.steps_per_epoch == 0:
             epoch = step // self.steps_per_epoch - 1
             if self.steps_in_epoch:
@@ -114,7 +116,8 @@ class Meter:
             "data_wait": self.interval.data / seconds,
             "memory_gib": memory_gib(self.world.device),
         }
-        self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch)
+        signs = {} if self.alarm.signs is None else {"signs": str(self.alarm.signs)}
+        self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch, **signs)
         for name, mean in vitals.histograms.items():
             self.logbook.histogram(step, name, mean * len(mean))
         self.intervals += 1
@@ -134,12 +137,8 @@ class Meter:
             )
         self.logbook.say(f"warning: up to step {step}: {cause}; they were skipped")
 
-    def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[], None]) -> None:
-        alarm = self.alarm.observe(step, vitals)
-        if self.alarm.signs is not None:
-            self.logbook.note(step, signs=str(self.alarm.signs))
-        if alarm is None:
-            return
+    def _raise(self, step: int, alarm: Diagnosis, before_stop: Callable[[], None]) -> None:
+        """Say what the alarm found, and end the run if it is to."""
         self.logbook.note(step, alarm=str(alarm))
         if self.config.health.action == "stop":
             before_stop()

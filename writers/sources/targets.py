@@ -27,7 +27,7 @@ LANDMARKS = "landmarks"
 IDENTITY = "identity"
 """Asked for like a target: who is on the image, where the column is called otherwise."""
 
-WORDS = {"classes": Kind.CLASS, "number": Kind.VECTOR, "numbers": Kind.VECTOR, **{kind.value: kind for kind in Kind}}
+WORDS = {**{kind.value: kind for kind in Kind}, "classes": Kind.CLASS, "number": Kind.VECTOR, "numbers": Kind.VECTOR}
 """The kinds by their own names, and as people call them."""
 
 HOW = "Give NAME, NAME:KIND or NAME:KIND=COLUMN,FIRST:LAST,...; the kinds are " + ", ".join(WORDS) + "."
