@@ -57,6 +57,7 @@ def launch(processes: int, config: RunConfig, arguments: Sequence[str]) -> int:
     if config.optim.batch_size % processes:
         cause = f"{config.optim.batch_size} images cannot be shared equally by {processes} processes"
         raise ConfigError("--optim.batch-size", cause, f"Use a multiple of {processes}.")
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # what lies in this folder stands in for no installed package
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun's default, of which it warns where it is not set
     options = ["--standalone", "--shutdown-timeout", str(SAVING_SECONDS), "--nproc-per-node", str(processes)]
     return launcher.main([*options, "--module", "frl.cli", "pretrain", *arguments])

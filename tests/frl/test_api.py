@@ -68,6 +68,14 @@ def test_a_loader_runs_through_one_epoch_after_the_other(faces):
     loader.close()
 
 
+def test_a_loader_of_a_folder_is_that_of_the_file(faces):
+    loaders = [frl.loader(faces / name, augment=SMALL, batch_size=8, device="cpu") for name in ("faces", "faces.beton")]
+    for live, stored in zip(*loaders, strict=True):
+        assert live.samples.equal(stored.samples) and live.views[0].equal(stored.views[0])
+    with frl.open(str(faces / "faces")) as images:
+        assert len(images) == 24
+
+
 def test_a_loader_of_an_open_file_with_the_crops_of_a_preset(faces):
     with frl.open(faces / "faces.beton") as beton:
         loader = frl.loader(beton, augment="cpu", batch_size=8, device="cpu", engine="torch")
