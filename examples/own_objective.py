@@ -1,10 +1,10 @@
-"""An objective of your own, trained: python own_objective.py faces.beton runs/own --weight 0.5; on all GPUs:
+"""An objective of your own, trained: python own_objective.py faces.beton runs/own; on all GPUs:
 bash scripts/pretrain_ffcv.sh --objective own_objective.py:UniformityConfig --data faces.beton --objective.weight 0.5"""
 
+import sys
 from dataclasses import dataclass
 
 import torch
-import tyro
 
 import frl
 from frl.config import ObjectiveConfig
@@ -35,10 +35,5 @@ class Uniformity(Objective):
         return (Metric(name="loss", title="Loss"), Metric(name="alignment", title="Alignment", lower=0))
 
 
-def main(data: str, out: str, /, weight: float = 1.0, batch_size: int = 64, max_steps: int = -1) -> None:
-    objective = UniformityConfig(weight=weight)
-    frl.pretrain("cpu", data=data, out=out, objective=objective, max_steps=max_steps, optim={"batch_size": batch_size})
-
-
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    frl.pretrain("cpu", data=sys.argv[1], out=sys.argv[2], objective=UniformityConfig(weight=0.5))
