@@ -8,7 +8,6 @@ faces, to drop copies, to keep targets and checksums, to be read by pages.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,7 @@ from writers.image.crop import Face, FaceCropper, crop_square, refuse_misplaced
 from writers.item_list import choose
 from writers.items import Item, label_identities
 from writers.reject import Reject
-from writers.sources import KINDS, SUFFIXES, Source, Stream, open_sources
-from writers.sources.webdataset import is_pattern
+from writers.sources import Source, Stream, open_sources
 
 SHOWN = 3
 """Images that cannot be used, named in a message."""
@@ -212,13 +210,3 @@ def _any_order(text: str, source: Source) -> Any:
         cause = "can only be read from front to back"
         raise SourceError(text, cause, f"Write it once: frl write {text} --out faces.beton.")
     return source.store
-
-
-def is_source(path: str | os.PathLike[str]) -> bool:
-    """Whether a path means images where they are rather than a ``.beton``."""
-    text = os.fspath(path)
-    kind, colon, _ = text.partition(":")
-    if os.path.isdir(text) or is_pattern(text) or (colon and kind in KINDS and kind != "beton"):
-        return True
-    suffix = Path(text).suffix.lower()
-    return os.path.isfile(text) and (suffix == ".tar" or SUFFIXES.get(suffix, "beton") != "beton")

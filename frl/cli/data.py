@@ -10,7 +10,8 @@ from pathlib import Path
 
 from frl.beton import Beton
 from frl.printable import printable
-from writers.in_place import InPlace, is_source
+from writers.in_place import InPlace
+from writers.sources import is_source
 
 
 def open_images(path: Path) -> Beton | InPlace:

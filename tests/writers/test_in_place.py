@@ -23,7 +23,8 @@ from frl.synthetic import write_folder
 from pipelines.loader import make_loader
 from pipelines.sampling.beton_set import BetonSet
 from writers.config import WriteConfig
-from writers.in_place import InPlace, is_source
+from writers.in_place import InPlace
+from writers.sources import is_source
 from writers.to_beton import write
 
 AUGMENT = AugmentConfig(crops=(CropSpec(size=24, count=2, scale=(0.3, 1.0)),))
