@@ -25,21 +25,23 @@ class Trace:
         self.taken = 0
         self._profile: profile | None = None
 
-    def step(self) -> bool:
-        """Count one step; whether it was the last that was recorded, so that the file is there."""
+    def step(self) -> str | None:
+        """Count one step; after the last that is recorded, where the file is."""
         self.taken += 1
         if self.steps and self.taken == WARM_UP:
             activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
             self._profile = profile(activities=activities, record_shapes=True)
             self._profile.start()
-        if self._profile is None or self.taken < WARM_UP + self.steps:
-            return False
-        self.close()
-        return True
+        return self.close() if self._profile is not None and self.taken == WARM_UP + self.steps else None
 
-    def close(self) -> None:
-        """End the recording, if there is one, and write what it holds."""
+    def close(self) -> str | None:
+        """End the recording and write what it holds; in words where that is, None if there was nothing to do."""
         if self._profile is not None:
             self._profile.stop()
             self._profile.export_chrome_trace(str(self.path))
             self._profile = None
+            steps = self.taken - WARM_UP
+            return f"trace of {steps} step{'s' if steps != 1 else ''}: {self.path} (open it in https://ui.perfetto.dev)"
+        if self.steps and self.taken < WARM_UP:
+            return f"no trace: it begins after {WARM_UP} steps, and this process has taken {self.taken}"
+        return None

@@ -61,8 +61,8 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
                 if step.taken == first_step:
                     _announce(first_step, batch, loader, config, logbook)
                 meter.add(step(batch.views, batch.labels), step.finite)
-                if trace.step():
-                    logbook.say(f"trace of {config.profile} steps: {trace.path} (open it in https://ui.perfetto.dev)")
+                if traced := trace.step():
+                    logbook.say(traced)
 
                 epoch_ends, run_ends = step.taken % steps_per_epoch == 0, step.taken == last_step
                 saving = epoch_ends or run_ends or step.taken % config.checkpoint_every_steps == 0
@@ -72,6 +72,8 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
                 if saving or stopping:
                     with meter.logging():
                         progress.save()
+                if (stopping or run_ends) and (traced := trace.close()):
+                    logbook.say(traced)
                 if stopping:
                     logbook.say(
                         f"stopped by {stopping.name} after step {step.taken}; the same command goes on from there"
@@ -80,7 +82,6 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
                 if epoch_ends and probe is not None and (run_ends or (epoch + 1) % config.knn.every_epochs == 0):
                     with meter.logging():
                         _probe(probe, run, barrier, logbook, epoch)
-        trace.close()
         logbook.say(_finished(last_step, steps_per_epoch, config))
     return None
 

@@ -347,3 +347,10 @@ def test_a_trace_of_some_steps(tmp_path, capsys):
     assert "trace of 2 steps" in capsys.readouterr().out
     events = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
     assert any("conv" in str(event.get("name")) for event in events)
+
+
+def test_a_run_that_is_too_short_for_a_trace_says_so(tmp_path, capsys):
+    run(replace(CONFIG, out=tmp_path, profile=2, max_steps=3))
+    assert "no trace: it begins after 5 steps, and this process has taken 3" in capsys.readouterr().out
+    run(replace(CONFIG, out=tmp_path, profile=20, max_steps=10))
+    assert "trace of 2 steps" in capsys.readouterr().out  # those that were left
