@@ -3,23 +3,21 @@
 python iterate_crops.py faces.beton     (frl synthesize faces && frl write faces --out faces.beton makes one)
 """
 
-from pathlib import Path
-
 import tyro
 
-from frl.config import AugmentConfig, CropSpec, DataConfig
-from pipelines.loader import make_loader
+import frl
+from frl.config import AugmentConfig, CropSpec
 
 AUGMENT = AugmentConfig(
     crops=(CropSpec(size=96, count=2, scale=(0.14, 1.0)), CropSpec(size=48, count=4, scale=(0.05, 0.14))),
 )
 
 
-def main(data: Path, /, batch_size: int = 16, device: str = "cpu") -> None:
+def main(data: str, /, batch_size: int = 16, device: str = "cpu") -> None:
     """Print the shapes of an epoch's batches, and compare the start of two passes through it."""
-    loader = make_loader(DataConfig(data=(data,)), AUGMENT, batch_size=batch_size, seed=0, device=device)
+    loader = frl.loader(data, augment=AUGMENT, batch_size=batch_size, device=device)
     print(f"{loader.samples} images, {len(loader)} batches an epoch, {loader.sampling}")
-    for step, batch in enumerate(loader.epoch(0)):
+    for step, batch in enumerate(loader):  # the first epoch; iterated again, the second
         shapes = ", ".join(str(tuple(view.shape)) for view in batch.views)  # (crops * images, 3, size, size) per size
         print(f"batch {step}: views {shapes}; people {batch.labels.unique().numel()}; first {batch.samples[0]}")
     again = next(loader.epoch(0, start=step))  # from the last batch on, as a run that goes on would

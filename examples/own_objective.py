@@ -1,15 +1,14 @@
-"""An objective of your own, trained: python own_objective.py --data faces.beton --objective.weight 0.5; on all GPUs:
+"""An objective of your own, trained: python own_objective.py faces.beton runs/own; on all GPUs:
 bash scripts/pretrain_ffcv.sh --objective own_objective.py:UniformityConfig --data faces.beton --objective.weight 0.5"""
 
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import dataclass
 
 import torch
-import tyro
 
-from frl.cli.pretrain import run
-from frl.config import ObjectiveConfig, RunConfig
+import frl
+from frl.config import ObjectiveConfig
 from frl.objectives import Metric, Objective, StepOutput
-from frl.presets import preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,4 +36,4 @@ class Uniformity(Objective):
 
 
 if __name__ == "__main__":
-    run(tyro.cli(RunConfig, default=replace(preset("cpu").config, objective=UniformityConfig())), "cpu")
+    frl.pretrain("cpu", data=sys.argv[1], out=sys.argv[2], objective=UniformityConfig(weight=0.5))

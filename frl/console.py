@@ -10,8 +10,9 @@ import errno
 import io
 import os
 import select
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -41,6 +42,12 @@ def run(name: str, command: Callable[[], int | None]) -> int:
         except Exception as error:
             complain(name, explained(error, name))
             return 1
+
+
+def suggest(*commands: Sequence[object]) -> None:
+    """Say on stderr which commands usually come next, each by its words."""
+    said = "; or: ".join(" ".join(shlex.quote(str(word)) for word in command) for command in commands)
+    print(f"Next: {printable(said)}", file=sys.stderr)
 
 
 def complain(name: str, error: FrlError) -> None:

@@ -253,7 +253,7 @@ def _card(network: str, checkpoint: Any) -> Card:
     if model.stem != "pool":
         card |= {"stem": model.stem}
     known = _description(checkpoint)
-    return card | {name: known[name] for name in ("input", "mean", "std") if name in known}
+    return card | {name: known[name] for name in ("input", "mean", "std", "size") if name in known}
 
 
 def _description(checkpoint: Any) -> Card:
@@ -267,6 +267,8 @@ def _description(checkpoint: Any) -> Card:
     if "mean" in augment and "std" in augment:
         card |= {"input": "RGB in [0, 1], minus mean, divided by std"}
         card |= {name: str(augment[name]) for name in ("mean", "std")}
+    if augment.get("crops"):
+        card |= {"size": str(max(crop["size"] for crop in augment["crops"]))}
     return card
 
 
@@ -296,8 +298,16 @@ def load_backbone(path: str | os.PathLike[str], arch: str | None = None) -> tupl
             or if it contradicts ``arch``.
         ConfigError: if there is no ``arch`` of that name, or timm is needed and not installed.
     """
+    backbone, arch, _ = load_described(path, arch)
+    return backbone, arch
+
+
+def load_described(path: str | os.PathLike[str], arch: str | None = None) -> tuple[nn.Module, str, Card]:
+    """``load_backbone``, and what the file says of the images of its training, in the words of ``_card``."""
     path = checkpoints.resolve(path)
-    return _backbone_of(checkpoints.read_tensors(path), arch, subject=path)
+    checkpoint = checkpoints.read_tensors(path)
+    backbone, arch = _backbone_of(checkpoint, arch, subject=path)
+    return backbone, arch, _description(checkpoint)
 
 
 def _backbone_of(checkpoint: Any, arch: str | None, subject: object) -> tuple[nn.Module, str]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from frl.batch import Batch
+from frl.beton import Beton
 from frl.config import AugmentConfig, DataConfig, EngineName
 from frl.errors import ConfigError, LoaderError
 from frl.machine import cores
@@ -28,12 +29,14 @@ from pipelines.engines.engine import CroppedBatch, DecodedBatch, Engine, Request
 from pipelines.engines.ffcv_engine import libffcv_decoder
 from pipelines.engines.threaded import ThreadedImages
 from pipelines.placement import Place, decide
-from pipelines.sampling.beton_set import BetonSet, EncodedImages
+from pipelines.sampling.beton_set import BetonSet, EncodedImages, Open, is_written
 from pipelines.sampling.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
 from pipelines.sampling.readahead import ReadAhead, fits_memory
 from pipelines.upload import CopyStream, uploaded
 
 Made = tuple[Batch, int]  # on the device, and how many of its samples were replaced
+
+WRITE_IT = "Write it once with frl write, or use another option."
 
 DECODERS: dict[EngineName, Callable[[], Decoder]] = {
     "threads": simplejpeg_decoder,
@@ -47,9 +50,12 @@ def open_engine(images: EncodedImages, data: DataConfig, device: torch.device | 
 
     Raises:
         LoaderError: if the engine is not installed.
+        ConfigError: if it does not read what ``images`` are.
     """
     device = torch.device(device)
     workers = data.workers or default_workers()
+    if data.engine == "dali" and not is_written(images):
+        raise ConfigError("--engine dali", f"it reads .beton files alone, and {images.path} is none", WRITE_IT)
     if data.engine == "dali":
         return dali_engine()(images, workers=workers, ahead=data.prefetch, on_broken=data.on_broken, device=device)
     decoder, pin = DECODERS[data.engine](), device.type == "cuda"
@@ -127,6 +133,7 @@ class MultiCropLoader:
         dataset_fingerprint: identity of its content.
         sampling: the order in words; a run that goes on must have the same.
         broken: samples replaced so far by this rank because they did not decode.
+        begun: epochs that iterating the loader itself has begun; the next one it begins has this number.
         placement: where the crops are made, and why.
     """
 
@@ -164,6 +171,7 @@ class MultiCropLoader:
         self.dataset_fingerprint = betons.fingerprint
         self.sampling = str(order)
         self.broken = 0
+        self.begun = 0
         ways: dict[Place, Callable[[int, EpochOrder, int], Iterator[Made]]] = {"cpu": self.cropped, "gpu": self.decoded}
         self.placement = decide(
             augment_on,
@@ -174,6 +182,11 @@ class MultiCropLoader:
 
     def __len__(self) -> int:
         return len(self.order) // self.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """An epoch: the first time the first, and each time the next one."""
+        self.begun += 1
+        return self.epoch(self.begun - 1)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of ``epoch`` from step ``start`` on.
@@ -265,13 +278,13 @@ def known_labels(betons: BetonSet) -> NDArray[np.int64]:
     return np.unique(betons.labels[betons.labels >= 0])
 
 
-def identities_of(data: DataConfig) -> int:
-    """How many distinct labels the files have, before there is a loader of them.
+def identities_of(data: DataConfig, open: Open = Beton) -> int:
+    """How many distinct labels the files have, before there is a loader of them; ``open`` as in ``make_loader``.
 
     Raises:
         BetonError: if a file is missing or broken.
     """
-    with closing(BetonSet(data.data)) as betons:
+    with closing(BetonSet(data.data, open)) as betons:
         return len(known_labels(betons))
 
 
@@ -286,6 +299,7 @@ def make_loader(
     rank: int = 0,
     world: int = 1,
     compile: bool = True,
+    open: Open = Beton,
 ) -> MultiCropLoader:
     """Open one or several ``.beton`` files for training; in a process group, a collective call.
 
@@ -299,6 +313,7 @@ def make_loader(
         rank: index of this process.
         world: number of processes.
         compile: compile the augmentation, on a GPU.
+        open: opens each of the files.
 
     Raises:
         BetonError: if the file is missing or broken.
@@ -306,7 +321,7 @@ def make_loader(
         LoaderError: if the engine is not installed.
     """
     device = torch.device(device)
-    betons = BetonSet(data.data)
+    betons = BetonSet(data.data, open)
     order = make_order(betons, data, seed)
     check_batch(betons, order, batch_size, world)
     return MultiCropLoader(
@@ -361,7 +376,10 @@ def make_order(betons: BetonSet, data: DataConfig, seed: int) -> Order:
     if 0 in shares:
         lacking = betons.betons[shares.index(0)].path
         raise ConfigError("--weights", f"no epoch would hold a sample of {lacking}", "Make its weight larger.")
-    paged = data.order == "pages" or (data.order == "auto" and not agreed(fits_memory(betons.nbytes)))
+    written = is_written(betons)
+    if data.order == "pages" and not written:
+        raise ConfigError("--order pages", f"{betons.path} has no pages, for it is no .beton", WRITE_IT)
+    paged = data.order == "pages" or (data.order == "auto" and written and not agreed(fits_memory(betons.nbytes)))
     return Order(
         pages=betons.pages, starts=betons.starts, shares=shares, seed=seed, window=data.page_window if paged else 0
     )

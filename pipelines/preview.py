@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from os import PathLike
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from frl.config import AugmentConfig, DataConfig, EngineName
 from pipelines.augment.plan import draw
 from pipelines.engines.engine import Request
 from pipelines.loader import open_engine
+from pipelines.sampling.beton_set import EncodedImages, Open
 from pipelines.sampling.order import permutation
 
 GAP = 4
@@ -30,6 +32,7 @@ def contact_sheet(
     seed: int = 0,
     count: int = 8,
     engines: Sequence[EngineName] = ("torch",),
+    open: Open = Beton,
 ) -> NDArray[np.uint8]:
     """Draw the first samples of epoch 0: the image, then its crops; one row for each engine.
 
@@ -39,17 +42,24 @@ def contact_sheet(
         seed: seed of the order and of the crops.
         count: samples shown, at most those of the file.
         engines: who decodes and crops; the rows of an image are one below the other.
+        open: opens ``path``.
 
     Returns:
-        ``(H, W, 3)`` uint8 RGB; every picture at its own scale, one screen pixel a pixel.
+        ``(H, W, 3)`` uint8 RGB; crops are magnified to the height of the highest image or crop, so that what is in them
+        can be compared. The captions tell their own sizes.
 
     Raises:
         BetonError: if the file is missing or broken.
         LoaderError: if an engine is not installed, or one of the images does not decode.
     """
-    with Beton(path) as beton:
+    with closing(open(Path(path))) as beton:
         samples = permutation(len(beton), seed, 0)[:count]
         of_engine = {name: pictures(beton, name, augment, seed, samples) for name in engines}
+    tallest = max(picture.shape[0] for rows in of_engine.values() for row in rows for picture in row)
+    of_engine = {
+        name: [[original, *(magnified(crop, tallest) for crop in crops)] for original, *crops in rows]
+        for name, rows in of_engine.items()
+    }
     labelled = len(engines) > 1
     rows = [[label(name)] * labelled + of_engine[name][i] for i in range(len(samples)) for name in engines]
     captions = [""] * labelled + ["original"]
@@ -58,10 +68,10 @@ def contact_sheet(
 
 
 def pictures(
-    beton: Beton, engine: EngineName, augment: AugmentConfig, seed: int, samples: NDArray[np.int64]
+    beton: EncodedImages, engine: EngineName, augment: AugmentConfig, seed: int, samples: NDArray[np.int64]
 ) -> list[list[NDArray[np.uint8]]]:
     """For each sample the image and its crops, as the engine makes them without a GPU."""
-    data = DataConfig(data=(beton.path,), engine=engine, workers=1)
+    data = DataConfig(engine=engine, workers=1)
     with closing(open_engine(beton, data, torch.device("cpu"))) as source:
         request = Request(samples=samples, share=slice(0, len(samples)))
         (decoded,) = source.images([request])
@@ -71,6 +81,12 @@ def pictures(
         crops = [crop.numpy() for crops in cropped.crops for crop in crops[i :: len(samples)]]
         found.append([decoded.images[i, :height, :width].numpy(), *crops])
     return found
+
+
+def magnified(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """A picture at another height, its shape kept; pixels stay squares, as nothing is made up between them."""
+    width = round(picture.shape[1] * height / picture.shape[0])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def label(words: str) -> NDArray[np.uint8]:

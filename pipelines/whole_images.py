@@ -17,6 +17,7 @@ from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import plan_whole
 from pipelines.engines.engine import Request
 from pipelines.loader import open_engine, targets_of, to_device
+from pipelines.sampling.beton_set import Open
 
 
 class WholeImages:
@@ -33,6 +34,7 @@ class WholeImages:
         engine: which engine decodes.
         workers: its threads; 0: the cores of this machine shared by its ranks.
         on_broken: raise on an image that does not decode, or (replace) go without it.
+        open: opens ``path``.
 
     Attributes:
         labels: ``(N,)`` int64 of the images that are used, -1 where unknown.
@@ -55,9 +57,10 @@ class WholeImages:
         engine: EngineName = "threads",
         workers: int = 0,
         on_broken: Literal["raise", "replace"] = "raise",
+        open: Open = Beton,
     ) -> None:
         device = torch.device(device)
-        self.beton = Beton(path)
+        self.beton = open(Path(path))
         data = DataConfig(data=(Path(path),), engine=engine, workers=workers, on_broken=on_broken)
         self.engine = open_engine(self.beton, data, device)
         total = len(self.beton) if limit is None else min(limit, len(self.beton))

@@ -40,9 +40,10 @@ class WriteConfig:
     """JPEG quality of the samples that are encoded anew, 1 to 95."""
     boxes: Path | None = None
     """CSV of face boxes: NAME_ID (path without suffix), X, Y, W, H. VGGFace2's loose_bb_*.csv are found without."""
-    targets: tuple[str, ...] = ()
+    targets: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--label-column"])] = ()
     """What else the columns of a list say of a face, each as NAME, NAME:KIND or NAME:KIND=COLUMN,FIRST:LAST,...: kinds
-    are points, vector, class and visibility. Columns x0,y0,x1,y1,... are landmarks without being named."""
+    are classes, numbers, points and visibility; none: as it looks. identity=COLUMN says who is on an image. Columns
+    x0,y0,x1,y1,... are landmarks without being named."""
     margin: float = 0.3
     """Share of a box's longer side added around it. Images without a box are cut to their central square."""
     licence: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

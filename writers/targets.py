@@ -18,7 +18,7 @@ from writers.reject import Reject
 from writers.sources import Source
 from writers.sources.listing import Listing
 from writers.sources.source import Box, TargetSource
-from writers.sources.targets import HOW, Wanted
+from writers.sources.targets import HOW, IDENTITY, Wanted
 
 Values: TypeAlias = "Mapping[str, array[float] | array[int] | NDArray[Any]]"
 
@@ -30,10 +30,14 @@ def ask(sources: Mapping[str, Source], texts: Sequence[str]) -> dict[str, Source
         ConfigError: a text names no target.
         SourceError: no list has a target of this name.
     """
-    wanted = tuple(map(Wanted.parse, texts))
-    if not wanted:
+    parsed = tuple(map(Wanted.parse, texts))
+    if not parsed:
         return dict(sources)
-    asked = {name: replace(s, wanted=wanted) if isinstance(s, Listing) else s for name, s in sources.items()}
+    wanted = tuple(target for target in parsed if target.name != IDENTITY)
+    who = next((target.columns[0] for target in parsed if target.name == IDENTITY), IDENTITY)
+    asked = {name: replace(s, wanted=wanted, who=who) if isinstance(s, Listing) else s for name, s in sources.items()}
+    if len(wanted) < len(parsed) and not any(s.names_people for s in asked.values() if isinstance(s, Listing)):
+        raise SourceError(f"--targets {IDENTITY}", f"no list among the sources has {who}", HOW)
     found = {spec.name for source in asked.values() if isinstance(source, Listing) for spec in source.targets}
     for target in wanted:
         if target.name not in found:

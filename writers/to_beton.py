@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-import tyro
 from tqdm import tqdm
 
 from frl import console
@@ -22,6 +21,7 @@ from frl.beton.shard import Shard
 from frl.beton.targets import TargetSpec
 from frl.beton.writer import refuse_existing
 from frl.errors import SourceError, WriteError
+from frl.options import parse
 from frl.printable import printable, printable_lines
 from writers.config import WriteConfig, settings, validate
 from writers.curate import Duplicates
@@ -47,6 +47,12 @@ from writers.sources.skipped import total
 from writers.stop import Stopped, StopRequest, stop_requests
 from writers.summary import Summary
 from writers.targets import ask, find_targets
+
+COMMON = (
+    *("--out", "--size", "--detect", "--boxes", "--margin", "--targets", "--dedupe", "--licence", "--seed", "--limit"),
+    *("--workers", "--max-rejects", "--overwrite", "--dry-run"),
+)
+"""The options that the short help shows."""
 
 CENTRAL = "central squares of photographs"
 """What is counted where nobody knows or looks for the faces."""
@@ -234,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     description = f"{__doc__}\nKinds of sources:\n\n{help_on_kinds()}"
-    config = tyro.cli(WriteConfig, args=arguments, prog="frl write", description=description)
+    config = parse(
+        WriteConfig, arguments, prog="frl write", description=description, common=COMMON, takes="SOURCE [SOURCE ...]"
+    )
     try:
         with stop_requests() as stop:
             summary = write(config, stop)
@@ -244,6 +252,15 @@ def _main(arguments: Sequence[str] | None) -> int:
         print("\n".join(map(printable, notes)), file=sys.stderr)
         return stopped.status
     print(printable_lines(summary))
+    if config.shard is not None:
+        console.suggest(("frl", "merge", "SHARD...", "--out", "FILE"))
+    elif config.dry_run:
+        console.suggest(("frl", "write", *config.sources, "--out", config.out))
+    else:
+        console.suggest(
+            ("frl", "preview", config.out),
+            ("frl", "pretrain", "--data", config.out, "--out", "runs/" + config.out.stem),
+        )
     return 0
 
 

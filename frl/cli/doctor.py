@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import tyro
 
-from frl import __version__, machine
+from frl import __version__, console, machine
 from frl.runtime.environment import device_name
 
 
@@ -52,7 +52,10 @@ def main(arguments: list[str]) -> int:
     print(f"frl {__version__}, Python {machine.python()}, {machine.cores()} cores of {machine.processor()}")
     missing = [part for part in PARTS if not _report(part)]
     print(_accelerators())
-    return int(any(not part.optional for part in missing))
+    lacking = any(not part.optional for part in missing)
+    if not lacking:
+        console.suggest(("frl", "synthesize", "faces"), ("frl", "write", "FOLDER", "--out", "faces.beton"))
+    return int(lacking)
 
 
 def _report(part: Part) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from frl import console
 from frl.export import Format, suffix_of, write_backbone
 from frl.printable import printable
 from frl.runtime import checkpoint
@@ -35,3 +36,5 @@ def main(arguments: list[str]) -> None:
     out = config.out or Path(f"backbone{suffix_of(config.format or 'torchvision')}")
     written = write_backbone(source, out, config.format, overwrite=config.overwrite)
     print(f"{printable(source)} -> {printable(out)} ({written.network}, {written.format})")
+    if written.format != "onnx":
+        console.suggest(("frl", "evaluate", "knn", "--weights", out, "--data", "FACES.beton"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from frl import console
 from frl.beton import Beton
 from frl.beton.extract import extract
 from frl.config.check import require_new_folder
@@ -29,3 +30,4 @@ def main(arguments: list[str]) -> None:
     require_new_folder(config.out, "out")
     with Beton(config.data) as beton:
         print(f"{printable(config.out)}: {extract(beton, config.out):,} images")
+    console.suggest(("frl", "write", config.out, "--out", "FILE"))

@@ -87,6 +87,7 @@ def _of_beton(path: Path, size: int, augment: AugmentConfig, batch_size: int, de
 
     images = WholeImages(path, size=size, batch_size=batch_size, device=device, augment=augment)
     beton = images.beton
+    assert isinstance(beton, Beton)  # the path ends so
     return Faces(
         names=_names(beton),
         sides=np.stack([beton.widths, beton.heights], axis=1).astype(np.float64),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from frl import console
 from frl.beton import Beton
 from frl.beton.card import write_card
 from frl.beton.facts import Facts, gather, joined
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> None:
         print(describe(facts))
         if config.card:
             print(f"  card        {printable(write_card(facts))}")
+    console.suggest(("frl", "verify", *config.files, "--deep"))
 
 
 def describe(facts: Facts) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from frl import console
 from frl.beton.card import leave_card
 from frl.beton.merge import merge
 from frl.config.check import require_new_file, require_some
@@ -38,3 +39,4 @@ def main(arguments: list[str]) -> None:
         f"{printable(config.out)}: {manifest.samples:,} images of {len(config.shards)} shards, "
         f"{manifest.bytes / 1e6:,.1f} MB; {manifest.rejected:,} were rejected\ncontent {manifest.content_sha256}"
     )
+    console.suggest(("frl", "pretrain", "--data", config.out, "--out", "runs/" + config.out.stem))

@@ -36,6 +36,12 @@ def with_objective(config: RunConfig, arguments: Sequence[str]) -> tuple[RunConf
     return config, others
 
 
+def define(arguments: Sequence[str]) -> None:
+    """Let the objectives that ``arguments`` name be known by their names."""
+    for name in _taken_out(arguments)[0]:
+        find(name)
+
+
 def find(name: str) -> type[ObjectiveConfig]:
     """The configuration of a known objective, or of one that is defined elsewhere: ``mine.py:MyConfig``.
 

@@ -6,7 +6,7 @@ import importlib.util
 import os
 from contextlib import closing
 
-from frl.beton import Beton
+from frl.cli.data import open_images
 from frl.config import RunConfig
 from frl.errors import ConfigError
 from frl.evaluate.knn import require_pairs
@@ -31,9 +31,9 @@ def check_files(config: RunConfig) -> None:
     if config.wandb is not None and importlib.util.find_spec("wandb") is None:
         raise ConfigError("--wandb", "wandb is not installed", "Run pip install wandb, or leave it out.")
     data = readable(config.data)
-    with closing(BetonSet(data.data)) as betons:
+    with closing(BetonSet(data.data, open_images)) as betons:
         order = make_order(betons, data, config.seed)
         check_batch(betons, order, config.optim.batch_size, int(os.environ.get("WORLD_SIZE", 1)))
     if config.knn.data is not None:
-        with Beton(config.knn.data) as probe:
+        with closing(open_images(config.knn.data)) as probe:
             require_pairs(probe.labels[: config.knn.limit], f"--knn.data {config.knn.data}")

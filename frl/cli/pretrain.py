@@ -1,20 +1,28 @@
-"""``frl pretrain [PRESET] [--objective NAME] --data faces.beton --out runs/x [OPTIONS]``, ``frl pretrain --list``."""
+"""``frl pretrain [PRESET] [--objective NAME] --data faces.beton --out runs/x [OPTIONS]``, ``frl pretrain --list``.
+
+``--config FILE`` takes the options of a file, which others on the command line override; ``--print-config`` prints them
+all instead of training; ``--processes N`` starts so many.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from functools import partial
+from pathlib import Path
 
 import torch
-import tyro
 
-from frl import recipes
-from frl.cli import objectives
+from frl import console, recipes
+from frl.cli import launching, objectives, run_files
+from frl.cli.data import open_images, what_writing_would_win
 from frl.cli.preflight import check_files
 from frl.config import OptimConfig, RunConfig, validate, without_measuring
 from frl.errors import ConfigError, TrainingError
 from frl.evaluate.probe import KnnProbe
 from frl.models.batchnorm import shares_statistics
+from frl.options import parse
 from frl.presets import PRESETS, preset
 from frl.runtime.distributed import World, world
 from frl.runtime.environment import device_name
@@ -29,6 +37,17 @@ from pipelines.loader import identities_of, make_loader
 from pipelines.stages import StagedLoader
 from pipelines.whole_images import WholeImages
 
+COMMON = (
+    *("--data", "--out", "--optim.epochs", "--optim.batch-size", "--optim.accumulate", "--optim.lr", "--model.arch"),
+    *("--knn.data", "--engine", "--workers", "--augment", "--seed", "--max-steps", "--device", "--wandb"),
+)
+"""The options that the short help shows."""
+
+HELP = f"""Pre-train on a .beton, or on a folder or tars as they are. The first argument is a preset (vggface2 if \
+none; --list tells of each): {", ".join(PRESETS)}. {objectives.HELP} \
+--config FILE takes the options of a file: YAML, or the config.json of a run; --print-config prints them all instead \
+of training. --processes N starts so many (none: one for each GPU)."""
+
 
 def main(arguments: list[str]) -> int:
     """Parse a preset and its overrides, then train; ``--list`` prints the presets and objectives instead.
@@ -39,20 +58,33 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--list"]:
         print(f"{recipes.listing()}\n\nObjectives. {objectives.HELP}\n\n{objectives.listing()}")
         return 0
-    named = bool(arguments) and not arguments[0].startswith("-")
-    name = arguments[0] if named else "vggface2"
-    listing = "\n\n".join(f"{key}: {one.summary}" for key, one in PRESETS.items())
-    default, options = objectives.with_objective(preset(name).config, arguments[named:])
-    config = tyro.cli(
-        RunConfig,
-        args=options,
-        default=default,
-        prog=f"frl pretrain {name}",
-        description=f"Pre-train on a .beton. {objectives.HELP} --list tells more of objectives and presets, the first "
-        f"argument (vggface2 if none):\n\n{listing}",
-    )
+    wanted, rest = run_files.taken_out(arguments, launching.OPTION)
+    config, name = parsed([argument for argument in rest if argument != run_files.PRINT])
+    if run_files.PRINT in rest:
+        validate(config)
+        print(run_files.as_yaml(config), end="")
+        return 0
+    processes = launching.count(wanted, config)
+    if processes > 1:
+        return launching.launch(processes, config, rest)
     stopped_by = run(config, name)
+    if stopped_by is None and os.environ.get("RANK", "0") == "0":
+        console.suggest(("frl", "report", config.out), ("frl", "export", config.out, "--out", "backbone.pth"))
     return 0 if stopped_by is None else 128 + stopped_by  # as a shell expects of a command that a signal ended
+
+
+def parsed(arguments: list[str]) -> tuple[RunConfig, str]:
+    """The run that the command line describes, and what it is called: its preset, or the file of its options."""
+    files, rest = run_files.taken_out(arguments, run_files.OPTION)
+    named = bool(rest) and not rest[0].startswith("-")
+    name = rest[0] if named else "vggface2"
+    default, options = objectives.with_objective(preset(name).config, [] if files else rest[named:])
+    if files:
+        objectives.define(rest)  # a file may name an objective that the command line says where to find
+        default, options = objectives.with_objective(run_files.with_file(default, Path(files[0])), rest[named:])
+        name = name if named else files[0]
+    config = parse(RunConfig, options, default=default, prog=f"frl pretrain {name}", description=HELP, common=COMMON)
+    return config, name
 
 
 def run(config: RunConfig, name: str) -> signal.Signals | None:
@@ -73,7 +105,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
     with world(config.device) as place, numerics(place.device, deterministic=config.deterministic):
         config = with_precision(config, place)
         if config.optim.batch_size == 0:
-            config = with_largest_batch(config, place, identities_of(data))
+            config = with_largest_batch(config, place, identities_of(data, open_images))
             validate(config)
         open_loader = partial(
             make_loader,
@@ -85,6 +117,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
             rank=place.rank,
             world=place.size,
             compile=not config.deterministic,
+            open=open_images,
         )
         loader = StagedLoader(config.augment, open_loader)
         built = build(config, loader, place)
@@ -93,6 +126,8 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
         with run_lock(config.out, enabled=place.is_main):
             if place.is_main:
                 print(_summary(config, loader, place, name))
+                for line in what_writing_would_win(loader.full.betons.betons):
+                    print(line, file=sys.stderr)
             try:
                 return train(built, probe=probe)
             except torch.OutOfMemoryError as error:
@@ -127,6 +162,7 @@ def _probe_images(config: RunConfig, place: World) -> WholeImages:
         engine=config.data.engine,
         workers=config.data.workers,
         on_broken=config.data.on_broken,
+        open=open_images,
     )
     if not len(images):
         raise ConfigError("--knn.data", f"{knn.data} has fewer images than there are processes", "Use a larger file.")

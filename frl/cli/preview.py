@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import tyro
 
+from frl import console
+from frl.cli.data import open_images
 from frl.config import EngineName
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.errors import ConfigError
@@ -32,8 +34,9 @@ class PreviewConfig:
     """Images shown."""
     seed: int = 0
     """Seed of the crops, as in frl pretrain."""
-    engines: tuple[EngineName, ...] = ("threads", "ffcv", "dali", "torch")
-    """Engines whose images and crops are shown one below the other; those that are not installed are left out."""
+    engines: tuple[EngineName, ...] = ("threads",)
+    """The engine that decodes; of several, images and crops are shown one below the other. Those that are not installed
+    are left out."""
     preset: str = "vggface2"
     """Whose crops to show; a preset of frl pretrain."""
 
@@ -52,10 +55,11 @@ def main(arguments: list[str]) -> None:
     engines = [engine for engine in config.engines if _is_here(engine)]
     if not engines:
         raise ConfigError("--engines", "none of them is installed", "The torch engine always works.")
-    sheet = contact_sheet(config.data, augment, config.seed, config.count, engines)
+    sheet = contact_sheet(config.data, augment, config.seed, config.count, engines, open=open_images)
     save_picture(out, sheet)
     print(f"crops: {crops_in_words(augment)}")
     print(printable(out))
+    console.suggest(("frl", "pretrain", config.preset, "--data", config.data, "--out", "runs/" + config.data.stem))
 
 
 def _is_here(engine: EngineName) -> bool:

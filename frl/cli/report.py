@@ -12,9 +12,11 @@ import torch
 import tyro
 from torch import nn
 
+from frl import console
+from frl.cli.data import open_images
 from frl.cli.objectives import find
 from frl.config import EngineName, RunConfig, as_dict, from_dict, upgraded
-from frl.config.check import require_file, require_least, require_new_folder
+from frl.config.check import require_least, require_new_folder, require_there
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
@@ -69,7 +71,7 @@ class ReportConfig:
         require_least("neighbours", self.neighbours, 1, "The default is 5.")
         require_least("limit", self.limit, 1, "The default is 5000.")
         if self.data is not None:
-            require_file(self.data, "data")
+            require_there(self.data, "data")
         if self.out is not None:
             require_new_folder(self.out, "out")
 
@@ -94,10 +96,11 @@ def main(arguments: list[str]) -> None:
         notes.append(f"No faces to show: {error}")
     crops = None
     try:
-        crops = contact_sheet(run.data.data[0], run.augment, run.seed, 6)
+        crops = contact_sheet(run.data.data[0], run.augment, run.seed, 6, open=open_images)
     except FrlError as error:
         notes.append(f"No crops to show: {error}")
     metrics = read_metrics(options.run / "metrics.jsonl")
+    health, healthy = _health(metrics, run)
     page = write_report(
         Report(
             title=f"{arch} pre-trained on {' + '.join(path.name for path in run.data.data)}",
@@ -114,7 +117,8 @@ def main(arguments: list[str]) -> None:
             crops=crops,
             gallery=gallery,
             accuracy=accuracy,
-            health=_health(metrics, run),
+            health=health,
+            healthy=healthy,
             described=described(implementation(run.objective).metrics(run.objective)),
             configuration=as_dict(run),
             defaults=as_dict(RunConfig()),
@@ -126,6 +130,7 @@ def main(arguments: list[str]) -> None:
     if accuracy:
         print(_table(accuracy))
     print(printable(page))
+    console.suggest(("frl", "export", options.run, "--out", "backbone.pth"))
 
 
 def _run_config(run: Path) -> RunConfig:
@@ -154,6 +159,7 @@ def _look(
         augment=run.augment,
         limit=options.limit,
         engine=options.engine or run.data.engine,
+        open=open_images,
     )
     try:
         features, gallery = extract_gallery(
@@ -179,15 +185,28 @@ def _progress(metrics: list[dict[str, Any]]) -> str:
     return f"step {last['step']:,}, epoch {last['epoch']}" if last else "no step logged"
 
 
-def _health(metrics: list[dict[str, Any]], run: RunConfig) -> str:
-    """What the alarm said last, unless that is long ago."""
-    last = metrics[-1]["step"] if metrics else 0
-    alarms = [line for line in metrics if "alarm" in line and line["step"] > last - 2 * run.health.patience_steps]
+def _health(metrics: list[dict[str, Any]], run: RunConfig) -> tuple[str, bool]:
+    """What the alarm found, and whether all is well: at the end of the run there were no signs, and no alarm before.
+
+    The last interval is judged by what the alarm noted of it, so that the two agree.
+    """
+    last = max((line["step"] for line in metrics if "loss" in line), default=0)
+    signs = {line["step"]: line["signs"] for line in metrics if "signs" in line}
+    alarms = [line for line in metrics if "alarm" in line]
+    patience = f"the alarm sounds when signs have lasted for {run.health.patience_steps:,} steps"
+    times = f"{len(alarms)} times" if len(alarms) != 1 else "once"
+    before = f"The alarm was raised {times}, last at step {alarms[-1]['step']:,}" if alarms else patience.capitalize()
+    if last in signs:
+        return f"Step {last:,}: {signs[last]}. {before}.", False
+    if alarms and alarms[-1]["step"] == last:
+        return f"Step {last:,}: {alarms[-1]['alarm']}", False
     if alarms:
-        return f"Step {alarms[-1]['step']:,}: {alarms[-1]['alarm']}"
-    return f"No alarm was raised in the last {2 * run.health.patience_steps:,} steps up to step {last:,}."
+        return f"No sign of a collapse at step {last:,}, but before it. {before}: {alarms[-1]['alarm']}", False
+    return f"No sign of a collapse at step {last:,}, and no alarm before; {patience}.", True
 
 
 def _table(accuracy: dict[str, KnnResult]) -> str:
     rows = [f"  {name:<12} {result.accuracy:6.1%}" for name, result in accuracy.items()]
-    return "\n".join(["k-NN identity accuracy, leave-one-out:", *rows])
+    some = next(iter(accuracy.values()))
+    judged = f"{some.neighbours} neighbours vote, {some.queries:,} images of {some.identities:,} identities"
+    return "\n".join([f"k-NN identity accuracy, leave-one-out ({judged}):", *rows])

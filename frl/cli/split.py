@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from frl import console
 from frl.beton import Beton
 from frl.beton.split import split_identities
 from frl.config.check import require_new_file, require_seed
@@ -51,3 +52,5 @@ def main(arguments: list[str]) -> None:
         )
     for half in halves:
         print(f"{printable(half.path)}: {half.samples:,} images, {len(half.labels):,} identities")
+    train, probe = config.out_train, config.out_probe
+    console.suggest(("frl", "pretrain", "--data", train, "--knn.data", probe, "--out", "runs/" + train.stem))

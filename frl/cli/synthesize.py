@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from frl import console
 from frl.config.check import require_least, require_new_folder, require_seed
 from frl.printable import printable
 from frl.synthetic import STYLES, write_folder
@@ -49,3 +50,4 @@ def main(arguments: list[str]) -> None:
         f"{config.identities * config.images:,} images of {config.identities:,} identities "
         f"in {printable(config.out)}/train"
     )
+    console.suggest(("frl", "write", config.out, "--out", f"{config.out.name}.beton"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from frl import console
 from frl.beton import verify
 from frl.config.check import require_least, require_some
 from frl.printable import printable
@@ -43,4 +44,9 @@ def main(arguments: list[str]) -> int:
             print(f"  fault: {printable(fault)}")
         if report.fault_count > len(report.faults):
             print(f"  and {report.fault_count - len(report.faults):,} more faults")
-    return int(not all(report.ok for report in reports))
+    sound = all(report.ok for report in reports)
+    if sound and config.deep:
+        console.suggest(("frl", "pretrain", "--data", *config.files, "--out", "runs/x"))
+    elif sound:
+        console.suggest(("frl", "verify", *config.files, "--deep"))
+    return int(not sound)

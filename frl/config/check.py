@@ -56,6 +56,12 @@ def require_file(path: Path, option: str) -> None:
     require(path.exists(), option, f"{path}: no such file", "Check the path.")
 
 
+def require_there(path: Path, option: str) -> None:
+    """Refuse a path at which there is nothing, unless it has a form of its own (KIND:PATH, s-{0..9}.tar); as above."""
+    plain = not any(mark in str(path) for mark in ":{*?[")
+    require(path.exists() or not plain, option, f"{path}: no such file or folder", "Check the path.")
+
+
 def require_folder(path: Path, option: str) -> None:
     """Refuse a path at which there is no folder; raises like `require`."""
     require(path.exists(), option, f"{path}: no such folder", "Check the path.")

@@ -20,7 +20,7 @@ class DataConfig:
     """Where the samples come from and how they are read."""
 
     data: tuple[Path, ...] = (Path("faces.beton"),)
-    """The .beton file to train on, or several."""
+    """The .beton files to train on; or folders, plain tars and lists as frl write takes them, read where they are."""
     weights: tuple[float, ...] = ()
     """Share of each file in a batch, in proportion; none: as many as it has. An epoch ends before a sample repeats."""
     order: Literal["auto", "random", "pages"] = "auto"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from frl.config.check import require_above, require_file, require_least, require_within
+from frl.config.check import require_above, require_least, require_there, require_within
 from frl.config.coerce import coerce
 
 
@@ -15,7 +15,7 @@ class KnnConfig:
     """Online k-NN accuracy on a labelled .beton, leave-one-out."""
 
     data: Path | None = None
-    """Labelled .beton to probe; none: no probe."""
+    """Labelled .beton to probe, or a folder of people; none: no probe."""
     every_epochs: int = 5
     """Epochs between two probes."""
     size: int = 224
@@ -35,7 +35,7 @@ class KnnConfig:
             ConfigError: on the first contradiction found.
         """
         if self.data is not None:
-            require_file(self.data, "knn.data")
+            require_there(self.data, "knn.data")
         require_least("knn.every_epochs", self.every_epochs, 1, "Use 1 for a probe after every epoch.")
         require_least("knn.size", self.size, 1, "Use about the size of the larger crops.")
         require_least("knn.neighbours", self.neighbours, 1, "The usual number is 20.")

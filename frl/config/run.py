@@ -62,6 +62,8 @@ class RunConfig:
     """Newest checkpoints kept."""
     log_every_steps: int = 20
     """Steps between two log lines; the device is synchronised only then."""
+    profile: int = 0
+    """Steps of which a trace is written to `out`, after the first few; 0: none."""
     wandb: str | None = None
     """Project of Weights & Biases to log to as well (needs pip install wandb); none: only the run's own folder."""
     max_steps: int = -1
@@ -101,5 +103,6 @@ def validate(config: RunConfig) -> None:
     require_least("checkpoint_every_steps", config.checkpoint_every_steps, 1, "The default is 1000.")
     require_least("keep_checkpoints", config.keep_checkpoints, 1, "The default is 3.")
     require_least("log_every_steps", config.log_every_steps, 1, "The default is 20.")
+    require_least("profile", config.profile, 0, "Use 0 for no trace.")
     require_least("max_steps", config.max_steps, -1, "Use -1 for no limit.")
     require_new_folder(config.out, "out")

@@ -39,10 +39,12 @@ class Probed:
     Attributes:
         scores: by name, such as ``knn_top1``.
         gallery: a few of the images that it looked at.
+        words: what the scores are of, in a line for the log.
     """
 
     scores: dict[str, float]
     gallery: Gallery
+    words: str = ""
 
 
 def extract_gallery(

@@ -22,12 +22,18 @@ class KnnResult:
         queries: images asked about: those whose identity has another image.
         images: labelled images among which the neighbours were sought.
         identities: identities of these images.
+        neighbours: that voted for each.
     """
 
     accuracy: float
     queries: int
     images: int
     identities: int
+    neighbours: int = 20
+
+    def __str__(self) -> str:
+        voters = f"{self.neighbours} neighbours vote"
+        return f"{self.accuracy:.1%} of {self.queries:,} images of {self.identities:,} identities, {voters}"
 
 
 def require_pairs(labels: ArrayLike, subject: object) -> None:
@@ -117,6 +123,7 @@ def leave_one_out(
         queries=int(asked.sum()),
         images=len(labels),
         identities=len(sizes),
+        neighbours=neighbours,
     )
 
 

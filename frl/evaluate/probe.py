@@ -12,7 +12,7 @@ from frl.batch import Batch
 from frl.config import AugmentConfig
 from frl.evaluate.features import Features
 from frl.evaluate.gallery import Gallery, Probed, extract_gallery
-from frl.evaluate.knn import knn_accuracy
+from frl.evaluate.knn import leave_one_out
 from frl.runtime.distributed import World
 
 THUMBNAILS = 500  # images in the embedding projector: about 1 MB a probe
@@ -62,4 +62,5 @@ class KnnProbe:
     def judge(self) -> Probed:
         """The accuracy over all images, and a gallery of the first ones."""
         gallery: Gallery = self.gallery
-        return Probed(scores={"knn_top1": knn_accuracy(*self.features, neighbours=self.neighbours)}, gallery=gallery)
+        found = leave_one_out(*self.features, neighbours=self.neighbours)
+        return Probed(scores={"knn_top1": found.accuracy}, gallery=gallery, words=f"k-NN: {found}")

@@ -24,6 +24,15 @@ METRICS_BEFORE = (
 METRICS_AFTER = (
     Metric(name="lr", title="Learning rate", label="rate", lower=0),
     Metric(name="images_per_s", title="Speed", label="images/s", lower=0, whole=True),
+    Metric(
+        name="images_per_s_per_process",
+        title="Speed of a process",
+        label="images/s",
+        note="a GPU each",
+        lower=0,
+        whole=True,
+    ),
+    Metric(name="mfu", title="Utilisation", label="MFU", note="of the GPU's peak in bf16", lower=0, percent=True),
     Metric(name="data_wait", title="Waiting for data", label="share", note="share of the time", lower=0, percent=True),
     Metric(name="memory_gib", title="Memory", label="GiB", note="most held so far", lower=0),
 )

@@ -61,12 +61,18 @@ def diagnose(vitals: Vitals, objective: Objective, run: RunConfig, highest_rank:
 
 
 class CollapseAlarm:
-    """Raises the alarm when every interval of ``run.health.patience_steps`` steps was sick."""
+    """Raises the alarm when every interval of ``run.health.patience_steps`` steps was sick.
+
+    Attributes:
+        sick_since: the step of the first interval that was, of those up to the last one; None if that was healthy.
+        signs: what is wrong with the last interval, whether or not it has lasted.
+    """
 
     def __init__(self, run: RunConfig, objective: Objective) -> None:
         self.run = run
         self.objective = objective
         self.sick_since: int | None = None
+        self.signs: Diagnosis | None = None
         self.highest_rank = 0.0
 
     def observe(self, step: int, vitals: Vitals) -> Diagnosis | None:
@@ -74,7 +80,8 @@ class CollapseAlarm:
         if math.isfinite(vitals.effective_rank):
             self.highest_rank = max(self.highest_rank, vitals.effective_rank)
         diagnosis = diagnose(vitals, self.objective, self.run, self.highest_rank)
-        if diagnosis is None or step < self.objective.watched_from:
+        self.signs = diagnosis if step >= self.objective.watched_from else None
+        if self.signs is None:
             self.sick_since = None
             return None
         if self.sick_since is None:
@@ -82,4 +89,4 @@ class CollapseAlarm:
         if step - self.sick_since < self.run.health.patience_steps:
             return None
         self.sick_since = step  # the next alarm has patience again
-        return diagnosis
+        return self.signs

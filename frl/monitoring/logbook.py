@@ -1,10 +1,12 @@
-"""What a run leaves behind for people: a progress bar, JSON lines, and what trackers of experiments show."""
+"""What a run leaves behind for people: a progress bar or plain lines, JSON lines, and what trackers show."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ RENAMED = {"spread": "feature_std", "rank": "effective_rank"}  # figures that ve
 class Logbook:
     """Writes ``metrics.jsonl``, the progress bar and the sinks; does nothing on ranks that are not main.
 
+    Where there is no terminal, a line with the time is printed for each interval in the bar's place.
+
     Args:
         config: of the run.
         total_steps: length of the progress bar.
@@ -45,6 +49,7 @@ class Logbook:
         _drop_from(self._metrics_path, first_step)
         self._sinks = _open_sinks(config, first_step)
         self._bar = tqdm(
+            disable=not sys.stderr.isatty(),
             total=total_steps,
             initial=first_step,
             dynamic_ncols=True,
@@ -67,7 +72,9 @@ class Logbook:
 
     def say(self, message: str) -> None:
         """Print a line without tearing the progress bar."""
-        if self.enabled:
+        if self.enabled and self._bar.disable:
+            print(message, flush=True)
+        elif self.enabled:
             self._bar.write(message)
 
     def scalars(self, step: int, values: dict[str, float], **labels: Any) -> None:
@@ -77,10 +84,21 @@ class Logbook:
         self.note(step, **labels, **values, seconds=round(time.monotonic() - self._started, 3))
         self._each(lambda sink: sink.scalars(step, values))
         if "loss" in values:
-            self._bar.set_postfix_str(
-                f"loss {values['loss']:.3f}, {values['images_per_s']:.0f} images/s, "
-                f"{values['data_wait']:.0%} data wait, {values['memory_gib']:.1f} GiB"
-            )
+            self._show(step, values)
+
+    def _show(self, step: int, values: dict[str, float]) -> None:
+        """The figures of an interval at the bar, or in a line of their own."""
+        each = values.get("images_per_s_per_process")
+        used = f" ({each:.0f} a process)" if each is not None else ""
+        used += f", {values['mfu']:.0%} MFU" if "mfu" in values else ""
+        figures = (
+            f"loss {values['loss']:.3f}, {values['images_per_s']:.0f} images/s{used}, "
+            f"{values['data_wait']:.0%} data wait, {values['memory_gib']:.1f} GiB"
+        )
+        if self._bar.disable:
+            now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+            self.say(f"{now}  step {step:,} of {self.total_steps:,}: {figures}")
+        self._bar.set_postfix_str(figures)
 
     def note(self, step: int, **entries: Any) -> None:
         """A JSON line that no tracker shows."""
@@ -101,6 +119,8 @@ class Logbook:
     def probed(self, step: int, probed: Probed, **labels: Any) -> None:
         """The scores and the pictures of a probe."""
         self.scalars(step, probed.scores, **labels)
+        if probed.words:
+            self.say(f"step {step:,}: {probed.words}")
         self._each(lambda sink: sink.gallery(step, probed.gallery))
 
     def _each(self, write: Callable[[Sink], None]) -> None:
@@ -117,7 +137,9 @@ def _open_sinks(config: RunConfig, first_step: int) -> list[Sink]:
     """TensorBoard, and Weights & Biases if the configuration names a project; each is imported only here."""
     from frl.monitoring.tensorboard_sink import TensorBoardSink
 
-    sinks: list[Sink] = [TensorBoardSink(config.out / "tensorboard", first_step)]
+    board = TensorBoardSink(config.out / "tensorboard", first_step)
+    board.text("configuration", json.dumps(as_dict(config), indent=2))
+    sinks: list[Sink] = [board]
     if config.wandb:
         from frl.monitoring.wandb_sink import WandbSink
 

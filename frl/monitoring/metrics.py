@@ -18,7 +18,8 @@ from frl.errors import TrainingError
 from frl.monitoring.bottleneck import Shares, Stopwatch
 from frl.monitoring.health import CollapseAlarm, effective_rank, feature_std
 from frl.monitoring.logbook import Logbook
-from frl.objectives import Objective, StepOutput, Vitals
+from frl.monitoring.utilisation import utilisation_per_image
+from frl.objectives import Diagnosis, Objective, StepOutput, Vitals
 from frl.runtime.distributed import World
 
 
@@ -38,6 +39,9 @@ class Meter:
         self.interval = Stopwatch()
         self.epoch = Stopwatch()
         self.intervals = 0
+        self.steps_in_epoch = 0  # that the verdict on the epoch is about
+        self.started = False
+        self.mfu_per_image = utilisation_per_image(config, world.device) if world.is_main else None
 
     def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Pass the batches on and measure how long each was waited for."""
@@ -58,6 +62,10 @@ class Meter:
         """Count one step, which changed nothing unless it was ``finite`` (bool scalar); no synchronisation."""
         self.sums.add(output, finite)
         self.logbook.advance()
+        self.steps_in_epoch += 1
+        if not self.started:  # the loader, the compiler: no epoch's time
+            self.started = True
+            self._restart_epoch()
 
     def flush(self, step: int, rate: float, before_stop: Callable[[], None]) -> None:
         """Log the interval that ends with ``step``. A collective call.
@@ -72,14 +80,21 @@ class Meter:
         if skipped.count:
             self._report(step, skipped)
         if skipped.count < steps:
+            alarm = self.alarm.observe(step, vitals)
             with self.epoch.on("logging"):
                 self._log(step, rate, steps, vitals)
-            self._judge(step, vitals, before_stop)
+            if alarm is not None:
+                self._raise(step, alarm, before_stop)
         if step % self.steps_per_epoch == 0:
             epoch = step // self.steps_per_epoch - 1
-            self.logbook.say(f"epoch {epoch}: {Shares.of(self.epoch).verdict()}")
-            self.epoch.restart()
+            if self.steps_in_epoch:
+                self.logbook.say(f"epoch {epoch}: {Shares.of(self.epoch).verdict()}")
+            self._restart_epoch()
         self.interval.restart()
+
+    def _restart_epoch(self) -> None:
+        self.epoch.restart()
+        self.steps_in_epoch = 0
 
     def _summarised(self, vitals: Vitals) -> Vitals:
         figures = self.objective.summarise(vitals.histograms) if vitals.histograms else {}
@@ -87,17 +102,22 @@ class Meter:
 
     def _log(self, step: int, rate: float, steps: int, vitals: Vitals) -> None:
         seconds = self.interval.seconds - self.interval.logging
+        speed = self.config.optim.batch_size * steps / seconds
+        each = speed / self.world.size
         values = {
             "loss": vitals.loss,
             "lr": rate,
             "feature_std": vitals.feature_std,
             "effective_rank": vitals.effective_rank,
             **vitals.scalars,
-            "images_per_s": self.config.optim.batch_size * steps / seconds,
+            "images_per_s": speed,
+            **({"images_per_s_per_process": each} if self.world.size > 1 else {}),
+            **({} if self.mfu_per_image is None else {"mfu": each * self.mfu_per_image}),
             "data_wait": self.interval.data / seconds,
             "memory_gib": memory_gib(self.world.device),
         }
-        self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch)
+        signs = {} if self.alarm.signs is None else {"signs": str(self.alarm.signs)}
+        self.logbook.scalars(step, values, epoch=(step - 1) // self.steps_per_epoch, **signs)
         for name, mean in vitals.histograms.items():
             self.logbook.histogram(step, name, mean * len(mean))
         self.intervals += 1
@@ -117,10 +137,8 @@ class Meter:
             )
         self.logbook.say(f"warning: up to step {step}: {cause}; they were skipped")
 
-    def _judge(self, step: int, vitals: Vitals, before_stop: Callable[[], None]) -> None:
-        alarm = self.alarm.observe(step, vitals)
-        if alarm is None:
-            return
+    def _raise(self, step: int, alarm: Diagnosis, before_stop: Callable[[], None]) -> None:
+        """Say what the alarm found, and end the run if it is to."""
         self.logbook.note(step, alarm=str(alarm))
         if self.config.health.action == "stop":
             before_stop()

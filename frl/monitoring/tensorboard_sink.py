@@ -22,6 +22,10 @@ class TensorBoardSink:
     def __init__(self, folder: Path, first_step: int) -> None:
         self._board = SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
 
+    def text(self, name: str, text: str) -> None:
+        """A text, as a block of code."""
+        self._board.add_text(name, "".join(f"    {line}\n" for line in text.splitlines()))
+
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One curve a name."""
         for name, value in values.items():

@@ -27,7 +27,8 @@ class Report:
         crops: ``(H, W, 3)`` uint8, images and the crops made of them.
         gallery: images for the picture of nearest neighbours.
         accuracy: k-NN identity accuracy by the name of the features, the trained network's first.
-        health: what the alarm said last, in a sentence.
+        health: what the alarm found, in a sentence.
+        healthy: whether that is good.
         described: the metrics to draw, those of one chart next to each other.
         configuration: of the run, as its ``config.json``.
         defaults: the same with every option at its default, to tell what was chosen.
@@ -45,6 +46,7 @@ class Report:
     gallery: Gallery | None = None
     accuracy: Mapping[str, KnnResult] = field(default_factory=dict)
     health: str = ""
+    healthy: bool = True
     described: Sequence[Metric] = described((Metric(name="loss", title="Loss"),))
     configuration: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)

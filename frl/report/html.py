@@ -64,7 +64,7 @@ def _tiles(report: Report) -> str:
         others = ", ".join(f"{other} {rival.accuracy:.1%}" for other, rival in report.accuracy.items() if other != name)
         tiles.append(("identity accuracy", f"{result.accuracy:.1%}", others))
     elif report.curve("knn_top1")[1]:
-        tiles.append(("online k-NN", f"{report.curve('knn_top1')[1][-1]:.1%}", "identity, leave-one-out"))
+        tiles.append(("online k-NN", f"{report.curve('knn_top1')[1][-1]:.1%}", _online(report)))
     if ranks := report.curve("effective_rank")[1]:
         tiles.append(("effective rank", f"{ranks[-1]:.1f}", "directions that the features fill"))
     tiles.append(("images per second", f"{median(report.curve('images_per_s')[1]):,.0f}", "median"))
@@ -76,6 +76,15 @@ def _tiles(report: Report) -> str:
     ) + "</div>"  # fmt: skip
 
 
+def _online(report: Report) -> str:
+    """What the figure of the run's own probe is of."""
+    knn = report.configuration.get("knn") or {}
+    judged = (
+        f", k = {knn['neighbours']}, at most {knn['limit']:,} images" if {"neighbours", "limit"} <= set(knn) else ""
+    )
+    return f"identity, leave-one-out{judged}"
+
+
 def _line_of_the_loss(report: Report) -> str:
     lines = [metric.line for metric in report.described if metric.name == "loss" and metric.line]
     return f"{lines[0][1]}: {lines[0][0]:.3f}" if lines else ""
@@ -84,7 +93,7 @@ def _line_of_the_loss(report: Report) -> str:
 def _health(report: Report) -> str:
     if not report.health:
         return ""
-    kind = "good" if report.health.startswith("No alarm") else "bad"
+    kind = "good" if report.healthy else "bad"
     return f'<p class="verdict {kind}">{escape(report.health)}</p>'
 
 
@@ -118,7 +127,8 @@ def _accuracy(report: Report) -> str:
         for name, result in report.accuracy.items()
     )
     return (
-        f"<p>Leave-one-out k-nearest neighbours on frozen features: {some.queries:,} images of {some.identities:,} "
+        f"<p>Leave-one-out k-nearest neighbours (k = {some.neighbours}) on frozen features: "
+        f"{some.queries:,} images of {some.identities:,} "
         f'identities, none of whose labels were seen in training.</p><table class="bars">{rows}</table>'
     )
 

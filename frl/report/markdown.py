@@ -20,8 +20,8 @@ def render(report: Report) -> str:
         lines += [
             "## Whose face is it?",
             "",
-            f"Leave-one-out k-nearest neighbours on frozen features: {some.queries:,} images of {some.identities:,} "
-            f"identities, none of whose labels were seen in training.",
+            f"Leave-one-out k-nearest neighbours (k = {some.neighbours}) on frozen features: {some.queries:,} images "
+            f"of {some.identities:,} identities, none of whose labels were seen in training.",
             "",
             *_table(
                 ("features", "identity accuracy"),

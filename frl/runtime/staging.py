@@ -57,6 +57,9 @@ def stage(source: str | os.PathLike[str], folder: str | os.PathLike[str], time_l
             than ``time_limit``.
     """
     source, folder = Path(source), Path(folder)
+    if source.is_dir():
+        cause = f"copies .beton files, and {source} is a folder"
+        raise ConfigError("--stage", cause, "Write it once with frl write, or leave --stage out.")
     if not source.is_file():
         raise ConfigError(source, "no such file", "Check --data.")
     target = _target(source, folder)

@@ -10,6 +10,7 @@ from frl.batch import Batch, Loader
 from frl.config import RunConfig
 from frl.monitoring.logbook import Logbook
 from frl.monitoring.metrics import Meter
+from frl.monitoring.trace import Trace
 from frl.runtime import environment
 from frl.runtime.termination import termination_requests
 from frl.runtime.waiting import HostBarrier
@@ -51,6 +52,10 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
     ):
         if world.is_main:
             environment.record(config.out / "environment.jsonl", first_step, world)
+        if first_step >= last_step:
+            logbook.say(_finished(first_step, steps_per_epoch, config))
+            return None
+        trace = Trace(config.out / "trace.json.gz", config.profile if world.is_main else 0)
         meter = Meter(config, run.objective, world, logbook, steps_per_epoch)
         stop = StopAgreement(termination, barrier, first_step)
         while step.taken < last_step:
@@ -59,6 +64,8 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
                 if step.taken == first_step:
                     _announce(first_step, batch, loader, config, logbook)
                 meter.add(step(batch.views, batch.labels), step.finite)
+                if traced := trace.step():
+                    logbook.say(traced)
 
                 epoch_ends, run_ends = step.taken % steps_per_epoch == 0, step.taken == last_step
                 saving = epoch_ends or run_ends or step.taken % config.checkpoint_every_steps == 0
@@ -68,6 +75,8 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
                 if saving or stopping:
                     with meter.logging():
                         progress.save()
+                if (stopping or run_ends) and (traced := trace.close()):
+                    logbook.say(traced)
                 if stopping:
                     logbook.say(
                         f"stopped by {stopping.name} after step {step.taken}; the same command goes on from there"
@@ -76,7 +85,17 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
                 if epoch_ends and probe is not None and (run_ends or (epoch + 1) % config.knn.every_epochs == 0):
                     with meter.logging():
                         _probe(probe, run, barrier, logbook, epoch)
+        logbook.say(_finished(last_step, steps_per_epoch, config))
     return None
+
+
+def _finished(steps: int, steps_per_epoch: int, config: RunConfig) -> str:
+    """That the run is at its end, and how it goes on longer."""
+    done = f"finished: {steps:,} steps, {steps / steps_per_epoch:.4g} epochs, in {config.out}"
+    if steps < steps_per_epoch * config.optim.epochs:
+        return f"{done}. --max-steps ended it; the same command with a larger one, or without, goes on from here"
+    longer = f"--optim.epochs {2 * config.optim.epochs} --allow-changes optim.epochs"
+    return f"{done}. To train longer, add {longer}: the learning rate then follows the longer schedule from here on"
 
 
 def _probe(probe: Probe, run: Run, barrier: HostBarrier, logbook: Logbook, epoch: int) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from frl.errors import LoaderError
 from frl.printable import printable
 from pipelines.engines.engine import Request
-from pipelines.sampling.beton_set import EncodedImages
+from pipelines.sampling.beton_set import EncodedImages, is_written
 
 OnBroken = Literal["raise", "replace"]
 
@@ -45,7 +45,8 @@ def stand_in(
     """
     broken = beton.name(int(request.wanted[position]))
     if on_broken == "raise":
-        remedy = f"Check {beton.path} with frl verify --deep, or go on without such samples: --on-broken replace."
+        check = f"Check {beton.path} with frl verify --deep" if is_written(beton) else "Mend or remove it"
+        remedy = f"{check}, or go on without such samples: --on-broken replace."
         raise LoaderError(broken, str(error), remedy) from error
     for candidate in request.successors(position):
         try:

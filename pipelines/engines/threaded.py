@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from frl.beton.layout import ImageMode
 from frl.config import CropSpec
 from frl.images.markers import frame
+from frl.images.photo import UnusableImage
 from pipelines.augment.plan import PlanFor
 from pipelines.engines.assemble import Assembler
 from pipelines.engines.broken import OnBroken, Undecodable, check_size
@@ -76,7 +77,10 @@ class ThreadedImages:
                 the metadata.
         """
         height, width = int(self.beton.heights[sample]), int(self.beton.widths[sample])
-        encoded = self.beton.encoded(sample)
+        try:
+            encoded = self.beton.encoded(sample)
+        except UnusableImage as error:  # of images that are no file of ours
+            raise Undecodable(str(error)) from None
         if self.beton.modes[sample] != ImageMode.JPG:
             pixels[: height * width * 3] = encoded[: height * width * 3]
             return

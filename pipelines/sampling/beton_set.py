@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,8 +60,30 @@ class EncodedImages(Protocol):
         ...
 
 
+class Images(EncodedImages, Protocol):
+    """A part of a data set: a ``Beton``, or what is read like one without being a file of ours.
+
+    Attributes:
+        fingerprint: for telling two data sets apart.
+    """
+
+    fingerprint: str
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
+
+Open = Callable[[Path], Images]
+"""Opens what a path names."""
+
+
 class BetonSet:
     """Open ``.beton`` files, one after the other; see ``EncodedImages``. Pickling keeps the paths.
+
+    Args:
+        paths: the files.
+        open: opens each; what is no ``Beton`` has no pages.
 
     Attributes:
         betons: the files.
@@ -76,32 +98,31 @@ class BetonSet:
         ConfigError: if there is no file, or one comes twice.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
-        paths = [Path(path) for path in paths]
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], open: Open = Beton) -> None:
         if not paths:
             raise ConfigError("--data", "no file given", "Name at least one .beton.")
-        self.betons = [Beton(path) for path in paths]
+        self.open = open
+        self.betons: list[Any] = [open(Path(path)) for path in paths]
         self._refuse_twins()
         self.heights, self.widths, self.modes = (
             _joined([getattr(beton, column) for beton in self.betons]) for column in ("heights", "widths", "modes")
         )
         self.starts = _starts(map(len, self.betons))
-        self.first_pages = _starts(-(-beton.data.size // beton.page_size) for beton in self.betons)
+        self.first_pages = _starts(map(_page_count, self.betons))
         self.pages = _joined(
-            [first + (beton.pointers // beton.page_size).astype(np.int64)
-             for first, beton in zip(self.first_pages, self.betons, strict=False)]
-        )  # fmt: skip
+            [first + _pages(beton) for first, beton in zip(self.first_pages, self.betons, strict=False)]
+        )
         self.labels = _apart([beton.labels for beton in self.betons])
         self.targets = _common(self.betons)
         prints = [_identity(beton) for beton in self.betons]
         self.fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()
 
     def _refuse_twins(self) -> None:
-        known: dict[str, Beton] = {}
-        for beton in self.betons:
-            twin = known.setdefault(_identity(beton), beton)
-            if twin is not beton:
-                cause = f"it is the same data set as {twin.path}"
+        known: dict[str, int] = {}
+        for number, beton in enumerate(self.betons):
+            twin = known.setdefault(_identity(beton), number)
+            if twin != number:
+                cause = f"it is the same data set as {self.betons[twin].path}"
                 raise ConfigError(beton.path, cause, "Name each file once; --weights says how much of it to use.")
 
     @property
@@ -112,7 +133,7 @@ class BetonSet:
     @property
     def nbytes(self) -> int:
         """Bytes of all files."""
-        return sum(beton.data.size for beton in self.betons)
+        return sum(beton.data.size if isinstance(beton, Beton) else beton.nbytes for beton in self.betons)
 
     @property
     def max_side(self) -> int:
@@ -157,7 +178,7 @@ class BetonSet:
         beton, place = self._find(index)
         return beton.name(place) if len(self.betons) == 1 else f"{beton.path}: {beton.name(place)}"
 
-    def _find(self, index: int) -> tuple[Beton, int]:
+    def _find(self, index: int) -> tuple[Any, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path} has no sample {index}: it holds {len(self)}")
         file = int(np.searchsorted(self.starts, index, side="right")) - 1
@@ -175,8 +196,14 @@ class BetonSet:
         for beton in self.betons:
             beton.close()
 
-    def __reduce__(self) -> tuple[type[BetonSet], tuple[list[Path]]]:
-        return type(self), ([beton.path for beton in self.betons],)
+    def __reduce__(self) -> tuple[type[BetonSet], tuple[list[Path], Open]]:
+        return type(self), ([beton.path for beton in self.betons], self.open)
+
+
+def is_written(images: object) -> bool:
+    """Whether what an engine reads are files of ours, rather than images where they are."""
+    parts = images.betons if isinstance(images, BetonSet) else [images]
+    return all(isinstance(part, Beton) for part in parts)
 
 
 def _joined(parts: Sequence[NDArray]) -> NDArray:
@@ -188,13 +215,26 @@ def _starts(lengths: Iterable[int]) -> NDArray[np.int64]:
     return np.cumsum([0, *lengths], dtype=np.int64)
 
 
-def _identity(beton: Beton) -> str:
+def _page_count(part: Any) -> int:
+    """Pages of a file; what has none counts as one."""
+    return -(-part.data.size // part.page_size) if isinstance(part, Beton) else 1
+
+
+def _pages(part: Any) -> NDArray[np.int64]:
+    """The page of each sample, counted from 0."""
+    if isinstance(part, Beton):
+        return (part.pointers // part.page_size).astype(np.int64)
+    return np.zeros(len(part), np.int64)
+
+
+def _identity(beton: Any) -> str:
     """What tells a data set apart: its fingerprint, and as that sees no arrays, with targets its content as well."""
-    content = beton.manifest.content_sha256 if beton.manifest is not None and beton.targets else None
+    manifest = getattr(beton, "manifest", None)
+    content = manifest.content_sha256 if manifest is not None and beton.targets else None
     return f"{beton.fingerprint}/{content}" if content else beton.fingerprint
 
 
-def _common(betons: Sequence[Beton]) -> tuple[TargetSpec, ...]:
+def _common(betons: Sequence[Any]) -> tuple[TargetSpec, ...]:
     """The targets that all files hold in one shape and meaning; of the others the user is told."""
     common = []
     for spec in {spec.name: spec for beton in betons for spec in beton.targets}.values():

@@ -171,3 +171,19 @@ def test_report_needs_only_the_run(run, tmp_path, capsys):
 def test_doctor_finds_what_setup_installed(capsys):
     assert main(["doctor"]) == 0
     assert "torch" in capsys.readouterr().out
+
+
+def test_each_command_says_what_comes_next(faces, tmp_path, capsys):
+    def next_of(*words: object) -> str:
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Next: ")]
+        return line
+
+    assert next_of("info", faces) == f"Next: frl verify {faces} --deep"
+    assert next_of("verify", faces, "--deep") == f"Next: frl pretrain --data {faces} --out runs/x"
+    folder = tmp_path / "my faces"
+    assert "frl write" in (line := next_of("extract", faces, "--out", folder)) and f"'{folder}'" in line
+    train, probe = tmp_path / "train.beton", tmp_path / "probe.beton"
+    split = next_of("split", faces, "--share", "0.5", "--out-train", train, "--out-probe", probe)
+    assert split == f"Next: frl pretrain --data {train} --knn.data {probe} --out runs/train"

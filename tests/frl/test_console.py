@@ -56,7 +56,8 @@ def into_a_closed_pipe(command: list[str], *, stderr_too: bool = False) -> subpr
 )
 def test_a_pipe_that_nobody_reads_is_no_failure(command: list[str], beton: Path) -> None:
     ended = into_a_closed_pipe([*FRL, *(str(beton) if word == "BETON" else word for word in command)])
-    assert ended.returncode == 0 and ended.stderr == b"", ended.stderr.decode()
+    complaints = [line for line in ended.stderr.decode().splitlines() if not line.startswith("Next: ")]
+    assert ended.returncode == 0 and not complaints, complaints
 
 
 def test_the_file_is_written_whole_though_nobody_listens(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ RUN: dict[str, tuple[Any, ...]] = {
     "keep_checkpoints": LEAST_1,
     "log_every_steps": LEAST_1,
     "max_steps": (-2,),
+    "profile": (-1,),
     "data.weights": ((0.0,), (-1.0,), (NAN,), (INF,), (1.0, 2.0)),
     "data.page_window": LEAST_1,
     "data.workers": LEAST_0,

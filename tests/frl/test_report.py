@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,12 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from PIL import Image
+from tiny_run import CONFIG, run, watchful
 
+from frl.cli.report import _health
 from frl.config import RunConfig, SwAVConfig, as_dict
 from frl.errors import ConfigError
 from frl.evaluate import KnnResult
 from frl.evaluate.gallery import Gallery
 from frl.monitoring.described import described
+from frl.monitoring.logbook import read_metrics
 from frl.objectives.swav import SwAV
 from frl.report import Report, html, markdown, write_report
 from frl.report.charts import MOST_POINTS, Curve, chart, ticks
@@ -238,3 +242,48 @@ def test_frames_tell_right_from_wrong(gallery: Gallery) -> None:
     assert sorted(frames[RIGHT]) == sorted((i, "solid") for i, verdict in pairs if verdict == "same")
     assert sorted(frames[WRONG]) == sorted((i, "dashed") for i, verdict in pairs if verdict == "other")
     assert QUIET not in frames
+
+
+LINES = [{"step": step, "loss": 5.0} for step in (20, 40, 60)]
+
+
+@pytest.mark.parametrize(
+    "noted, good, words",
+    [
+        ([], True, "No sign of a collapse at step 60, and no alarm before"),
+        (
+            [{"step": 60, "signs": "features are alike"}],
+            False,
+            "Step 60: features are alike. The alarm sounds when signs have lasted",
+        ),
+        ([{"step": 40, "signs": "alike"}], True, "No sign of a collapse at step 60"),
+        (
+            [{"step": 40, "signs": "alike"}, {"step": 40, "alarm": "alike"}],
+            False,
+            "No sign of a collapse at step 60, but before it. The alarm was raised once, last at step 40: alike",
+        ),
+        (
+            [{"step": 40, "alarm": "alike"}, {"step": 60, "signs": "all alike"}],
+            False,
+            "Step 60: all alike. The alarm was raised once, last at step 40",
+        ),
+        ([{"step": 60, "alarm": "of an older version"}], False, "Step 60: of an older version"),
+    ],
+)
+def test_the_health_box_says_what_the_alarm_found(noted, good, words):
+    said, healthy = _health([*LINES, *noted], RunConfig())
+    assert healthy is good and said.startswith(words)
+
+
+def test_the_health_box_of_a_run_agrees_with_its_alarm(tmp_path):
+    """On a run whose images are all alike, and on a sound one."""
+    for identical in (True, False):
+        config = replace(watchful(CONFIG, "warn"), out=tmp_path / str(identical))
+        if not identical:  # random pixels teach nothing, and the loss may stay at guessing
+            config = replace(config, health=replace(config.health, max_loss=2.0))
+        run(config, identical=identical)
+        metrics = read_metrics(config.out / "metrics.jsonl")
+        alarms = [line for line in metrics if "alarm" in line]
+        assert bool(alarms) is identical
+        last = [line for line in metrics if "loss" in line][-1]
+        assert _health(metrics, config)[1] == (not alarms and "signs" not in last)

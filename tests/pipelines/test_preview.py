@@ -18,11 +18,13 @@ AUGMENT = AugmentConfig(
 def test_a_row_per_sample(tiny_beton):
     sheet = contact_sheet(tiny_beton, AUGMENT, seed=1, count=3)
     assert sheet.dtype == np.uint8
-    assert sheet.shape == (HEADER + 3 * (48 + GAP), GAP + (48 + GAP) + 2 * (32 + GAP) + 16 + GAP, 3)
+    assert sheet.shape == (HEADER + 3 * (48 + GAP), GAP + 4 * (48 + GAP), 3)  # crops as high as the image
     assert (sheet[:HEADER] < 128).any()  # captions
     first = int(permutation(23, 1, 0)[0])
     expected = np.asarray(Image.open(io.BytesIO(Beton(tiny_beton).encoded(first).tobytes())))
     np.testing.assert_array_equal(sheet[HEADER : HEADER + 48, GAP : GAP + 48], expected)
+    smallest = sheet[HEADER : HEADER + 48, GAP + 3 * (48 + GAP) :][:, :48]
+    np.testing.assert_array_equal(smallest, smallest[1::3, 1::3].repeat(3, 0).repeat(3, 1))  # of 16 pixels, each of 9
 
 
 def test_the_crops_follow_the_seed(tiny_beton):
@@ -33,7 +35,7 @@ def test_the_crops_follow_the_seed(tiny_beton):
 
 def test_small_files_and_sizes_that_differ(write_beton):
     path = write_beton([(48, 30), (20, 48)])
-    assert contact_sheet(path, AUGMENT, count=8).shape[0] == HEADER + 2 * GAP + 48 + 32
+    assert contact_sheet(path, AUGMENT, count=8).shape[0] == HEADER + 2 * (GAP + 48)
 
 
 def test_engines_one_below_the_other(tiny_beton):

@@ -23,6 +23,7 @@ from frl.beton import Beton, BetonWriter, verify
 from frl.beton.extract import extract
 from frl.beton.manifest import Manifest
 from frl.beton.targets import Kind, TargetSpec
+from frl.cli import main
 from frl.errors import ConfigError, SourceError
 from frl.synthetic.folder import write_folder
 from frl.synthetic.truth import EXPRESSIONS, TARGETS
@@ -527,3 +528,51 @@ def test_real_faces_keep_their_landmarks(tmp_path: Path, real_faces: Path) -> No
             original = Image.open(next(root / row[0] for row in rows[1::200] if Path(row[0]).name == name)).size
             if original == (width, height):
                 np.testing.assert_allclose(beton.target("landmarks", [i])[0], expected[name], atol=1e-3)
+
+
+ROWS = """path,person,emotion,age,yaw,pitch,left_x,left_y,right_x,right_y
+1.jpg,ann,glad,31,4.5,-2,10.5,21,29,20.5
+2.jpg,bob,sad,,0,1.5,8,24.5,30,23
+"""
+
+
+def documented_options() -> list[str]:
+    """The labels of the example in docs/sources.md."""
+    text = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    command = text[text.index("frl write faces.csv --out faces.beton --label-column") :].partition("frl info")[0]
+    return command.replace("\\\n", " ").partition("--label-column")[2].split()
+
+
+def test_labels_of_ones_own_by_the_words_of_the_documentation(tmp_path):
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).write_bytes(encode(np.full((40, 40, 3), int(name[0]) * 40, np.uint8), "JPEG"))
+    (tmp_path / "faces.csv").write_text(ROWS)
+    out = tmp_path / "faces.beton"
+    command = ["write", str(tmp_path / "faces.csv"), "--out", str(out), "--workers", "1"]
+    assert main([*command, "--label-column", *documented_options()]) == 0
+    with Beton(out) as beton:
+        order = [next(i for i in range(2) if f"{n}.jpg" in beton.name(i)) for n in (1, 2)]
+        kinds = {spec.name: (spec.kind, spec.shape, spec.names) for spec in beton.targets}
+        assert kinds["emotion"] == (Kind.CLASS, (), ("glad", "sad"))
+        assert kinds["age"][:2] == (Kind.VECTOR, ()) and kinds["pose"] == (Kind.VECTOR, (2,), ("yaw", "pitch"))
+        assert kinds["eyes"][:2] == (Kind.POINTS, (2, 2))
+        assert beton.labels[order].tolist() == [0, 1]
+        assert beton.target("emotion", order).tolist() == [0, 1]
+        np.testing.assert_array_equal(beton.target("age", order), np.float32([31, np.nan]))
+        assert beton.target("pose", order).tolist() == [[4.5, -2.0], [0.0, 1.5]]
+        assert beton.target("eyes", order).tolist() == [[[10.5, 21], [29, 20.5]], [[8, 24.5], [30, 23]]]
+
+
+def test_who_is_on_the_images_of_json_lines_under_another_key(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(encode(np.full((40, 40, 3), 90, np.uint8), "JPEG"))
+    write_list(tmp_path, [{"path": "1.jpg", "who": "ann"}], "faces.jsonl")
+    options = {"sources": (str(tmp_path / "faces.jsonl"),), "workers": 1}
+    assert write(WriteConfig(out=tmp_path / "a.beton", targets=("identity=who",), **options)).identities == 1
+    with pytest.raises(SourceError, match="no list among the sources has person"):
+        write(WriteConfig(out=tmp_path / "b.beton", targets=("identity=person",), **options))
+
+
+@pytest.mark.parametrize("text", ["identity:classes=who", "identity=first,last", "label", "mood:feeling"])
+def test_labels_that_name_nothing(text):
+    with pytest.raises(ConfigError, match="--targets"):
+        Wanted.parse(text)

@@ -40,6 +40,7 @@ __all__ = [
     "VGGFace2",
     "accounts",
     "help_on_kinds",
+    "is_source",
     "open_source",
     "open_sources",
 ]
@@ -170,6 +171,16 @@ def guess_kind(location: str) -> str:
         return kind
     first = next(open_tars(location, (location,)).entries(), None)
     return "vggface2" if first and "/" in first.path else "webdataset"
+
+
+def is_source(path: str | os.PathLike[str]) -> bool:
+    """Whether a path means images where they are rather than a ``.beton``."""
+    text = os.fspath(path)
+    kind, colon, _ = text.partition(":")
+    if os.path.isdir(text) or is_pattern(text) or (colon and kind in KINDS and kind != "beton"):
+        return True
+    suffix = Path(text).suffix.lower()
+    return os.path.isfile(text) and (suffix == ".tar" or SUFFIXES.get(suffix, "beton") != "beton")
 
 
 def open_sources(texts: Sequence[str], table: Path | None = None) -> dict[str, Source]:

@@ -31,7 +31,7 @@ from writers.sources.annotations import (
 )
 from writers.sources.files import read_file
 from writers.sources.source import Candidate, Entry
-from writers.sources.targets import Reading, Wanted, read_csv_targets, read_json_targets
+from writers.sources.targets import IDENTITY, Reading, Wanted, read_csv_targets, read_json_targets
 from writers.sources.unread import Unread
 
 COLUMNS = ("identity", "x", "y", "w", "h")
@@ -66,16 +66,26 @@ class Listing:
     Attributes:
         store: where the images are.
         wanted: the targets that the command line asks for.
+        who: the column or the key that says who is on an image.
     """
 
     store: ListedFiles
     wanted: tuple[Wanted, ...] = ()
+    who: str = IDENTITY
     _unread: list[Unread] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
         """See ``TargetSource``."""
         return tuple(reading.spec for reading in self._readings)
+
+    @property
+    def names_people(self) -> bool:
+        """Whether any line, or the header of a CSV, has what says who is on an image."""
+        if self._is_csv:
+            with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
+                return self.who in next(csv.reader(stream, skipinitialspace=True), [])
+        return any(record is not None and self.who in record for _, record, _ in self._records())
 
     @property
     def _is_csv(self) -> bool:
@@ -125,7 +135,7 @@ class Listing:
             header = next(rows, [])
             path = next((name for name in PATHS if name in header), None)
             boxed = [column in header for column in "xywh"]
-            used = {path, *COLUMNS, *(key for reading in self._readings for key in reading.keys)}
+            used = {path, self.who, *COLUMNS[1:], *(key for reading in self._readings for key in reading.keys)}
             extra = [column for column in header if column not in used]
             twice = len(set(header)) < len(header)
             if path is None or twice or (extra and not self.wanted) or any(boxed) != all(boxed):
@@ -137,7 +147,7 @@ class Listing:
                 cells = dict(zip(header, row, strict=False))
                 if len(row) == len(header):
                     box = [cells[column] for column in "xywh"] if all(boxed) and any(map(cells.get, "xywh")) else None
-                    face = self._complete(parse_face({"identity": cells.get("identity") or None, "box": box}), cells)
+                    face = self._complete(parse_face({"identity": cells.get(self.who) or None, "box": box}), cells)
                 else:
                     face = Face(fault=f"{len(row)} cells instead of {len(header)}")
                 yield rows.line_num, cells.get(path, ""), face
@@ -145,12 +155,16 @@ class Listing:
     def _json(self) -> Iterator[tuple[int, str, Face]]:
         """Line, path and face."""
         taken = {key.partition(".")[0] for reading in self._readings for key in reading.keys}
-        unread = Unread(self.store.location, ("path", *KEYS, *sorted(taken)))
+        unread = Unread(self.store.location, ("path", self.who, *KEYS[1:], *sorted(taken)))
         self._unread[:] = [unread]
         for number, record, fault in self._records():
             if record is not None:
                 unread.note(record)
-                yield number, record["path"], self._complete(parse_face(record), record)
+                yield (
+                    number,
+                    record["path"],
+                    self._complete(parse_face({**record, IDENTITY: record.get(self.who)}), record),
+                )
             else:
                 yield number, "", Face(fault=fault)
 

@@ -24,7 +24,13 @@ from frl.errors import ConfigError, SourceError
 
 AXES = {"xy": 2, "xyz": 3}
 LANDMARKS = "landmarks"
-HOW = "Give NAME, NAME:KIND or NAME:KIND=COLUMN,FIRST:LAST,...; the kinds are " + ", ".join(Kind) + "."
+IDENTITY = "identity"
+"""Asked for like a target: who is on the image, where the column is called otherwise."""
+
+WORDS = {**{kind.value: kind for kind in Kind}, "classes": Kind.CLASS, "number": Kind.VECTOR, "numbers": Kind.VECTOR}
+"""The kinds by their own names, and as people call them."""
+
+HOW = "Give NAME, NAME:KIND or NAME:KIND=COLUMN,FIRST:LAST,...; the kinds are " + ", ".join(WORDS) + "."
 
 LOOKED_AT = 1000
 """Lines of JSON among which one must have landmarks, if nobody asks for them: a list is not read twice for nothing."""
@@ -53,14 +59,17 @@ class Wanted(NamedTuple):
             ConfigError: it has another form.
         """
         found = re.fullmatch(r"(\w+)(?::(\w+))?(?:=(.+))?", text)
-        if not found or found[2] not in (None, *Kind):
+        if not found or found[2] not in (None, *WORDS):
             raise ConfigError("--targets", f"{text!r} names no target", HOW)
         columns = tuple(column.strip() for column in (found[3] or found[1]).split(","))
         try:
-            TargetSpec(name=found[1], kind=Kind.VECTOR)
+            if found[1] != IDENTITY:
+                TargetSpec(name=found[1], kind=Kind.VECTOR)
+            elif len(columns) > 1 or found[2]:
+                raise ValueError(f"{text!r} is no single column of names")
         except ValueError as error:
             raise ConfigError("--targets", str(error), "Use another name, as in NAME=COLUMN.") from None
-        return cls(found[1], Kind(found[2]) if found[2] else None, columns)
+        return cls(found[1], WORDS[found[2]] if found[2] else None, columns)
 
 
 class Reading(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 
+from frl import console
 from frl.cli.evaluate.knn import Knn
 from frl.cli.evaluate.networks import Networks
 from frl.cli.evaluate.supervised import ActionUnits, Affect, AnyTarget, Expression, Face3d, Landmarks, Pose
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> None:
         description="Measure weights: who is who, and what heads learn from labels; always beside baselines.",
     )
     run(task)
+    if task.weights is not None and task.weights.is_dir():
+        console.suggest(("frl", "report", task.weights))
 
 
 def run(task: Networks) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ class Knn(Networks):
     """Whose face it is: leave-one-out accuracy of weighted nearest neighbours on a labelled .beton."""
 
     data: Path
-    """A labelled .beton."""
+    """A labelled .beton, or a folder with a folder for each person."""
     neighbours: int = 20
     """Neighbours that vote."""
     temperature: float = 0.07
@@ -37,6 +37,7 @@ class Knn(Networks):
 
     def measure(self) -> dict[str, KnnResult]:
         """The accuracy of each network."""
+        from frl.cli.data import open_images
         from pipelines.whole_images import WholeImages  # takes seconds, which others do not need to spend
 
         device = pick_device(self.device, local_rank=0)
@@ -49,6 +50,7 @@ class Knn(Networks):
             augment=self.normalisation,
             limit=self.limit,
             engine=self.engine,
+            open=open_images,
         )
         require_pairs(images.labels, self.data)
         results = {}
@@ -57,5 +59,6 @@ class Knn(Networks):
             results[name] = result = leave_one_out(
                 vectors, labels, neighbours=self.neighbours, temperature=self.temperature
             )
-            print(f"{name:<32} {result.accuracy:6.2%} of {result.queries:,} images, {result.identities:,} identities")
+            judged = f"{result.queries:,} images, {result.identities:,} identities, {result.neighbours} neighbours"
+            print(f"{name:<32} {result.accuracy:6.2%} of {judged}")
         return results

@@ -1,10 +1,15 @@
 """The verdict names what the time went to, and a wait that the device hid is not held against the data."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
+import torch
+from tiny_run import CONFIG
 
 from frl.monitoring.bottleneck import Shares, Stopwatch
+from frl.monitoring.metrics import Meter
+from frl.runtime.distributed import World
 
 
 def watched(**seconds: float) -> Stopwatch:
@@ -50,3 +55,16 @@ def test_the_stopwatch_counts_blocks_even_those_that_fail():
     assert watch.device == watch.logging == 0
     watch.restart()
     assert watch.data == 0
+
+
+def test_the_start_of_the_loader_and_the_compiler_is_no_part_of_an_epoch():
+    world = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
+    meter = Meter(CONFIG, SimpleNamespace(), world, SimpleNamespace(advance=lambda: None), steps_per_epoch=3)
+    meter.sums = SimpleNamespace(add=lambda output, finite: None)
+    waited = []
+    for _ in meter.timed(iter("abc")):
+        meter.epoch.data += 100.0  # as if each had been waited for so long
+        meter.add(None, None)
+        waited.append(meter.epoch.data)
+    assert waited[0] == 0.0 and 200.0 <= waited[2] < 300.0
+    assert meter.steps_in_epoch == 2

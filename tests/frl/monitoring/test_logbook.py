@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -38,7 +39,9 @@ def write_everything(out: Path, **changes) -> Logbook:
         logbook.scalars(1, VALUES, epoch=0)
         logbook.histogram(1, "prototype_mass", torch.linspace(0, 2, 12))
         logbook.crops(1, [torch.zeros(16, 3, 32, 32), torch.zeros(16, 3, 16, 16)], CONFIG.augment, images=4)
-        logbook.probed(1, Probed(scores={"knn_top1": 0.75}, gallery=gallery()), epoch=0)
+        logbook.probed(
+            1, Probed(scores={"knn_top1": 0.75}, gallery=gallery(), words="k-NN: 75.0% of 9 images"), epoch=0
+        )
     return logbook
 
 
@@ -57,10 +60,37 @@ def test_tensorboard_gets_scalars_crops_histogram_and_a_bounded_projector(tmp_pa
     assert "warning" not in capsys.readouterr().out
 
 
-def test_the_bar_shows_loss_speed_wait_memory_and_time_left(tmp_path, capsys):
+FIGURES = "loss 2.500, 100 images/s, 25% data wait, 1.5 GiB"
+
+
+def test_on_a_terminal_the_bar_shows_loss_speed_wait_memory_and_time_left(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     write_everything(tmp_path)
-    bar = capsys.readouterr().err
-    assert "loss 2.500, 100 images/s, 25% data wait, 1.5 GiB" in bar and "left" in bar
+    said = capsys.readouterr()
+    assert FIGURES in said.err and "left" in said.err and FIGURES not in said.out
+
+
+def test_elsewhere_each_interval_is_a_line_with_the_time(tmp_path, capsys):
+    write_everything(tmp_path)
+    said = capsys.readouterr()
+    assert said.err == "" and "\r" not in said.out
+    line, probe = said.out.splitlines()
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d  step 1 of 10: {FIGURES}", line)
+    assert probe == "step 1: k-NN: 75.0% of 9 images"
+
+
+def test_utilisation_stands_beside_the_wait_where_it_is_known(tmp_path, capsys):
+    with Logbook(replace(CONFIG, out=tmp_path), total_steps=10, first_step=0, enabled=True) as logbook:
+        logbook.scalars(1, VALUES | {"mfu": 0.42})
+    assert "100 images/s, 42% MFU, 25% data wait" in capsys.readouterr().out
+
+
+def test_tensorboard_shows_the_configuration(tmp_path):
+    write_everything(tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (event,) = events.Tensors("configuration/text_summary")
+    text = event.tensor_proto.string_val[0].decode()
+    assert json.loads(text)["optim"]["lr"] == CONFIG.optim.lr
 
 
 def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path, capsys):

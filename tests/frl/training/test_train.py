@@ -1,5 +1,6 @@
 """The loop: exact resume after SIGKILL (T2), SIGTERM, the collapse alarm (T8), and what a run leaves behind."""
 
+import gzip
 import json
 import math
 import random
@@ -323,3 +324,33 @@ def test_two_ranks_train_and_one_goes_on(tmp_path):
     assert checkpoint.load_newest(tmp_path / "checkpoints")["progress"]["queue"].shape == (2, 2, 8, 16)
     run(replace(CONFIG, out=tmp_path))
     assert final_state(tmp_path)["step"] == LAST_STEP
+
+
+def test_the_end_is_said_and_how_to_go_on_longer(tmp_path, capsys):
+    config = replace(CONFIG, out=tmp_path, max_steps=2)
+    run(config)
+    assert "finished: 2 steps" in (said := capsys.readouterr().out) and "--max-steps ended it" in said
+    run(replace(config, max_steps=-1))
+    said = capsys.readouterr().out
+    assert f"finished: {LAST_STEP} steps, {CONFIG.optim.epochs} epochs" in said
+    assert f"--optim.epochs {2 * CONFIG.optim.epochs} --allow-changes optim.epochs" in said
+    run(replace(config, max_steps=-1))  # once more: nothing is left to do
+    said = capsys.readouterr().out
+    assert f"finished: {LAST_STEP} steps" in said and "training from" not in said
+    longer = replace(CONFIG.optim, epochs=2 * CONFIG.optim.epochs)
+    run(replace(config, max_steps=LAST_STEP + 1, optim=longer, allow_changes=("optim.epochs",)))
+    assert f"finished: {LAST_STEP + 1} steps" in capsys.readouterr().out
+
+
+def test_a_trace_of_some_steps(tmp_path, capsys):
+    run(replace(CONFIG, out=tmp_path, profile=2))
+    assert "trace of 2 steps" in capsys.readouterr().out
+    events = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
+    assert any("conv" in str(event.get("name")) for event in events)
+
+
+def test_a_run_that_is_too_short_for_a_trace_says_so(tmp_path, capsys):
+    run(replace(CONFIG, out=tmp_path, profile=2, max_steps=3))
+    assert "no trace: it begins after 5 steps, and this process has taken 3" in capsys.readouterr().out
+    run(replace(CONFIG, out=tmp_path, profile=20, max_steps=10))
+    assert "trace of 2 steps" in capsys.readouterr().out  # those that were left
