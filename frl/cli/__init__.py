@@ -30,6 +30,8 @@ COMMANDS = {
     "bench": Command("frl.cli.bench", "measure on this machine: bench loader, side by side with other loaders"),
     "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton; under torchrun on many GPUs"),
     "export": Command("frl.cli.export", "turn a checkpoint into weights for torchvision or the published snippet"),
+    "push": Command("frl.cli.push", "publish a run's backbone on a model hub, with its card"),
+    "pull": Command("frl.cli.pull", "fetch a network of a model hub: hub:ORG/NAME"),
     "evaluate": Command("frl.cli.evaluate", "measure weights: face verification, k-NN identity"),
     "report": Command("frl.cli.report", "a page with pictures: trained against untrained and raw pixels"),
 }
