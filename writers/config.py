@@ -33,7 +33,9 @@ class WriteConfig:
     sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
     """Where the faces are: PATH, whose layout says what it is, or KIND:PATH; the kinds are listed above."""
     out: Path
-    """The .beton file to write."""
+    """The .beton file to write; in an object store (s3://, gs://), to which it is uploaded when it is finished, too."""
+    scratch: Path | None = None
+    """Where a file for an object store is made; none: a folder of the system's for temporary files."""
     size: int = 256
     """Longest side of a sample, in pixels; smaller faces keep their size."""
     quality: int = 90
@@ -125,7 +127,7 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
         names: what each source is called in the names of its samples, in the order of the options.
     """
     kept = as_dict(config)
-    for option in ("out", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
+    for option in ("out", "scratch", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
         del kept[option]
     if not config.targets:
         del kept["targets"]

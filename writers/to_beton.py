@@ -15,7 +15,7 @@ from dataclasses import asdict
 import tyro
 from tqdm import tqdm
 
-from frl import console
+from frl import console, store
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
 from frl.beton.shard import Shard
@@ -46,6 +46,7 @@ from writers.sources.skipped import total
 from writers.stop import Stopped, StopRequest, stop_requests
 from writers.summary import Summary
 from writers.targets import ask, find_targets
+from writers.upload import write_to_store
 
 CENTRAL = "central squares of photographs"
 """What is counted where nobody knows or looks for the faces."""
@@ -72,8 +73,11 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
         ConfigError: if an option makes no sense.
         SourceError: if a source is absent, or no image is found.
         WriteError: if the file exists, a worker fails, or too many images are rejected.
+        StoreError: if an object store does not give an image or take the file.
     """
     stop = stop or StopRequest()
+    if address := store.address(config.out):
+        return write_to_store(config, address, lambda local: write(local, stop))
     validate(config)
     if not config.dry_run:
         refuse_existing(config.out, overwrite=config.overwrite)
@@ -234,7 +238,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         with stop_requests() as stop:
             summary = write(config, stop)
     except Stopped as stopped:
-        print(f"{printable(config.out)}: {stopped}; the file is not there", file=sys.stderr)
+        print(
+            f"{printable(store.address(config.out) or config.out)}: {stopped}; the file is not there", file=sys.stderr
+        )
         notes = getattr(stopped, "__notes__", ()) or ["No image was done; the same command begins anew."]
         print("\n".join(map(printable, notes)), file=sys.stderr)
         return stopped.status
