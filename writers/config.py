@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.config.check import (
+    require,
     require_above,
     require_file,
     require_folder,
@@ -56,6 +58,14 @@ class WriteConfig:
     """Use only so many images, drawn by the seed."""
     shard: str | None = None
     """Write only the I-th of N parts, as I/N: 1/8 to 8/8, say, in a job array. frl merge joins them."""
+    on: Literal["local", "slurm", "ray"] | None = None
+    """Write --shards parts as jobs of Slurm (pip install submitit), of Ray (pip install ray) or as processes of this
+    machine, and join them; none: write it here."""
+    shards: int | None = None
+    """Into how many parts --on divides the work."""
+    on_options: tuple[str, ...] = ()
+    """What to tell Slurm of each job, as submitit has it: partition=cpu time=240 mem=16GB, say. A job has --workers
+    cores."""
     workers: int = 0
     """Processes that read, cut and encode; 0: one per core."""
     max_rejects: int | None = None
@@ -97,6 +107,7 @@ def validate(config: WriteConfig) -> None:
     if config.limit is not None:
         require_least("limit", config.limit, 1, "There would be nothing to write.")
     Shard.parse(config.shard)
+    _check_machines(config)
     licences(config)
     require_least("workers", config.workers, 0, "Use 0 for one per core.")
     if config.max_rejects is not None:
@@ -104,9 +115,23 @@ def validate(config: WriteConfig) -> None:
     require_above("max_megapixels", config.max_megapixels, 0, "Use e.g. 100.")
     detect.validate(config.detect)
     curate.validate(config.curate)
-    if config.shard is not None and config.curate.dedupe == "near":
+    if (config.shard or config.on) and config.curate.dedupe == "near":
         cause = "a shard does not see what faces in the others look like"
         raise ConfigError("--dedupe near", cause, "Use exact, which frl merge completes, or write without --shard.")
+
+
+def _check_machines(config: WriteConfig) -> None:
+    """Refuse what contradicts itself of ``--on``, ``--shards`` and ``--on-options``."""
+    require((config.on is None) == (config.shards is None), "shards", "goes with --on, and --on with it", "Give both.")
+    if config.shards is not None:
+        require_least("shards", config.shards, 1, "Use about as many as there are machines.")
+    odd = [text for text in config.on_options if not re.fullmatch(r"[a-z_]+=.+", text)]
+    require(not odd, "on_options", f"{odd} are not NAME=VALUE", "Use partition=cpu, say.")
+    cause = "is for Slurm"
+    require(config.on == "slurm" or not config.on_options, "on_options", cause, "Give --on slurm, or leave it out.")
+    if config.on is not None:
+        require(config.shard is None, "shard", "is what --on divides", "Leave one of them out.")
+        require(not config.dry_run, "dry_run", "writes nothing, here or elsewhere", "Leave --on out.")
 
 
 def crop_spec(config: WriteConfig) -> CropSpec:
@@ -127,7 +152,18 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
         names: what each source is called in the names of its samples, in the order of the options.
     """
     kept = as_dict(config)
-    for option in ("out", "scratch", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
+    for option in (
+        "out",
+        "scratch",
+        "on",
+        "shards",
+        "on_options",
+        "workers",
+        "overwrite",
+        "max_rejects",
+        "licence",
+        "dry_run",
+    ):
         del kept[option]
     if not config.targets:
         del kept["targets"]

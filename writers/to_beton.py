@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import tyro
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from frl import console, store
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
+from frl.beton.manifest import Manifest
 from frl.beton.shard import Shard
 from frl.beton.targets import TargetSpec
 from frl.beton.writer import refuse_existing
@@ -61,12 +62,17 @@ OVER_BORDER = "boxes over the border"
 """What is counted where a box reaches over its image's border, so that its square was moved or shrunk."""
 
 
-def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
+def write(
+    config: WriteConfig,
+    stop: StopRequest | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
     """Write the file that ``config`` describes.
 
     Args:
         config: the options.
         stop: whether to end early, looked at several times a second; None: never.
+        progress: told after each image how many are done, and of how many.
 
     Raises:
         Stopped: if it was to end early; what is done is kept, and the same call goes on from there.
@@ -82,6 +88,10 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
     if not config.dry_run:
         refuse_existing(config.out, overwrite=config.overwrite)
     start = time.monotonic()
+    if config.on is not None:
+        from writers.machines.write import write_on
+
+        return summary_of(write_on(config, stop), config, time.monotonic() - start)
     sources = ask(open_sources(config.sources, config.boxes), config.targets)
     workers = start_pool(sources, config, stop.check)  # what they import, they import while the sources are listed
     chosen = choose(sources, config, stop.check)
@@ -125,6 +135,7 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
                         file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets)
                         file.counts.update(noted(outcome, label))
                 file.commit(done)
+                progress(done, len(items))
         except Stopped:
             file.keep()
             raise
@@ -147,6 +158,30 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
         nbytes=file.nbytes if isinstance(file, DryRun) else config.out.stat().st_size,
         seconds=time.monotonic() - start,
         dry_run=config.dry_run,
+    )
+
+
+def summary_of(manifest: Manifest, config: WriteConfig, seconds: float) -> Summary:
+    """What many machines have written together."""
+    counts = manifest.counts
+    skipped = {name.removeprefix("skipped: "): n for name, n in counts.items() if name.startswith("skipped: ")}
+    return Summary(
+        out=config.out,
+        identities=len(manifest.identities or ()),
+        unknown=counts.get(UNKNOWN, 0),
+        boxes=counts.get("boxes", 0),
+        found=counts.get(FOUND, 0) if config.detect.detect != "none" else None,
+        over_border=counts.get(OVER_BORDER, 0),
+        joins=[Account(**join) for join in manifest.joins],
+        passed=manifest.samples - counts.get("encoded", 0),
+        encoded=counts.get("encoded", 0),
+        central=counts.get(CENTRAL, 0),
+        skipped="; ".join(f"{count:,} {reason}" for reason, count in skipped.items()),
+        rejects={reason: counts.get(reason, 0) for reason in Reason},
+        begun=0,
+        nbytes=config.out.stat().st_size,
+        seconds=seconds,
+        dry_run=False,
     )
 
 

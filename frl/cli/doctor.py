@@ -51,6 +51,9 @@ PARTS = (
     Part("ImageHash", "near copies (frl write --dedupe near)", "pip install ImageHash", optional=True),
     Part("blake3", "exact copies, a little quicker than without", "pip install blake3", optional=True),
     Part("huggingface_hub", "model hubs (frl push, hub:ORG/NAME)", "pip install huggingface_hub", optional=True),
+    Part("s3fs", "S3 (frl write s3://..., --stage)", "pip install s3fs", optional=True),
+    Part("submitit", "jobs of Slurm (frl write --on slurm)", "pip install submitit", optional=True),
+    Part("ray", "tasks of Ray (frl write --on ray)", "pip install ray", optional=True),
     Part("onnxruntime", "checks of exports to ONNX", "pip install onnxruntime", optional=True),
 )
 
