@@ -287,7 +287,9 @@ def _patiently(where: str, doing: str, once: Callable[[], Result], *, absent: bo
             cause = "is not there" if known else f"may not {doing} ({error})"
             remedy = "Check the address." if known else "Check the store's keys and rights (AWS_PROFILE, for example)."
             raise StoreError(where, cause, remedy) from error
-        except (StoreError, NotImplementedError, MemoryError):
+        except NotImplementedError as error:
+            raise StoreError(where, f"cannot {doing}: such stores do not do that", "Use another.") from error
+        except (StoreError, MemoryError):
             raise
         except Exception as error:
             if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):

@@ -10,14 +10,17 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from hub_server import Fault, model_hub
 from object_store import Proxy, Trouble, faulty_s3
 from pictures import encode
 from PIL import Image
 
 from frl import store
 from frl.beton import Beton, BetonWriter
+from frl.cli import main
 from frl.config import DataConfig
 from frl.errors import BetonError, ConfigError, StoreError
+from frl.runtime import checkpoint
 from frl.runtime.staging import from_stores, readable, stage
 
 
@@ -184,3 +187,33 @@ def test_a_copy_whose_bytes_are_wrong_is_refused(s3: Proxy, beton: Path, tmp_pat
     with pytest.raises(BetonError, match=r"faces\.beton"):
         stage("s3://faces/set/faces.beton", tmp_path / "fast", 60)
     assert not list((tmp_path / "fast").rglob("faces.beton"))
+
+
+def test_a_run_trains_on_a_file_of_a_store(
+    s3: Proxy, beton: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """By the command, and once more, without another copy; a store that is gone is an error before anything is made."""
+    upload_all(beton)
+    options = ["--data", "s3://faces/set/faces.beton", "--stage", str(tmp_path / "fast"), "--device", "cpu"]
+    options += ["--augment.crops.0.size", "24", "--augment.crops.0.count", "2", "--augment.crops.1.size", "16"]
+    options += ["--augment.crops.1.count", "1", "--optim.batch-size", "8", "--optim.reference-batch", "8"]
+    options += ["--objective.prototypes", "12", "--max-steps", "2", "--model.width", "4"]
+    options += ["--precision", "fp32", "--compile", "off", "--augment", "cpu", "--engine", "torch", "--workers", "1"]
+    assert main(["pretrain", "cpu", *options, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    assert checkpoint.load(tmp_path / "run")["step"] == 2
+    gone = [option.replace("faces.beton", "gone.beton") for option in options]
+    assert main(["pretrain", "cpu", *gone, "--out", str(tmp_path / "other")]) == 1
+    assert "s3://faces/set/gone.beton: is not there" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+def test_web_servers_are_read_by_ranges(small_parts: None, tmp_path: Path) -> None:
+    """The stand-in for a model hub serves files and ranges as web servers do."""
+    data = os.urandom(5 * (1 << 16) + 3)
+    with model_hub() as server:
+        server.commit("a/b", {"faces.beton": data})
+        where = f"{server.url}/a/b/resolve/main/faces.beton"
+        server.faults = [Fault("GET ", "cut", 2), Fault("GET ", 503)]
+        store.download(where, tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == data and all(fault.times == 0 for fault in server.faults)
+        with pytest.raises(StoreError, match="is not there"):
+            store.state(f"{server.url}/a/b/resolve/main/nothing")

@@ -109,8 +109,12 @@ def test_what_is_wrong_with_a_shard_is_said_as_on_one_machine(photographs, tmp_p
         write(config(tmp_path / "empty", tmp_path / "all.beton"))
     with pytest.raises(WriteError, match="--max-rejects: 0"):
         write(config(photographs, tmp_path / "all.beton", max_rejects=0))
-    with pytest.raises(ConfigError, match=r"holds shards of 3.*--shards 3"):
-        write(config(photographs, tmp_path / "all.beton", shards=2))
+    with pytest.raises(ConfigError, match=r"was begun with seed = 0, shards = 3.*delete"):
+        write(config(photographs, tmp_path / "all.beton", shards=2, seed=1))
+    (tmp_path / "all.beton.shards" / "command.json").unlink()
+    (tmp_path / "all.beton.shards" / "shard-00001.beton").touch()
+    with pytest.raises(ConfigError, match="holds shards of another command"):
+        write(config(photographs, tmp_path / "all.beton"))
 
 
 def test_a_killed_command_leaves_no_process_and_goes_on(photographs, alone, tmp_path) -> None:

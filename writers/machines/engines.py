@@ -56,10 +56,14 @@ class Engine(Protocol):
 
 
 class Local:
-    """Processes of this machine; they end with this one."""
+    """Processes of this machine; they end with this one.
+
+    Args:
+        workers: of each; 0: as many as there are cores, so that they come one after the other.
+    """
 
     def __init__(self, workers: int) -> None:
-        self.at_once: int | None = max(1, cores() // (workers or 1))
+        self.at_once: int | None = max(1, cores() // workers) if workers else 1
 
     def submit(self, task: ShardTask) -> tuple[subprocess.Popen[bytes], Path]:
         """See ``Engine``."""

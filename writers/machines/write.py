@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from frl.beton.card import leave_card
 from frl.beton.manifest import Manifest
 from frl.beton.merge import merge
 from frl.beton.shard import Shard
+from frl.config import as_dict
 from frl.errors import ConfigError, WriteError
 from frl.printable import printable
 from writers.config import WriteConfig
@@ -25,6 +27,9 @@ from writers.stop import StopRequest
 
 LOOK_S = 0.2
 """Seconds between two looks at the jobs."""
+
+OF_THE_PLACE = ("out", "scratch", "on", "on_options", "workers", "overwrite", "max_rejects")
+"""Options that may be others when the work goes on: they shape no shard."""
 
 TIMES = 3
 """How often a shard is tried whose worker gets lost."""
@@ -65,15 +70,22 @@ def _engine(config: WriteConfig, folder: Path) -> Engine:
 
 
 def _require_same_work(folder: Path, config: WriteConfig) -> None:
-    """Refuse shards of another number: they would not make one file.
+    """Refuse shards that another command has begun: they would be taken for this one's.
 
-    What else they were made of, merging compares.
+    Raises:
+        ConfigError: naming the options that differ.
     """
-    note = folder / "shards"
-    if note.is_file() and note.read_text() != str(config.shards):
-        cause = f"{folder} holds shards of {note.read_text()}, begun by an earlier command"
-        raise ConfigError("--shards", cause, f"Use --shards {note.read_text()}, or delete that folder.")
-    note.write_text(str(config.shards))
+    note, remedy = folder / "command.json", f"Give the same options, or delete {folder}."
+    now = {name: value for name, value in as_dict(config).items() if name not in OF_THE_PLACE}
+    try:
+        begun = json.loads(note.read_bytes())
+    except FileNotFoundError:
+        if any(folder.glob("shard-*")):
+            raise ConfigError("--on", f"{folder} holds shards of another command", remedy) from None
+        note.write_text(json.dumps(now))
+        return
+    if differences := [f"{name} = {begun.get(name)}" for name in now if begun.get(name) != now[name]]:
+        raise ConfigError("--on", f"{folder} was begun with {', '.join(differences)}", remedy)
 
 
 @dataclass
