@@ -52,8 +52,8 @@ class Listed(NamedTuple):
 
 def address(path: object) -> str | None:
     """The address that a path means, None of a path of this machine. ``Path`` makes ``s3:/a`` of ``s3://a``."""
-    text = os.fspath(path) if isinstance(path, os.PathLike) else str(path)
-    found = re.fullmatch(r"([a-z][a-z0-9+.-]+):/{1,2}([^/].*)", text, re.DOTALL)
+    slashes = "/{1,2}" if isinstance(path, os.PathLike) else "//"
+    found = re.fullmatch(rf"([a-z][a-z0-9+.-]+):{slashes}([^/].*)", str(path), re.DOTALL)
     return f"{found[1]}://{found[2]}" if found else None
 
 

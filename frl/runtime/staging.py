@@ -104,7 +104,7 @@ def _stage_from_store(address: str, folder: Path, time_limit: float) -> Path:
                 return target
             _record(target).unlink(missing_ok=True)
             _require_space(target, now.size, address)
-            for path in map(str, (samples_path(address), rejects_path(address), manifest_path(address))):
+            for path in (samples_path(address), rejects_path(address), manifest_path(address)):
                 beside = store.address(path)
                 assert beside is not None
                 if store.is_file(beside):

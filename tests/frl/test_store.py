@@ -49,6 +49,7 @@ def put(where: str, data: bytes) -> None:
         ("/a/b", None),
         ("a:b", None),
         ("C:/a", None),
+        ("hdf5:/a", None),
         ("s3://", None),
     ],
 )

@@ -109,6 +109,14 @@ def test_what_is_wrong_with_a_shard_is_said_as_on_one_machine(photographs, tmp_p
         write(config(tmp_path / "empty", tmp_path / "all.beton"))
     with pytest.raises(WriteError, match="--max-rejects: 0"):
         write(config(photographs, tmp_path / "all.beton", max_rejects=0))
+    assert not (tmp_path / "all.beton").exists()
+
+
+def test_shards_that_another_command_has_begun_are_refused(photographs, tmp_path) -> None:
+    folder = tmp_path / "all.beton.shards"
+    folder.mkdir()
+    machines._require_same_work(folder, config(photographs, tmp_path / "all.beton"))
+    machines._require_same_work(folder, config(photographs, tmp_path / "all.beton", workers=2, max_rejects=5))
     with pytest.raises(ConfigError, match=r"was begun with seed = 0, shards = 3.*delete"):
         write(config(photographs, tmp_path / "all.beton", shards=2, seed=1))
     (tmp_path / "all.beton.shards" / "command.json").unlink()

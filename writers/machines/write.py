@@ -54,7 +54,12 @@ def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
     tasks = [
         ShardTask(config, Shard(number, config.shards), folder, Path.cwd()) for number in range(1, config.shards + 1)
     ]
-    _Jobs(_engine(config, folder), list(tasks)).run(stop)
+    try:
+        _Jobs(_engine(config, folder), list(tasks)).run(stop)
+    except BaseException:
+        if not any(folder.glob("*.beton*")):  # nothing was begun that another command could take for its own
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     manifest = merge([task.path for task in tasks], config.out, overwrite=config.overwrite)
     if complaint := leave_card(config.out):
         tqdm.write(printable(complaint))
