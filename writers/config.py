@@ -122,9 +122,9 @@ def validate(config: WriteConfig) -> None:
 
 def _check_machines(config: WriteConfig) -> None:
     """Refuse what contradicts itself of ``--on``, ``--shards`` and ``--on-options``."""
-    require((config.on is None) == (config.shards is None), "shards", "goes with --on, and --on with it", "Give both.")
     if config.shards is not None:
         require_least("shards", config.shards, 1, "Use about as many as there are machines.")
+    require((config.on is None) == (config.shards is None), "shards", "goes with --on, and --on with it", "Give both.")
     odd = [text for text in config.on_options if not re.fullmatch(r"[a-z_]+=.+", text)]
     require(not odd, "on_options", f"{odd} are not NAME=VALUE", "Use partition=cpu, say.")
     cause = "is for Slurm"

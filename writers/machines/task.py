@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import pickle
@@ -19,6 +20,9 @@ from writers.config import WriteConfig
 
 REPORT_S = 0.5
 """Seconds between two reports of a shard."""
+
+COMMAND = "writers.to_beton"
+"""The module of the command that writes a file."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -48,8 +52,7 @@ class ShardTask:
 
     def __call__(self) -> FrlError | None:
         """Write it, unless it is there; returns what went wrong."""
-        from writers.to_beton import write
-
+        write = importlib.import_module(COMMAND).write  # by its name: the command imports us
         os.chdir(self.here)
         last = 0.0
 
