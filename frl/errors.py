@@ -61,6 +61,14 @@ class CheckpointError(FrlError):
     """A checkpoint that cannot be saved, loaded or trusted."""
 
 
+class StoreError(FrlError):
+    """A file of an object store that cannot be read or written."""
+
+
+class HubError(FrlError):
+    """A model hub that does not give or take what it was asked for."""
+
+
 class ConfigError(FrlError):
     """A configuration that contradicts itself, the data or the checkpoint."""
 

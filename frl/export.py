@@ -23,6 +23,7 @@ from frl.models.backbone import build_backbone, classifiers_of, objection
 from frl.runtime import checkpoint as checkpoints
 
 Format = Literal["torchvision", "timm", "frl", "safetensors", "onnx"]
+Precision = Literal["float32", "float16"]
 State = dict[str, torch.Tensor]
 Card = dict[str, str]
 
@@ -95,6 +96,7 @@ def export(
     out: str | os.PathLike[str],
     format: Format | None = None,
     *,
+    precision: Precision = "float32",
     overwrite: bool = False,
 ) -> Path:
     """Write the backbone of a checkpoint for use elsewhere, whole or not at all; returns ``out``.
@@ -106,22 +108,26 @@ def export(
     - ``safetensors``: the same names in Hugging Face's container; its metadata tell architecture and normalisation.
     - ``frl``: what the paper's authors released, ``{'state_dict': {'module.base_net.<name>': tensor}}``.
     - ``onnx``: the graph from ``images`` ``(B, 3, H, W)`` float32, normalised as in training, to ``features``
-      ``(B, width)``; any batch, height and width.
+      ``(B, width)`` float32; any batch, height and width.
+
+    In ``float16`` a file is half as large. In ONNX the network computes in it, between a conversion at either end; the
+    other formats are state dicts, and whoever loads them into a float32 network computes in float32.
 
     Args:
         checkpoint_path: weights of any layout that `backbone_state` knows, or the folder of a run: its newest
             checkpoint.
         out: the file to write.
         format: None: what the suffix of ``out`` says, else ``torchvision``, or ``timm`` for a network of timm.
+        precision: number format of the weights.
         overwrite: whether an existing ``out`` is replaced.
 
     Raises:
-        CheckpointError: if the checkpoint cannot be read, its backbone is incomplete or holds NaN, or ``out`` cannot
-            be written.
+        CheckpointError: if the checkpoint cannot be read, its backbone is incomplete or holds NaN or what ``precision``
+            cannot hold, or ``out`` cannot be written.
         ConfigError: if ``out`` exists or its suffix contradicts ``format``, the format cannot hold the network, or a
             package that is needed is not installed.
     """
-    return write_backbone(checkpoint_path, out, format, overwrite=overwrite).path
+    return write_backbone(checkpoint_path, out, format, precision=precision, overwrite=overwrite).path
 
 
 class Exported(NamedTuple):
@@ -143,6 +149,7 @@ def write_backbone(
     out: str | os.PathLike[str],
     format: Format | None = None,
     *,
+    precision: Precision = "float32",
     overwrite: bool = False,
 ) -> Exported:
     """``export`` that says what it wrote."""
@@ -155,9 +162,12 @@ def write_backbone(
     checkpoint = checkpoints.read_tensors(source)
     backbone, network = _backbone_of(checkpoint, None, subject=source)
     format = format_of(out, format, network)
+    card = _card(network, checkpoint)
+    if precision == "float16":
+        backbone, card = _halved(backbone, source), card | {"precision": precision}
     try:
         with atomic_write(out) as stream:
-            WRITERS[format](stream, backbone, _card(network, checkpoint))
+            WRITERS[format](stream, backbone, card)
     except (OSError, RuntimeError) as error:  # torch's container turns a full disk into a RuntimeError
         raise CheckpointError(out, f"cannot be written ({error})", "Free space or choose another folder.") from error
     return Exported(out, format, network)
@@ -191,6 +201,20 @@ def suffix_of(format: Format) -> str:
     return next(suffix for suffix, formats in SUFFIXES.items() if format in formats)
 
 
+def _halved(backbone: nn.Module, subject: object) -> nn.Module:
+    """The network in float16.
+
+    Raises:
+        CheckpointError: if a weight is beyond what float16 holds.
+    """
+    halved = backbone.half()
+    beyond = [name for name, tensor in halved.state_dict().items() if tensor.isinf().any()]
+    if beyond:
+        cause = f"float16, which ends at 65504, cannot hold {_abridged(beyond)}"
+        raise CheckpointError(subject, cause, "Export it in float32.")
+    return halved
+
+
 def _write_state(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
     torch.save(checkpoints.with_card(_portable_state(backbone), card), stream)
 
@@ -209,7 +233,7 @@ def _write_onnx(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
     batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height", "width"))
     size, any_size = _size_of_images(card["arch"], backbone)
     program = torch.onnx.export(
-        backbone,
+        _InHalf(backbone) if card.get("precision") == "float16" else backbone,
         (torch.zeros(2, 3, *size),),
         input_names=["images"],
         output_names=["features"],
@@ -222,6 +246,18 @@ def _write_onnx(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
     for key, value in card.items():
         proto.metadata_props.add(key=key, value=value)
     stream.write(proto.SerializeToString())
+
+
+class _InHalf(nn.Module):
+    """A network that computes in float16, between images and features in float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images ``(B, 3, H, W)`` to features ``(B, width)``."""
+        return self.network(images.half()).float()
 
 
 def _size_of_images(arch: str, backbone: nn.Module) -> tuple[tuple[int, int], bool]:
@@ -254,6 +290,15 @@ def _card(network: str, checkpoint: Any) -> Card:
         card |= {"stem": model.stem}
     known = _description(checkpoint)
     return card | {name: known[name] for name in ("input", "mean", "std", "size") if name in known}
+
+
+def card_of_weights(path: str | os.PathLike[str]) -> Card:
+    """What weights say of themselves: ``arch``, ``width``, ``stem``, ``mean``, ``std``; empty where they say nothing.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    return _description(checkpoints.read_tensors(path))
 
 
 def _description(checkpoint: Any) -> Card:
@@ -394,7 +439,8 @@ def infer_arch(state: Mapping[str, torch.Tensor], subject: object = "the checkpo
 
 
 def _portable_state(backbone: nn.Module) -> State:
-    return {name: _portable(tensor) for name, tensor in backbone.state_dict().items()}
+    """The weights in the number format that they have."""
+    return {name: _portable(tensor, tensor.dtype) for name, tensor in backbone.state_dict().items()}
 
 
 def _tensors(checkpoint: Any) -> State:
@@ -433,9 +479,9 @@ def _mismatches(state: Mapping[str, torch.Tensor], arch: str) -> tuple[list[str]
     return missing, foreign
 
 
-def _portable(tensor: torch.Tensor) -> torch.Tensor:
+def _portable(tensor: torch.Tensor, floating: torch.dtype = torch.float32) -> torch.Tensor:
     """The values alone, on the CPU: no gradient, no channels-last strides, no view of a larger storage."""
-    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    dtype = floating if tensor.is_floating_point() else tensor.dtype
     return tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.config.check import (
+    require,
     require_above,
     require_file,
     require_folder,
@@ -33,7 +35,9 @@ class WriteConfig:
     sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE [SOURCE ...]")]
     """Where the faces are: PATH, whose layout says what it is, or KIND:PATH; the kinds are listed above."""
     out: Path
-    """The .beton file to write."""
+    """The .beton file to write; in an object store (s3://, gs://), to which it is uploaded when it is finished, too."""
+    scratch: Path | None = None
+    """Where a file for an object store is made; none: a folder of the system's for temporary files."""
     size: int = 256
     """Longest side of a sample, in pixels; smaller faces keep their size."""
     quality: int = 90
@@ -61,6 +65,14 @@ class WriteConfig:
     """Stop when so many samples are written: as --limit, but what is rejected or filtered out does not count."""
     shard: str | None = None
     """Write only the I-th of N parts, as I/N: 1/8 to 8/8, say, in a job array. frl merge joins them."""
+    on: Literal["local", "slurm", "ray"] | None = None
+    """Write --shards parts as jobs of Slurm (pip install submitit), of Ray (pip install ray) or as processes of this
+    machine, and join them; none: write it here."""
+    shards: int | None = None
+    """Into how many parts --on divides the work."""
+    on_options: tuple[str, ...] = ()
+    """What to tell Slurm of each job, as submitit has it: partition=cpu time=240 mem=16GB, say. A job has --workers
+    cores."""
     workers: int = 0
     """Processes that read, cut and encode; 0: one per core."""
     max_rejects: int | None = None
@@ -111,6 +123,7 @@ def validate(config: WriteConfig) -> None:
             cause = "a shard does not know how many samples the others write"
             raise ConfigError("--samples", cause, "Use --limit, or write without --shard.")
     Shard.parse(config.shard)
+    _check_machines(config)
     licences(config)
     require_least("workers", config.workers, 0, "Use 0 for one per core.")
     if config.max_rejects is not None:
@@ -118,9 +131,23 @@ def validate(config: WriteConfig) -> None:
     require_above("max_megapixels", config.max_megapixels, 0, "Use e.g. 100.")
     detect.validate(config.detect)
     curate.validate(config.curate)
-    if config.shard is not None and config.curate.dedupe == "near":
+    if (config.shard or config.on) and config.curate.dedupe == "near":
         cause = "a shard does not see what faces in the others look like"
         raise ConfigError("--dedupe near", cause, "Use exact, which frl merge completes, or write without --shard.")
+
+
+def _check_machines(config: WriteConfig) -> None:
+    """Refuse what contradicts itself of ``--on``, ``--shards`` and ``--on-options``."""
+    if config.shards is not None:
+        require_least("shards", config.shards, 1, "Use about as many as there are machines.")
+    require((config.on is None) == (config.shards is None), "shards", "goes with --on, and --on with it", "Give both.")
+    odd = [text for text in config.on_options if not re.fullmatch(r"[a-z_]+=.+", text)]
+    require(not odd, "on_options", f"{odd} are not NAME=VALUE", "Use partition=cpu, say.")
+    cause = "is for Slurm"
+    require(config.on == "slurm" or not config.on_options, "on_options", cause, "Give --on slurm, or leave it out.")
+    if config.on is not None:
+        require(config.shard is None, "shard", "is what --on divides", "Leave one of them out.")
+        require(not config.dry_run, "dry_run", "writes nothing, here or elsewhere", "Leave --on out.")
 
 
 def crop_spec(config: WriteConfig) -> CropSpec:
@@ -141,7 +168,18 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
         names: what each source is called in the names of its samples, in the order of the options.
     """
     kept = as_dict(config)
-    for option in ("out", "workers", "overwrite", "max_rejects", "licence", "dry_run"):
+    for option in (
+        "out",
+        "scratch",
+        "on",
+        "shards",
+        "on_options",
+        "workers",
+        "overwrite",
+        "max_rejects",
+        "licence",
+        "dry_run",
+    ):
         del kept[option]
     for option in (
         "targets",

@@ -27,7 +27,7 @@ class Summary:
         seconds: that this run took.
     """
 
-    out: Path
+    out: Path | str
     identities: int
     unknown: int
     boxes: int

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from tqdm import tqdm
 
-from frl import console
+from frl import console, store
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
+from frl.beton.manifest import Manifest
 from frl.beton.shard import Shard
 from frl.beton.targets import TargetSpec
 from frl.beton.writer import refuse_existing
@@ -47,6 +48,7 @@ from writers.sources.skipped import total
 from writers.stop import Stopped, StopRequest, stop_requests
 from writers.summary import Summary
 from writers.targets import ask, find_targets
+from writers.upload import write_to_store
 
 COMMON = (
     *("--out", "--size", "--detect", "--boxes", "--margin", "--targets", "--dedupe", "--licence", "--seed", "--limit"),
@@ -67,24 +69,36 @@ OVER_BORDER = "boxes over the border"
 """What is counted where a box reaches over its image's border, so that its square was moved or shrunk."""
 
 
-def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
+def write(
+    config: WriteConfig,
+    stop: StopRequest | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
     """Write the file that ``config`` describes.
 
     Args:
         config: the options.
         stop: whether to end early, looked at several times a second; None: never.
+        progress: told after each image how many are done, and of how many.
 
     Raises:
         Stopped: if it was to end early; what is done is kept, and the same call goes on from there.
         ConfigError: if an option makes no sense.
         SourceError: if a source is absent, or no image is found.
         WriteError: if the file exists, a worker fails, or too many images are rejected.
+        StoreError: if an object store does not give an image or take the file.
     """
     stop = stop or StopRequest()
+    if address := store.address(config.out):
+        return write_to_store(config, address, lambda local: write(local, stop))
     validate(config)
     if not config.dry_run:
         refuse_existing(config.out, overwrite=config.overwrite)
     start = time.monotonic()
+    if config.on is not None:
+        from writers.machines.write import write_on
+
+        return summary_of(write_on(config, stop), config, time.monotonic() - start)
     sources = ask(open_sources(config.sources, config.boxes), config.targets)
     workers = start_pool(sources, config, stop.check)  # what they import, they import while the sources are listed
     chosen = choose(sources, config, stop.check)
@@ -128,6 +142,7 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
                         file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets)
                         file.counts.update(noted(outcome, label))
                 file.commit(done)
+                progress(done, len(items))
                 if config.samples is not None and file.samples >= config.samples:
                     break
         except Stopped:
@@ -152,6 +167,30 @@ def write(config: WriteConfig, stop: StopRequest | None = None) -> Summary:
         nbytes=file.nbytes if isinstance(file, DryRun) else config.out.stat().st_size,
         seconds=time.monotonic() - start,
         dry_run=config.dry_run,
+    )
+
+
+def summary_of(manifest: Manifest, config: WriteConfig, seconds: float) -> Summary:
+    """What many machines have written together."""
+    counts = manifest.counts
+    skipped = {name.removeprefix("skipped: "): n for name, n in counts.items() if name.startswith("skipped: ")}
+    return Summary(
+        out=config.out,
+        identities=len(manifest.identities or ()),
+        unknown=counts.get(UNKNOWN, 0),
+        boxes=counts.get("boxes", 0),
+        found=counts.get(FOUND, 0) if config.detect.detect != "none" else None,
+        over_border=counts.get(OVER_BORDER, 0),
+        joins=[Account(**join) for join in manifest.joins],
+        passed=manifest.samples - counts.get("encoded", 0),
+        encoded=counts.get("encoded", 0),
+        central=counts.get(CENTRAL, 0),
+        skipped="; ".join(f"{count:,} {reason}" for reason, count in skipped.items()),
+        rejects={reason: counts.get(reason, 0) for reason in Reason},
+        begun=0,
+        nbytes=config.out.stat().st_size,
+        seconds=seconds,
+        dry_run=False,
     )
 
 
@@ -247,7 +286,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         with stop_requests() as stop:
             summary = write(config, stop)
     except Stopped as stopped:
-        print(f"{printable(config.out)}: {stopped}; the file is not there", file=sys.stderr)
+        print(
+            f"{printable(store.address(config.out) or config.out)}: {stopped}; the file is not there", file=sys.stderr
+        )
         notes = getattr(stopped, "__notes__", ()) or ["No image was done; the same command begins anew."]
         print("\n".join(map(printable, notes)), file=sys.stderr)
         return stopped.status

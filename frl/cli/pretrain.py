@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from frl.runtime.environment import device_name
 from frl.runtime.lock import run_lock
 from frl.runtime.numerics import numerics
 from frl.runtime.precision import uses_bf16
-from frl.runtime.staging import staged
+from frl.runtime.staging import from_stores, staged
 from frl.training.build import build, check_network, with_precision
 from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
@@ -97,7 +98,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
         FrlError: whatever is wrong, in a line.
     """
     validate(config)
-    check_files(config)
+    check_files(replace(config, data=from_stores(config.data)))
     check_network(config)
     if config.deterministic:
         config = without_measuring(config)

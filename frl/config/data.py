@@ -11,6 +11,7 @@ import tyro
 
 from frl.config.check import require, require_above, require_least, require_new_folder
 from frl.config.coerce import coerce
+from frl.store import address
 
 EngineName = Literal["threads", "ffcv", "dali", "torch"]
 
@@ -20,7 +21,8 @@ class DataConfig:
     """Where the samples come from and how they are read."""
 
     data: tuple[Path, ...] = (Path("faces.beton"),)
-    """The .beton files to train on; or folders, plain tars and lists as frl write takes them, read where they are."""
+    """The .beton files to train on; or folders, plain tars and lists as frl write takes them, read where they are.
+    Files in object stores (s3://, gs://, https://) need --stage."""
     weights: tuple[float, ...] = ()
     """Share of each file in a batch, in proportion; none: as many as it has. An epoch ends before a sample repeats."""
     order: Literal["auto", "random", "pages"] = "auto"
@@ -62,5 +64,11 @@ class DataConfig:
         require_least("workers", self.workers, 0, "Use 0 for the cores of this machine.")
         require_least("prefetch", self.prefetch, 1, "The default is 3.")
         require_above("stage_minutes", self.stage_minutes, 0, "The default is 60.")
+        for path in self.data:
+            cause, remedy = (
+                f"{path} lies in an object store",
+                "Say with --stage FOLDER where each machine keeps a copy.",
+            )
+            require(self.stage is not None or address(path) is None, "data", cause, remedy)
         if self.stage is not None:
             require_new_folder(self.stage, "stage")

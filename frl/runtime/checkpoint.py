@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from frl import hub
 from frl.config import upgraded
 from frl.content import first_bytes, is_pickle, is_safetensors, recognise
 from frl.errors import CheckpointError
@@ -45,11 +46,14 @@ def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """The file of weights that ``path`` means: itself, or of a run's folder the newest checkpoint.
+    """The file of weights that ``path`` means: itself, of a run's folder the newest checkpoint, or what ``hub:`` names.
 
     Raises:
         CheckpointError: if there is nothing, or a folder without checkpoints of a run.
+        HubError: see ``frl.hub.fetch``.
     """
+    if hub.is_address(path):
+        return hub.fetch(os.fspath(path))
     path = Path(path)
     if not path.is_dir():
         return path

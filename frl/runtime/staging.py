@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from frl import store
+from frl.beton import Beton
 from frl.beton.manifest import manifest_path, rejects_path, samples_path
+from frl.beton.samples import stored_samples
 from frl.config import DataConfig
-from frl.errors import ConfigError, StagingError
+from frl.errors import BetonError, ConfigError, StagingError
 from frl.files import atomic_write, try_lock
 
 BLOCK = 16 << 20  # bytes copied and hashed at a time
@@ -36,6 +39,19 @@ def readable(data: DataConfig) -> DataConfig:
     return replace(data, data=tuple(target if _is_copy(path, target) else path for path, target in copies))
 
 
+def from_stores(data: DataConfig) -> DataConfig:
+    """``data`` with the files of object stores copied to this machine, and no others; raises like ``stage``.
+
+    Nothing can be known of such a file before it is here, so this comes before all checks.
+    """
+    if data.stage is None:
+        return data
+    limit = 60 * data.stage_minutes
+    return replace(
+        data, data=tuple(stage(path, data.stage, limit) if store.address(path) else path for path in data.data)
+    )
+
+
 def stage(source: str | os.PathLike[str], folder: str | os.PathLike[str], time_limit: float) -> Path:
     """Copy a ``.beton`` and the files beside it into ``folder``, unless they are there.
 
@@ -44,7 +60,7 @@ def stage(source: str | os.PathLike[str], folder: str | os.PathLike[str], time_l
     as the source's size and time of change are the same.
 
     Args:
-        source: the ``.beton``.
+        source: the ``.beton``, which may lie in an object store.
         folder: on the fast disk; made if need be. Files of one name from several places do not meet in it.
         time_limit: seconds to wait for another process's copy.
 
@@ -55,8 +71,13 @@ def stage(source: str | os.PathLike[str], folder: str | os.PathLike[str], time_l
         ConfigError: if ``source`` is missing.
         StagingError: if there is too little space, the copy differs from its source, or another process takes longer
             than ``time_limit``.
+        StoreError: if an object store does not give it.
+        BetonError: if a copy from there is damaged.
     """
-    source, folder = Path(source), Path(folder)
+    folder = Path(folder)
+    if (address := store.address(source)) is not None:
+        return _stage_from_store(address, folder, time_limit)
+    source = Path(source)
     if source.is_dir():
         cause = f"copies .beton files, and {source} is a folder"
         raise ConfigError("--stage", cause, "Write it once with frl write, or leave --stage out.")
@@ -74,9 +95,56 @@ def stage(source: str | os.PathLike[str], folder: str | os.PathLike[str], time_l
     return target
 
 
+def _stage_from_store(address: str, folder: Path, time_limit: float) -> Path:
+    """As ``stage``: fetched by ranges, in parallel; what a killed one had fetched is kept. Then every checksum is
+    compared, for between the store and here is more than a disk."""
+    target = _target(Path(address), folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(target.with_name(f".{target.name}.lock"), time_limit):
+            now = store.state(address)
+            if _recorded(_record(target)) == list(now) and target.is_file() and target.stat().st_size == now.size:
+                return target
+            _record(target).unlink(missing_ok=True)
+            _require_space(target, now.size, address)
+            for path in (samples_path(address), rejects_path(address), manifest_path(address)):
+                beside = store.address(path)
+                assert beside is not None
+                if store.is_file(beside):
+                    store.download(beside, target.with_name(store.name_of(beside)))
+                else:
+                    target.with_name(store.name_of(beside)).unlink(missing_ok=True)
+            copied = store.download(address, target)
+            try:
+                _check(target)
+            except BetonError:
+                target.unlink()
+                raise
+            with atomic_write(_record(target)) as writer:
+                writer.write(json.dumps(copied).encode())
+    except OSError as error:
+        raise StagingError(target, f"cannot be written ({error})", "Choose another --stage.") from error
+    return target
+
+
+def _check(copy: Path) -> None:
+    """Compare every sample with its checksum, where the writer left any."""
+    with Beton(copy) as beton:
+        for _ in stored_samples(beton):
+            pass
+
+
 def _target(source: Path, folder: Path) -> Path:
-    place = hashlib.blake2b(os.fsencode(source.absolute()), digest_size=6).hexdigest()
+    known = store.address(source) or source.absolute()
+    place = hashlib.blake2b(os.fsencode(known), digest_size=6).hexdigest()
     return folder / place / source.name
+
+
+def _require_space(target: Path, nbytes: int, source: object) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if free < nbytes:
+        cause = f"{nbytes / 1e9:.1f} GB are needed to stage {source}, {free / 1e9:.1f} GB are free"
+        raise StagingError(target.parent, cause, "Free some, choose another --stage, or do without.")
 
 
 def _state(source: Path) -> dict[str, int]:
@@ -100,10 +168,7 @@ def _copy(source: Path, target: Path) -> None:
         return
     record, state = _record(target), _state(source)
     record.unlink(missing_ok=True)
-    free = shutil.disk_usage(target.parent).free
-    if free < state["size"]:
-        cause = f"{state['size'] / 1e9:.1f} GB are needed to stage {source}, {free / 1e9:.1f} GB are free"
-        raise StagingError(target.parent, cause, "Free some, choose another --stage, or do without.")
+    _require_space(target, state["size"], source)
     with open(source, "rb") as reader, atomic_write(target) as writer:
         read = hashlib.blake2b()
         while block := reader.read(BLOCK):

@@ -358,3 +358,50 @@ def test_strings_and_runs_are_taken(saved: Path, tmp_path: Path) -> None:
     for source in (str(saved), str(run.parent), run.parent, run):
         assert load_backbone(source)[1] == "resnet18"
     assert export(str(run.parent), str(tmp_path / "x.pth")) == tmp_path / "x.pth"
+
+
+def test_half_precision_is_half_the_size_and_near_the_network(saved: Path, tmp_path: Path) -> None:
+    network, _ = load_backbone(saved)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = network(images)
+    for name in ("x.pth", "x.safetensors"):
+        if name.endswith("safetensors"):
+            pytest.importorskip("safetensors")
+        whole, half = export(saved, tmp_path / f"whole-{name}"), tmp_path / name
+        export(saved, half, precision="float16")
+        assert 0.49 < half.stat().st_size / whole.stat().st_size < 0.52
+        loaded, arch = load_backbone(half)
+        assert arch == "resnet18" and {p.dtype for p in loaded.parameters()} == {torch.float32}
+        with torch.inference_mode():
+            found = loaded(images)
+        assert not torch.equal(found, wanted)
+        assert torch.nn.functional.cosine_similarity(found, wanted).min() > 0.9999
+
+
+def test_what_half_precision_cannot_hold_is_refused(trained: Objective, tmp_path: Path) -> None:
+    torch.save(spoiled(trained, "layer1.0.bn1.running_var", 1e6), tmp_path / "wide.pth")
+    with pytest.raises(CheckpointError, match="cannot hold layer1.0.bn1.running_var.*float32"):
+        export(tmp_path / "wide.pth", tmp_path / "half.pth", precision="float16")
+    assert not (tmp_path / "half.pth").exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_onnx_takes_any_batch_in_either_precision(saved: Path, tmp_path: Path, precision: Any) -> None:
+    """Against the network itself, at sizes and batches that it was not traced with."""
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = export(saved, tmp_path / "x.onnx", precision=precision)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    network, _ = load_backbone(saved)
+    for batch, height, width in ((1, 64, 64), (5, 96, 80), (3, 112, 112)):
+        images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(batch))
+        with torch.inference_mode():
+            wanted = network(images)
+        (found,) = session.run(["features"], {"images": images.numpy()})
+        assert found.dtype == "float32" and found.shape == wanted.shape
+        error = (torch.from_numpy(found) - wanted).norm() / wanted.norm()
+        assert error < (1e-5 if precision == "float32" else 1e-2), error
+    if precision == "float16":
+        kinds = {weight.data_type for weight in pytest.importorskip("onnx").load(path).graph.initializer}
+        assert 10 in kinds and 1 not in kinds  # FLOAT16, and not FLOAT

@@ -273,6 +273,7 @@ COMMANDS: dict[str, tuple[type, str, dict[str, tuple[str, ...]]]] = {
             "limit": INTEGER_1,
             "workers": INTEGER_0,
             "max-rejects": INTEGER_0,
+            "shards": INTEGER_1,
             "max-megapixels": POSITIVE,
             "min-face": INTEGER_1,
             "min-score": ("nan", "inf", "-inf"),

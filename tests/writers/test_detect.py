@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encode, picture
 from PIL import Image
+from spots_network import yunet_of_spots
 
 from frl.beton import Beton, verify
 from frl.errors import ConfigError
@@ -133,7 +134,10 @@ def test_level_eyes_change_nothing_and_a_turn_is_undone() -> None:
         ({"detect": "dlib", "align": "eyes"}, "needs landmarks"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, object], complaint: str) -> None:
+def test_options_that_cannot_work_are_refused(
+    options: dict[str, object], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where YuNet's network is not
     with pytest.raises(ConfigError, match=complaint):
         validate(DetectConfig(**options))
 
@@ -146,48 +150,6 @@ def test_a_model_of_another_digest_or_another_kind_is_refused(tmp_path: Path) ->
         YuNetDetector(model, "00" * 32)
     with pytest.raises(ConfigError, match="cannot run it"):
         YuNetDetector(model, digest.upper())
-
-
-def yunet_of_spots(path: Path) -> Path:
-    """A network with YuNet's outputs: a face of one stride's side wherever the strides' means are bright."""
-    onnx = pytest.importorskip("onnx")
-    helper, tensors = onnx.helper, onnx.TensorProto
-    nodes, constants, outputs = [], [], []
-
-    def constant(name: str, values: np.ndarray) -> str:
-        constants.append(onnx.numpy_helper.from_array(values, name))
-        return name
-
-    grey = constant("grey", np.full((1, 3, 1, 1), 1 / (3 * 255), np.float32))
-    nodes.append(helper.make_node("Conv", ["input", grey], ["brightness"]))
-    shape = {n: constant(f"rows{n}", np.array([1, -1, n], np.int64)) for n in (1, 4, 10)}
-    zero = {n: constant(f"zero{n}", np.zeros((n, 1, 1, 1), np.float32)) for n in (4, 10)}
-    for stride in (8, 16, 32):
-        pooled = f"pooled{stride}"
-        nodes.append(
-            helper.make_node("AveragePool", ["brightness"], [pooled], kernel_shape=[stride] * 2, strides=[stride] * 2)
-        )
-        for kind, depth in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
-            maps = pooled
-            if depth > 1:
-                maps = f"{kind}{stride}maps"
-                nodes.append(helper.make_node("Conv", [pooled, zero[depth]], [maps]))
-            last = f"{kind}{stride}last"
-            nodes.append(helper.make_node("Transpose", [maps], [last], perm=[0, 2, 3, 1]))
-            nodes.append(helper.make_node("Reshape", [last, shape[depth]], [f"{kind}_{stride}"]))
-            outputs.append((kind, f"{kind}_{stride}", depth))
-    outputs.sort(key=lambda output: ("cls", "obj", "bbox", "kps").index(output[0]))
-    graph = helper.make_graph(
-        nodes,
-        "spots",
-        [helper.make_tensor_value_info("input", tensors.FLOAT, [1, 3, "height", "width"])],
-        [helper.make_tensor_value_info(name, tensors.FLOAT, [1, "rows", depth]) for _, name, depth in outputs],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    onnx.save(model, path)
-    return path
 
 
 def test_yunets_outputs_become_boxes_and_points(tmp_path: Path) -> None:

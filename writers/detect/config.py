@@ -16,7 +16,8 @@ class DetectConfig:
     detect: Literal["none", "dlib", "yunet"] = "none"
     """none: the whole image is the face; dlib: frontal faces, no model file; yunet: OpenCV's network, any pose."""
     yunet_model: Path | None = None
-    """YuNet's ONNX file, face_detection_yunet_*.onnx from github.com/opencv/opencv_zoo."""
+    """YuNet's ONNX file, face_detection_yunet_*.onnx from github.com/opencv/opencv_zoo; none: what frl doctor --get
+    yunet has put in place."""
     yunet_sha256: str | None = None
     """Refuse the ONNX file unless this is its SHA-256, in hex."""
     min_face: int = 80

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from frl.config.check import require, require_least
+from frl.errors import ConfigError
+from writers.detect import obtain
 from writers.detect.config import DetectConfig
 from writers.detect.detector import Detector
 from writers.detect.finder import FaceFinder
@@ -30,8 +32,12 @@ def _detector(config: DetectConfig) -> Detector:
         return DlibDetector()
     from writers.detect.yunet import YuNetDetector
 
-    assert config.yunet_model is not None  # validate() saw to it
-    return YuNetDetector(config.yunet_model, config.yunet_sha256)
+    if config.yunet_model is not None:
+        return YuNetDetector(config.yunet_model, config.yunet_sha256)
+    if not obtain.kept().is_file():
+        remedy = "Run frl doctor --get yunet, or name its ONNX file with --yunet-model."
+        raise ConfigError("--detect yunet", f"its network is not there ({obtain.kept()})", remedy)
+    return YuNetDetector(obtain.kept(), config.yunet_sha256 or obtain.SHA256)
 
 
 def validate(config: DetectConfig) -> None:
@@ -46,10 +52,10 @@ def validate(config: DetectConfig) -> None:
         cause = f"{config.min_score} is no score"
         require(math.isfinite(config.min_score), "min_score", cause, "Leave it out for the detector's own.")
     require(
-        (config.detect == "yunet") == (config.yunet_model is not None),
+        config.detect == "yunet" or config.yunet_model is None,
         "yunet_model",
-        "goes with --detect yunet, and --detect yunet with it",
-        "Give both: the ONNX file is face_detection_yunet_*.onnx of github.com/opencv/opencv_zoo.",
+        "goes with --detect yunet",
+        "Give both, or neither.",
     )
     require(
         not (config.align == "eyes" and config.detect == "dlib"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,8 @@ from writers.sources.source import Box
 REMEDY = "Give face_detection_yunet_2023mar.onnx or newer of github.com/opencv/opencv_zoo."
 LARGEST = 300
 """Side of the largest face it was trained to find, in pixels (OpenCV's documentation)."""
+LOG_ERRORS = 2
+"""OpenCV's level that shows errors and no warnings."""
 OVERLAP = 0.3
 """Intersection over union from which two boxes are one face."""
 
@@ -37,8 +41,9 @@ class YuNetDetector:
     def __init__(self, model: Path, sha256: str | None = None) -> None:
         check(model, sha256)
         try:
-            self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320))
-            self._network.detect(np.zeros((320, 320, 3), np.uint8))
+            with _quiet():
+                self._network = cv2.FaceDetectorYN.create(str(model), "", (320, 320))
+                self._network.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
             raise _refusal(model, f"OpenCV cannot run it ({error.err})") from error
 
@@ -61,6 +66,17 @@ class YuNetDetector:
         _, rows = self._network.detect(np.ascontiguousarray(pixels[..., ::-1]))
         # A row: left, top, width, height, x and y of five points, score. The right eye, on the image's left, is first.
         return [Detection(Box(*row[:4]), row[14], row[4:14]) for row in ([] if rows is None else rows.tolist())]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without OpenCV's warnings, which tell its developers of what its engine does not do yet."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(LOG_ERRORS)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def check(model: Path, sha256: str | None) -> None:

@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from frl import store
 from frl.errors import SourceError
 from writers.sources.addresses import LAYOUTS, Address, open_split
 from writers.sources.beton import BetonFile, BetonSamples
+from writers.sources.bucket import Bucket, looks_like_identities, open_bucket
 from writers.sources.directory import Directory
 from writers.sources.flickr import Flickr
 from writers.sources.hdf5 import HDF5, HDF5Rows
@@ -60,8 +62,10 @@ class Kind(NamedTuple):
     boxed: bool = False
 
 
-def open_tree(path: str) -> Directory | Tars | CompressedTars:
-    """The store of the images in a folder or a tar."""
+def open_tree(path: str) -> Directory | Bucket | Tars | CompressedTars:
+    """The store of the images in a folder or a tar, here or in an object store."""
+    if store.address(path) and not store.is_file(path):
+        return open_bucket(path)
     return Directory(path) if os.path.isdir(path) else open_tars(path, (path,))
 
 
@@ -147,12 +151,38 @@ def parse(text: str) -> tuple[str, str]:
         kind, path = "", text
     if kind in LAYOUTS:
         return kind, Address.parse(path).absolute(text)
-    location = os.path.abspath(path)
+    location = store.address(path) or os.path.abspath(path)
     if kind == "webdataset" or (not kind and is_pattern(path)):  # looks for its shards itself
         return "webdataset", location
+    if store.address(path):
+        return _kind_in_store(text, kind, location), location
     if not os.path.exists(location):
         raise SourceError(text, "is not there", f"Give PATH or KIND:PATH; the kinds are {', '.join(KINDS)}.")
     return kind or guess_kind(location), location
+
+
+def _kind_in_store(text: str, kind: str, location: str) -> str:
+    """The kind of a source in an object store.
+
+    Raises:
+        SourceError: if nothing is there, or it is of a kind that is read from this machine's disk.
+        StoreError: if the store does not answer.
+    """
+    alone = store.is_file(location)
+    if not alone and next(store.listing(location), None) is None:
+        raise SourceError(text, "is not there", f"Give ADDRESS or KIND:ADDRESS; the kinds are {', '.join(KINDS)}.")
+    if not kind and alone:
+        kind = guess_kind(location)
+    elif not kind:
+        truth = store.is_file(f"{location.rstrip('/')}/{TRUTH}")
+        kind = "synthetic" if truth else "vggface2" if looks_like_identities(location) else "folder"
+    if kind in ("synthetic", "hdf5", "beton"):
+        what = f"{TRUTH} beside drawn faces" if kind == "synthetic" else f"{kind} files"
+        cause, remedy = f"{what} are read from a disk alone", "Copy it to this machine first."
+        if kind == "synthetic":
+            remedy += f" vggface2:{location} takes the faces without it."
+        raise SourceError(text, cause, remedy)
+    return kind
 
 
 def guess_kind(location: str) -> str:

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from frl.errors import SourceError, blame_machine
+from writers.sources.files import open_list_text
 from writers.sources.join import Table
 from writers.sources.labels import person
 from writers.sources.skipped import raw_fault
@@ -234,7 +235,7 @@ def _refuse_difference(where: object, known: Mapping[str, object], found: Mappin
 def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, str, list[float]]]:
     """The line, the name and the numbers of each row."""
     try:
-        with open(table, newline="", encoding="utf-8-sig") as stream:
+        with open_list_text(table) as stream:
             rows = csv.reader(stream, skipinitialspace=True)
             header = tuple(next(rows, ()))
             if header != columns:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import TextIO
 
+from frl import store
 from writers.reject import Reject
 
 LARGEST_FILE = 128 << 20
@@ -17,7 +19,10 @@ def read_file(path: str) -> bytes:
     Raises:
         Reject: if it is absent, may not be read, or is no image by its size.
         OSError: if the disk fails.
+        StoreError: if an object store does not give it.
     """
+    if address := store.address(path):
+        return _fetched(address)
     try:
         # Unbuffered: the size is known, so one read takes it all.
         with open(path, "rb", buffering=0, opener=_open_regular) as file:
@@ -26,6 +31,19 @@ def read_file(path: str) -> bytes:
             return file.readall()
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise Reject(f"cannot be read: {error.strerror}") from error
+
+
+def _fetched(address: str) -> bytes:
+    """The bytes of a file of an object store; raises like ``read_file``."""
+    try:
+        data = store.read(address, 0, None)
+    except FileNotFoundError as error:
+        raise Reject("cannot be read: No such file") from error
+    except PermissionError as error:
+        raise Reject(f"cannot be read: {error}") from error
+    if fault := too_large(len(data)):
+        raise Reject(fault)
+    return data
 
 
 def read_head(path: str, nbytes: int) -> bytes:
@@ -55,12 +73,28 @@ def read_at(path: str, offset: int, nbytes: int) -> bytes:
     Raises:
         Reject: if the file ends within it.
         OSError: if the file cannot be opened, or the disk fails.
+        StoreError: if an object store does not give it.
     """
+    if address := store.address(path):
+        return store.read(address, offset, nbytes)
     with open(path, "rb", buffering=0) as file:
         data = os.pread(file.fileno(), nbytes, offset)
     if len(data) < nbytes:
         raise Reject("its archive ends within it")
     return data
+
+
+def open_list_text(path: str | os.PathLike[str]) -> TextIO:
+    """A text of this machine or of an object store, UTF-8 with or without a mark; line ends stay as they are."""
+    if address := store.address(path):
+        return store.open_text(address)
+    return open(path, newline="", encoding="utf-8-sig")
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a regular file, here or in an object store."""
+    address = store.address(path)
+    return store.is_file(address) if address else os.path.isfile(path)
 
 
 def too_large(nbytes: int) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from writers.sources.annotations import Face, candidates
+from writers.sources.bucket import Bucket
 from writers.sources.directory import Directory
 from writers.sources.join import Table
 from writers.sources.sidecars import Sidecars, is_sidecar
@@ -28,7 +29,7 @@ class Flickr:
             the annotations of ``ID.jpg`` are in ``ID.faces.json`` beside it, if there is one (see ``Sidecars``).
     """
 
-    store: Directory | Tars | CompressedTars
+    store: Directory | Bucket | Tars | CompressedTars
     boxes: Table[Face] | None = None
 
     def candidates(self) -> Iterator[Candidate]:

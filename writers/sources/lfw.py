@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from writers.sources.annotations import Face, candidates
+from writers.sources.bucket import Bucket
 from writers.sources.directory import Directory
 from writers.sources.labels import person
 from writers.sources.source import Candidate
@@ -24,7 +25,7 @@ class LFW:
         store: the folder or the tar.
     """
 
-    store: Directory | Tars | CompressedTars
+    store: Directory | Bucket | Tars | CompressedTars
 
     def candidates(self) -> Iterator[Candidate]:
         """List the images by path, or in the tar's order; see ``Source``."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from frl import store
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import SourceError, blame_machine
 from frl.printable import printable
@@ -29,7 +30,7 @@ from writers.sources.annotations import (
     parse_face,
     refuse_shares,
 )
-from writers.sources.files import read_file
+from writers.sources.files import is_file, open_list_text, read_file
 from writers.sources.source import Candidate, Entry
 from writers.sources.targets import IDENTITY, Reading, Wanted, read_csv_targets, read_json_targets
 from writers.sources.unread import Unread
@@ -51,6 +52,8 @@ class ListedFiles:
 
     def read(self, place: str) -> bytes:
         """The file's bytes; see ``Store``."""
+        if store.address(place):
+            return read_file(place)
         return read_file(os.path.join(os.path.dirname(self.location), place))
 
 
@@ -100,7 +103,7 @@ class Listing:
                 return read_json_targets(
                     location, self.wanted, lambda: (record for _, record, _ in self._records() if record)
                 )
-            with open(location, newline="", encoding="utf-8-sig") as stream:
+            with open_list_text(location) as stream:
                 header = next(csv.reader(stream, skipinitialspace=True), [])
             return read_csv_targets(location, header, self.wanted, self._cells)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -130,7 +133,7 @@ class Listing:
 
     def _csv(self) -> Iterator[tuple[int, str, Face]]:
         """Line, path and face."""
-        with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
+        with open_list_text(self.store.location) as stream:
             rows = csv.reader(stream, skipinitialspace=True)
             header = next(rows, [])
             path = next((name for name in PATHS if name in header), None)
@@ -170,12 +173,12 @@ class Listing:
 
     def _cells(self) -> Iterator[dict[str, str]]:
         """The lines of a CSV by column."""
-        with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
+        with open_list_text(self.store.location) as stream:
             yield from csv.DictReader(stream, skipinitialspace=True)
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any] | None, str | None]]:
         """The number of each line of JSON, and what it says; or None for one that names no file, and why."""
-        with open(self.store.location, encoding="utf-8-sig") as stream:
+        with open_list_text(self.store.location) as stream:
             for number, line in enumerate(stream, 1):
                 if not line.strip():
                     continue
@@ -223,7 +226,7 @@ def open_list(path: str) -> Listing:
     Raises:
         SourceError: if it is no regular file. A pipe gives its lines but once, to whoever reads first.
     """
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise SourceError(path, "is no regular file", "Write the list to one: it is read more than once.")
     return Listing(ListedFiles(path))
 

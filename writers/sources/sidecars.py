@@ -9,6 +9,7 @@ from os.path import splitext
 
 from writers.reject import Reject
 from writers.sources.annotations import KEYS, Face, load_json, parse_face
+from writers.sources.bucket import Bucket
 from writers.sources.directory import Directory
 from writers.sources.files import read_file
 from writers.sources.join import Join, Table
@@ -35,7 +36,7 @@ class Sidecars:
         unread: what they say beside that.
     """
 
-    def __init__(self, store: Directory | Tars | CompressedTars) -> None:
+    def __init__(self, store: Directory | Bucket | Tars | CompressedTars) -> None:
         self._store = store
         self._texts: dict[str, bytes] = {}  # of those in a tar
         self.unread = Unread(os.path.join(store.location, f"*{SUFFIX}"), KEYS)

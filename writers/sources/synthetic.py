@@ -11,6 +11,7 @@ from typing import Any
 
 from frl.beton.targets import TargetSpec
 from frl.errors import SourceError
+from writers.sources.bucket import Bucket
 from writers.sources.directory import Directory
 from writers.sources.join import Table
 from writers.sources.source import Candidate
@@ -39,7 +40,7 @@ class Synthetic:
     faces: VGGFace2
 
     @property
-    def store(self) -> Directory | Tars | CompressedTars:
+    def store(self) -> Directory | Bucket | Tars | CompressedTars:
         """See ``Source``."""
         return self.faces.store
 

@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from frl import store
 from writers.sources.annotations import Face, read_boxes, read_landmarks
+from writers.sources.files import is_file
 from writers.sources.join import Table
 
 SPLITS = ("test", "train")
@@ -45,10 +47,11 @@ class Tables:
         return self._beside(location, "landmark", read_landmarks)
 
     def _beside(self, location: str, kind: str, read: Callable[..., Table[Row]]) -> Table[Row] | None:
-        root = Path(location) if Path(location).is_dir() else Path(location).parent
+        inside = Path(location).is_dir() or (store.address(location) and not is_file(location))
+        root = Path(location) if inside else Path(location).parent
         names = [f"loose_{kind}_{split}.csv" for split in SPLITS]
         paths = [folder / name for folder in (root, root / "bb_landmark") for name in names]
-        found = tuple(filter(Path.is_file, paths))
+        found = tuple(filter(is_file, paths))
         return self._once(read, *found) if found else None
 
     def _once(self, read: Callable[..., Table[Row]], *paths: Path) -> Table[Row]:

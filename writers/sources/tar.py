@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from writers.sources.bucket import MEMORY
 from writers.sources.files import read_at
 from writers.sources.skipped import NO_IMAGE, Skipped, is_image, path_aside
 from writers.sources.source import Entry, nothing
@@ -108,5 +109,5 @@ def open_tars(location: str, paths: tuple[str, ...]) -> Tars | CompressedTars:
     kind: type[Tars] | type[CompressedTars] = Tars
     for path in paths:
         with TarFile(path) as file:
-            kind = CompressedTars if file.compressed else kind
+            kind = CompressedTars if file.compressed or path.startswith(MEMORY) else kind
     return kind(location, paths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import posixpath
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
+from frl import store
 from frl.errors import SourceError
 from frl.images.formats import HEAD
 from writers.sources.files import too_large
@@ -94,9 +96,11 @@ class TarFile:
 
     def __enter__(self) -> Self:
         try:
-            self._raw = open(self.path, "rb", buffering=0)  # noqa: SIM115 (closed on exit)
-            self._size = os.fstat(self._raw.fileno()).st_size
-            head = os.pread(self._raw.fileno(), 6, 0)
+            self._raw = _open(self.path)
+            self._size = self._raw.seek(0, os.SEEK_END)
+            self._raw.seek(0)
+            head = self._raw.read(6)
+            self._raw.seek(0)
         except OSError as error:
             raise SourceError(self.path, f"cannot be read ({error.strerror})", "Check path and permissions.") from error
         opener = next((opener for magic, opener in COMPRESSIONS.items() if head.startswith(magic)), None)
@@ -144,6 +148,12 @@ class TarFile:
                 raise
             self.damage = str(error)
         return b""
+
+
+def _open(path: str) -> IO[bytes]:
+    if address := store.address(path):
+        return io.BufferedReader(store.Reader(address))
+    return open(path, "rb", buffering=0)
 
 
 def members(file: TarFile, wanted: Callable[[Member], bool]) -> Iterator[Member]:

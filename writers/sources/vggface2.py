@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from writers.sources.annotations import Face, candidates
+from writers.sources.bucket import Bucket, bucket_images
 from writers.sources.directory import Directory, entries, shows_image
 from writers.sources.join import Table
 from writers.sources.labels import person
@@ -32,7 +33,7 @@ class VGGFace2:
     In a folder without tables, faces are looked for in ``ID.faces.json`` beside the images (see ``Sidecars``).
     """
 
-    store: Directory | Tars | CompressedTars
+    store: Directory | Bucket | Tars | CompressedTars
     boxes: Table[Face] | None = None
     landmarks: Table[array[float]] | None = None
 
@@ -43,6 +44,8 @@ class VGGFace2:
         beside = self._sidecars and self._sidecars.table.join(self.store.location)
         if isinstance(self.store, Directory):
             images = folder_images(self.store, is_sidecar if self._sidecars else nothing)
+        elif isinstance(self.store, Bucket):
+            images = bucket_images(self.store)
         else:
             images = tar_images(self.store)
         for entry, identity, path in images:

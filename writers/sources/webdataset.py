@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from frl import store
 from frl.errors import SourceError
 from writers.sources.annotations import KEYS, Face, candidate, load_json, parse_face
 from writers.sources.join import EXAMPLES, Account
@@ -137,6 +138,8 @@ def open_shards(pattern: str) -> WebDataset:
     Raises:
         SourceError: if there are none, or one is missing.
     """
+    if address := store.address(pattern):
+        return _open_remote_shards(address)
     location = os.path.abspath(pattern)
     if os.path.isdir(location):
         paths = sorted(glob.glob(os.path.join(glob.escape(location), "*.tar*")))
@@ -151,8 +154,27 @@ def open_shards(pattern: str) -> WebDataset:
     return WebDataset(open_tars(location, tuple(paths)))
 
 
+def _open_remote_shards(address: str) -> WebDataset:
+    """As ``open_shards``, in an object store."""
+    paths: list[str] = []
+    for expanded in expand_braces(address):
+        found = store.matches(expanded)
+        if found == [expanded] and not store.is_file(expanded):
+            found = store.matches(f"{expanded.rstrip('/')}/*.tar*")
+        if not found and not glob.has_magic(expanded):
+            raise SourceError(expanded, "is not there", "Fetch this shard, or correct the pattern.")
+        paths += found
+    if not paths:
+        raise SourceError(
+            address, "no tar is there", "Give a tar, a folder of tars, or a pattern such as s-{00..99}.tar."
+        )
+    return WebDataset(open_tars(address, tuple(paths)))
+
+
 def is_pattern(path: str) -> bool:
     """Whether a path looks like several tars."""
+    if store.address(path):
+        return ".tar" in path and bool(BRACES.search(path) or glob.has_magic(path))
     return ".tar" in path and not os.path.exists(path) and bool(BRACES.search(path) or glob.has_magic(path))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from frl import hub
 from frl.config import AugmentConfig
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.config.coerce import coerce
@@ -23,8 +24,8 @@ class Networks:
     """What is measured, and how it sees the images."""
 
     weights: Path | None = None
-    """A run's folder, a checkpoint or an export of frl, a torchvision state dict, or a released checkpoint; none:
-    baselines alone."""
+    """A run's folder, a checkpoint or an export of frl, a torchvision state dict, a released checkpoint, or
+    hub:ORG/NAME; none: baselines alone."""
     arch: str | None = None
     """Network: resnet18, resnet18-w16-nopool (width 16, no pooling in the stem), timm/NAME; none: told by the file or
     by the shapes of its weights (without weights: resnet50)."""
@@ -96,5 +97,7 @@ class Networks:
 
 def _label(weights: Path) -> str:
     """What the table calls the weights: the file, of a run's folder the run and the checkpoint."""
+    if hub.is_address(weights):
+        return str(weights)
     file = checkpoint.resolve(weights)
     return file.name if file == weights else f"{weights.resolve().name}/{file.name}"

@@ -1,0 +1,223 @@
+"""The card of a published network: where its weights come from, how good they are, and under which terms."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frl import hub
+from frl.beton import Beton
+from frl.beton.facts import Facts, gather
+from frl.config import ModelConfig, RunConfig
+from frl.errors import ConfigError, FrlError
+from frl.printable import printable
+from frl.recipes import crops_in_words, facts_of
+
+BASELINES = ("untrained (", "raw pixels")
+"""How the rows of results begin that are of no trained network."""
+
+FIGURES = ("accuracy", "standard_error", "auc")
+"""The figures of a result that are given to the hub as such."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What ``frl evaluate --out FILE`` measured.
+
+    Attributes:
+        name: of the file, without suffix.
+        rows: the figures of each network, by its name.
+    """
+
+    name: str
+    rows: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """The results in a file.
+
+        Raises:
+            ConfigError: if it cannot be read, or is none that frl evaluate wrote.
+        """
+        remedy = "Give what frl evaluate wrote with --out."
+        try:
+            rows = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--results {path}", f"cannot be read ({error})", remedy) from error
+        if not isinstance(rows, dict) or not rows or not all(isinstance(row, dict) for row in rows.values()):
+            raise ConfigError(f"--results {path}", "holds no figures by network", remedy)
+        if all(name.startswith(BASELINES) for name in rows):
+            raise ConfigError(f"--results {path}", "holds baselines alone", "Evaluate the weights, too.")
+        return cls(name=path.stem, rows=rows)
+
+    @property
+    def trained(self) -> Mapping[str, Any]:
+        """The figures of the network itself: the first that is no baseline."""
+        return next(row for name, row in self.rows.items() if not name.startswith(BASELINES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What the card is made of.
+
+    Attributes:
+        address: the repository.
+        licence: of the weights, the hub's short name or in words.
+        network: whole name of the network.
+        mean, std: of the images' channels, as in training; None where the weights do not say.
+        run: the run that made the weights, if it is known.
+        data: the facts of each file that it saw, by the file's name; None where the file was not at hand.
+        probe: accuracy of the run's last online probe, and after which epoch.
+        results: what was measured afterwards.
+        for_timm: whether timm builds the network by its name.
+    """
+
+    address: str
+    licence: str
+    network: str
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    run: RunConfig | None
+    data: Mapping[str, Facts | None]
+    probe: tuple[float, int] | None
+    results: Sequence[Result]
+    for_timm: bool
+
+    def text(self) -> str:
+        """The card in Markdown, with the hub's metadata before it, in YAML (which JSON is)."""
+        parts = [
+            *("---", json.dumps(self.metadata(), indent=1), "---", ""),
+            *(f"# {self.address}", "", self._summary(), ""),
+            *("## Use", "", *self._use(), ""),
+            *("## Measured", "", *self._measured(), ""),
+            *("## Data", "", *self._data(), ""),
+            *("## Recipe", "", *self._recipe(), ""),
+            *("## Licence", "", f"{self.licence}. {TERMS}", ""),
+        ]
+        return "\n".join(parts)
+
+    def metadata(self) -> dict[str, Any]:
+        """What the hub reads: licence, library, tags and results."""
+        name = self.address.partition("/")[2]
+        found: dict[str, Any] = {
+            **_licence(self.licence),
+            "library_name": "timm" if self.for_timm else "frl",
+            "pipeline_tag": "image-feature-extraction",
+            "tags": ["face", "feature-extraction", "frl", *([self.run.objective.name] if self.run else [])],
+        }
+        if self.results:
+            found["model-index"] = [{"name": name, "results": [_indexed(result) for result in self.results]}]
+        return found
+
+    def _summary(self) -> str:
+        taught = f" pre-trained by {self.run.objective.name}" if self.run else ""
+        return f"A {self.network}{taught} on faces, without its classifier: images to features."
+
+    def _use(self) -> list[str]:
+        model, weights = ModelConfig.of(self.network), hub.WEIGHTS
+        lines = ["```python", "from frl.export import load_backbone", ""]
+        lines += [f'model, name = load_backbone("{hub.SCHEME}{self.address}")', "```", ""]
+        if self.for_timm:
+            lines += ["```python", "import timm", ""]
+            lines += [f'model = timm.create_model("hf_hub:{self.address}", pretrained=True)', "```", ""]
+        if not model.is_timm and model.network == model.arch:
+            lines += ["```python", "import torch, torchvision", "from huggingface_hub import hf_hub_download"]
+            lines += ["from safetensors.torch import load_file", ""]
+            lines += [f"model = torchvision.models.{model.arch}()", "model.fc = torch.nn.Identity()"]
+            lines += [f'model.load_state_dict(load_file(hf_hub_download("{self.address}", "{weights}")))', "```", ""]
+        if self.mean is None or self.std is None:
+            return [*lines, "How images were normalised is not known."]
+        mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (self.mean, self.std))
+        return [*lines, f"Images: RGB in [0, 1], minus ({mean}), divided by ({std})."]
+
+    def _measured(self) -> list[str]:
+        lines = []
+        for result in self.results:
+            figures = list(dict.fromkeys(name for row in result.rows.values() for name in row))
+            rows = [(name, *(_figure(row.get(figure)) for figure in figures)) for name, row in result.rows.items()]
+            lines += [f"`{printable(result.name)}`:", "", *_table(("network", *figures), rows), ""]
+        if self.probe is not None and self.run is not None:
+            accuracy, epoch = self.probe
+            probe = self.run.knn
+            lines.append(
+                f"Online probe after epoch {epoch}: {accuracy:.2%} of identities by the {probe.neighbours} nearest "
+                f"neighbours, in up to {probe.limit:,} images of {probe.size} pixels."
+            )
+        return lines or ["Nothing was measured yet."]
+
+    def _data(self) -> list[str]:
+        if not self.data:
+            return ["Not stated: the weights do not say which images they have seen."]
+        lines = []
+        for name, facts in self.data.items():
+            if facts is None:
+                lines += [f"`{printable(name)}` was not at hand when this card was written.", ""]
+                continue
+            licences = facts.settings.get("licences") or {}
+            sources = [
+                (source or name, f"{facts.per_source.get(source, 0):,}", licences.get(source, "**not stated**"))
+                for source in facts.sources
+            ]
+            lines += [f"`{printable(name)}`: {facts.samples:,} images, {len(facts.per_identity):,} identities.", ""]
+            lines += [*_table(("source", "images", "licence, as stated by the writer"), sources), ""]
+            if facts.manifest is not None and facts.manifest.content_sha256:
+                lines += [f"Content hash: `{facts.manifest.content_sha256}`.", ""]
+        return [*lines, "Faces are personal data: what their licences and the law forbid, these weights do not allow."]
+
+    def _recipe(self) -> list[str]:
+        if self.run is None:
+            return ["Not stated: the weights were given without their run."]
+        facts = {**facts_of(self.run), "crops": crops_in_words(self.run.augment), "seed": f"{self.run.seed}"}
+        return [*_table(("", ""), list(facts.items())), "", f"All options: `{hub.CONFIG}`, under `frl`."]
+
+
+TERMS = "The images have licences of their own, see above."
+
+
+def facts_of_data(run: RunConfig) -> dict[str, Facts | None]:
+    """The facts of the files that a run saw, by their names: nobody else is to see where they lay."""
+    found: dict[str, Facts | None] = {}
+    for path in map(Path, run.data.data):
+        try:
+            with Beton(path) as beton:
+                found[path.name] = gather(beton)
+        except (FrlError, OSError):
+            found[path.name] = None
+    return found
+
+
+def _licence(text: str) -> dict[str, str]:
+    """In the hub's words: one of its short names, or another licence that is named here."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9.-]*", text):
+        return {"license": text}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "other"}
+
+
+def _indexed(result: Result) -> dict[str, Any]:
+    """A result as the hub's model index has it."""
+    metrics = [
+        {"type": name, "name": name, "value": result.trained[name]}
+        for name in FIGURES
+        if isinstance(result.trained.get(name), int | float)
+    ]
+    return {
+        "task": {"type": "image-feature-extraction", "name": "faces, by a frozen network"},
+        "dataset": {"type": result.name, "name": result.name},
+        "metrics": metrics,
+    }
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(map(_cell, line)) + " |" for line in (head, ("---",) * len(head), *rows)]
+
+
+def _cell(text: str) -> str:
+    return printable(" ".join(text.split())).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,207 @@
+"""Who runs the jobs: this machine, Slurm, or Ray. None of them is ours; here is only how each is asked."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from frl.errors import ConfigError, FrlError
+from frl.machine import cores
+from writers.machines.task import ShardTask
+
+
+class Outcome(NamedTuple):
+    """How a job ended.
+
+    Attributes:
+        error: what the task returned: None, or what went wrong.
+        lost: why there is no answer: the process or its machine is gone; None if there is one.
+    """
+
+    error: FrlError | None = None
+    lost: str | None = None
+
+
+class Engine(Protocol):
+    """Runs tasks elsewhere.
+
+    Attributes:
+        at_once: tasks that may be submitted at a time; None: all, for the engine has a queue of its own.
+    """
+
+    at_once: int | None
+
+    def submit(self, task: ShardTask) -> Any:
+        """Start a task, or queue it; returns the job.
+
+        Raises:
+            ConfigError: if the engine refuses it.
+        """
+        ...
+
+    def outcome(self, job: Any) -> Outcome | None:
+        """How a job ended, None as long as it has not."""
+        ...
+
+    def cancel(self, job: Any) -> None:
+        """End a job; it may have ended already."""
+        ...
+
+
+class Local:
+    """Processes of this machine; they end with this one.
+
+    Args:
+        workers: of each; 0: as many as there are cores, so that they come one after the other.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.at_once: int | None = max(1, cores() // workers) if workers else 1
+
+    def submit(self, task: ShardTask) -> tuple[subprocess.Popen[bytes], Path]:
+        """See ``Engine``."""
+        path = task.path.with_suffix(".task")
+        path.write_bytes(pickle.dumps(task))
+        path.with_suffix(".outcome").unlink(missing_ok=True)
+        with open(path.with_suffix(".log"), "ab") as log:
+            command = [sys.executable, "-m", "writers.machines.task", str(path)]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return process, path.with_suffix(".outcome")
+
+    def outcome(self, job: tuple[subprocess.Popen[bytes], Path]) -> Outcome | None:
+        """See ``Engine``."""
+        process, path = job
+        if (status := process.poll()) is None:
+            return None
+        if status == 0 and path.is_file():
+            return Outcome(error=pickle.loads(path.read_bytes()))
+        return Outcome(lost=f"its process ended with status {status}")
+
+    def cancel(self, job: tuple[subprocess.Popen[bytes], Path]) -> None:
+        """See ``Engine``."""
+        process, _ = job
+        process.kill()
+        process.wait()
+
+
+class Slurm:
+    """Jobs of Slurm, through submitit. Preempted ones are queued again by Slurm, those out of time by submitit.
+
+    Args:
+        folder: for scripts, results and logs.
+        workers: cores of a job.
+        options: of submitit's Slurm executor, over its own defaults.
+    """
+
+    at_once: int | None = None
+    ASK_S = 2.0
+    """Seconds between two questions to the controller."""
+    GONE = 3
+    """Questions in a row to which a job must be unknown before it counts as lost: a queue is not read in an instant."""
+
+    def __init__(self, folder: Path, workers: int, options: Mapping[str, str]) -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise ConfigError("--on slurm", "submitit is not installed", "Run pip install submitit.") from error
+        self._asked = 0.0
+        self._missing: dict[str, int] = {}  # of each job, to how many questions in a row it was unknown
+        try:
+            self._executor = submitit.SlurmExecutor(folder / "jobs", max_num_timeout=1000)
+            self._executor.update_parameters(job_name="frl-write", time=24 * 60, cpus_per_task=max(1, workers))
+            self._executor.update_parameters(**{name: _number(value) for name, value in options.items()})
+        except (RuntimeError, TypeError, ValueError, FileNotFoundError, AssertionError) as error:
+            cause = f"cannot be used ({' '.join(str(error).split())})"
+            raise ConfigError("--on slurm", cause, "Run it where sbatch is; mend --on-options.") from error
+
+    def submit(self, task: ShardTask) -> Any:
+        """See ``Engine``."""
+        try:
+            job = self._executor.submit(task)
+        except Exception as error:  # submitit's own, of what sbatch says
+            cause = f"sbatch refuses the job ({' '.join(str(error).split())[-300:]})"
+            raise ConfigError("--on slurm", cause, "Mend --on-options, or ask for less.") from error
+        self._missing[job.job_id] = 0
+        return job
+
+    def outcome(self, job: Any) -> Outcome | None:
+        """See ``Engine``. The queue is asked, for accounting (sacct) is not everywhere."""
+        if job.paths.result_pickle.exists():
+            kind, answer = pickle.loads(job.paths.result_pickle.read_bytes())
+            return Outcome(error=answer) if kind == "success" else Outcome(lost=str(answer).splitlines()[-1])
+        self._ask()
+        if self._missing[job.job_id] < self.GONE:
+            return None
+        return Outcome(lost=f"job {job.job_id} has left the queue without a result; its log: {job.paths.stderr}")
+
+    def _ask(self) -> None:
+        """See which jobs are queued or run; every few seconds, whoever asks."""
+        if time.monotonic() - self._asked < self.ASK_S:
+            return
+        self._asked = time.monotonic()
+        command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format", "%i"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            return
+        if done.returncode:  # the controller does not answer: nothing is known
+            return
+        now = set(done.stdout.split())
+        self._missing = {job: 0 if job in now else count + 1 for job, count in self._missing.items()}
+
+    def cancel(self, job: Any) -> None:
+        """See ``Engine``."""
+        subprocess.run(["scancel", job.job_id], capture_output=True, timeout=60, check=False)
+
+
+class Ray:
+    """Tasks of a Ray cluster: that of ``RAY_ADDRESS``, else one on this machine."""
+
+    at_once: int | None = None
+
+    def __init__(self, workers: int) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise ConfigError("--on ray", "ray is not installed", "Run pip install ray.") from error
+        self._ray = ray
+        try:
+            if not ray.is_initialized():
+                ray.init(address=os.environ.get("RAY_ADDRESS"), include_dashboard=False, log_to_driver=False)
+        except Exception as error:
+            raise ConfigError("--on ray", f"the cluster does not answer ({error})", "Check RAY_ADDRESS.") from error
+        # Lost tasks are started again by us, who count them and say so.
+        self._run = ray.remote(num_cpus=max(1, workers), max_retries=0)(_call)
+
+    def submit(self, task: ShardTask) -> Any:
+        """See ``Engine``."""
+        return self._run.remote(pickle.dumps(task))
+
+    def outcome(self, job: Any) -> Outcome | None:
+        """See ``Engine``."""
+        done, _ = self._ray.wait([job], timeout=0)
+        if not done:
+            return None
+        try:
+            return Outcome(error=self._ray.get(job))
+        except self._ray.exceptions.RayError as error:
+            return Outcome(lost=f"Ray says: {str(error).splitlines()[0]}")
+
+    def cancel(self, job: Any) -> None:
+        """See ``Engine``."""
+        self._ray.cancel(job, force=True)
+
+
+def _call(task: bytes) -> FrlError | None:
+    return pickle.loads(task)()
+
+
+def _number(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text

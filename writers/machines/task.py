@@ -1,0 +1,113 @@
+"""A shard as a job: what runs on the other machine, and how it says how far it is."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import pickle
+import signal
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from frl.beton.shard import Shard
+from frl.errors import FrlError, explained
+from writers.config import WriteConfig
+
+REPORT_S = 0.5
+"""Seconds between two reports of a shard."""
+
+COMMAND = "writers.to_beton"
+"""The module of the command that writes a file."""
+
+PR_SET_PDEATHSIG = 1
+
+
+class Progress(NamedTuple):
+    """How many images of a shard are done, and how many it has."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Write one shard. Called again after a kill, it goes on where it was; called when it is done, it does nothing.
+
+    Attributes:
+        config: the command; its ``out`` is not touched.
+        shard: which.
+        folder: of the shards, which all machines see.
+        here: the folder in which the command was given, for relative paths.
+    """
+
+    config: WriteConfig
+    shard: Shard
+    folder: Path
+    here: Path
+
+    def __call__(self) -> FrlError | None:
+        """Write it, unless it is there; returns what went wrong."""
+        write = importlib.import_module(COMMAND).write  # by its name: the command imports us
+        os.chdir(self.here)
+        last = 0.0
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            if done == total or time.monotonic() - last > REPORT_S:
+                last = time.monotonic()
+                _replace(self._progress, json.dumps([done, total]).encode())
+
+        try:
+            if not self.path.is_file():  # a file appears under its name when it is complete
+                config = replace(self.config, on=None, shards=None, on_options=(), scratch=None)
+                write(replace(config, out=self.path, shard=str(self.shard), overwrite=True), progress=report)
+        except Exception as error:
+            return explained(error, f"writing shard {self.shard}")
+        return None
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again when the job is preempted or out of time: the same."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    @property
+    def path(self) -> Path:
+        """The file of the shard."""
+        return self.folder / f"shard-{self.shard.number:05}.beton"
+
+    @property
+    def _progress(self) -> Path:
+        return self.path.with_suffix(".progress")
+
+    def progress(self) -> Progress | None:
+        """How far it is; None before it has said so."""
+        try:
+            return Progress(*json.loads(self._progress.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def main(path: Path) -> None:
+    """Run the task that is pickled in a file, and leave its outcome beside it; ends with its parent."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended in between
+        sys.exit(1)
+    outcome = pickle.loads(path.read_bytes())()
+    _replace(path.with_suffix(".outcome"), pickle.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,150 @@
+"""``frl write --on``: shards out, one file in, as if one machine had written it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from frl.beton.card import leave_card
+from frl.beton.manifest import Manifest
+from frl.beton.merge import merge
+from frl.beton.shard import Shard
+from frl.config import as_dict
+from frl.errors import ConfigError, WriteError
+from frl.printable import printable
+from writers.config import WriteConfig
+from writers.machines.engines import Engine, Local, Ray, Slurm
+from writers.machines.task import ShardTask
+from writers.stop import StopRequest
+
+LOOK_S = 0.2
+"""Seconds between two looks at the jobs."""
+
+OF_THE_PLACE = ("out", "scratch", "on", "on_options", "workers", "overwrite", "max_rejects")
+"""Options that may be others when the work goes on: they shape no shard."""
+
+TIMES = 3
+"""How often a shard is tried whose worker gets lost."""
+
+
+def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
+    """Write ``config.out`` by ``config.shards`` jobs of ``config.on``, and join their files.
+
+    The shards lie in ``OUT.shards``, which all machines must see; when the file is whole they are removed. After a kill
+    the same command goes on: shards that are there are kept, and one that was begun is gone on with.
+
+    Raises:
+        Stopped: if it was to end early; the jobs are ended, and what they wrote is kept.
+        ConfigError: if the engine cannot be used.
+        WriteError: if a shard's worker is lost again and again.
+        Whatever goes wrong with a shard.
+    """
+    assert config.shards is not None, "validate() saw to it"
+    folder = Path(f"{config.out.absolute()}.shards")
+    folder.mkdir(exist_ok=True)
+    _require_same_work(folder, config)
+    tasks = [
+        ShardTask(config, Shard(number, config.shards), folder, Path.cwd()) for number in range(1, config.shards + 1)
+    ]
+    try:
+        _Jobs(_engine(config, folder), list(tasks)).run(stop)
+    except BaseException:
+        if not any(folder.glob("*.beton*")):  # nothing was begun that another command could take for its own
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    manifest = merge([task.path for task in tasks], config.out, overwrite=config.overwrite)
+    if complaint := leave_card(config.out):
+        tqdm.write(printable(complaint))
+    shutil.rmtree(folder, ignore_errors=True)
+    return manifest
+
+
+def _engine(config: WriteConfig, folder: Path) -> Engine:
+    options = dict(text.partition("=")[::2] for text in config.on_options)
+    if config.on == "slurm":
+        return Slurm(folder, config.workers, options)
+    return Ray(config.workers) if config.on == "ray" else Local(config.workers)
+
+
+def _require_same_work(folder: Path, config: WriteConfig) -> None:
+    """Refuse shards that another command has begun: they would be taken for this one's.
+
+    Raises:
+        ConfigError: naming the options that differ.
+    """
+    note, remedy = folder / "command.json", f"Give the same options, or delete {folder}."
+    now = {name: value for name, value in as_dict(config).items() if name not in OF_THE_PLACE}
+    try:
+        begun = json.loads(note.read_bytes())
+    except FileNotFoundError:
+        if any(folder.glob("shard-*")):
+            raise ConfigError("--on", f"{folder} holds shards of another command", remedy) from None
+        note.write_text(json.dumps(now))
+        return
+    if differences := [f"{name} = {begun.get(name)}" for name in now if begun.get(name) != now[name]]:
+        raise ConfigError("--on", f"{folder} was begun with {', '.join(differences)}", remedy)
+
+
+@dataclass
+class _Jobs:
+    """The tasks and who runs them."""
+
+    engine: Engine
+    waiting: list[ShardTask]
+    running: list[tuple[ShardTask, Any]] = field(default_factory=list)
+    lost: Counter[int] = field(default_factory=Counter)
+
+    def run(self, stop: StopRequest) -> None:
+        """Until all are done; if one fails or it is to stop, the others end."""
+        tasks: Sequence[ShardTask] = tuple(self.waiting)
+        try:
+            with tqdm(total=0, unit="img", desc=f"{len(tasks)} shards", disable=None) as bar:
+                while self.waiting or self.running:
+                    stop.check()
+                    self._start()
+                    self.running = [pair for pair in self.running if not self._is_done(*pair)]
+                    _show(bar, tasks)
+                    time.sleep(LOOK_S)
+        except BaseException:
+            for _, job in self.running:
+                self.engine.cancel(job)
+            raise
+
+    def _start(self) -> None:
+        while self.waiting and (self.engine.at_once is None or len(self.running) < self.engine.at_once):
+            task = self.waiting.pop(0)
+            self.running.append((task, self.engine.submit(task)))
+
+    def _is_done(self, task: ShardTask, job: Any) -> bool:
+        outcome = self.engine.outcome(job)
+        if outcome is None:
+            return False
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.lost is not None:
+            self._replace(task, outcome.lost)
+        return True
+
+    def _replace(self, task: ShardTask, cause: str) -> None:
+        """Try a task again whose worker was lost: another goes on with what that one left."""
+        self.lost[task.shard.number] += 1
+        if self.lost[task.shard.number] >= TIMES:
+            raise WriteError(f"shard {task.shard}", f"its worker was lost {TIMES} times ({cause})", "Look at its log.")
+        tqdm.write(printable(f"shard {task.shard}: {cause}; another worker goes on"))
+        self.waiting.append(task)
+
+
+def _show(bar: Any, tasks: Sequence[ShardTask]) -> None:
+    """All shards in one bar."""
+    known = [progress for task in tasks if (progress := task.progress()) is not None]
+    bar.total = sum(progress.total for progress in known)
+    bar.n = sum(progress.done for progress in known)
+    bar.refresh()
