@@ -1,5 +1,7 @@
 """What the documentation names is there: tests, files, links and commands."""
 
+import ast
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 import torch
 import torchvision
 
+import frl
 from frl.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -81,8 +84,29 @@ def test_every_command_of_the_readme_is_run_by_the_walk_or_marked():
         assert any(in_order(shlex.split(command, comments=True), given) for given in walked), command
 
 
+def programs():
+    """Those of the README."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+def test_the_program_of_the_readme_calls_what_there_is():
+    """It would train for hours; ``tests/frl/test_api.py`` and the notebook do the same on little."""
+    (program,) = (text for text in programs() if "import frl\n" in text)
+    called = {
+        node.func.attr: {keyword.arg for keyword in node.keywords}
+        for node in ast.walk(ast.parse(program))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name) and node.func.value.id == "frl"
+    }  # fmt: skip
+    assert called.keys() >= {"write", "pretrain", "loader", "load", "measure"}
+    for name, keywords in called.items():
+        parameters = inspect.signature(getattr(frl, name)).parameters
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        assert takes_any or keywords <= parameters.keys(), name
+
+
 def test_the_program_of_the_readme_loads_an_export(tmp_path, monkeypatch):
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (program,) = (text for text in programs() if "torchvision" in text)
     backbone = torchvision.models.resnet50().state_dict()
     torch.save(
         {name: value for name, value in backbone.items() if not name.startswith("fc.")}, tmp_path / "resnet50.pth"

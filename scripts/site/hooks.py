@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -15,7 +16,11 @@ PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    **{f"examples/{path.name}": f"examples/{path.stem}.md" for path in sorted((ROOT / "examples").glob("*.py"))},
+    **{
+        f"examples/{path.name}": f"examples/{path.stem}.md"
+        for path in sorted((ROOT / "examples").iterdir())
+        if path.suffix in (".py", ".ipynb")
+    },
 }
 """Path in the repository to path on the site."""
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
@@ -25,12 +30,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
     for here, there in PAGES.items():
         text = (ROOT / here).read_text()
-        content = text if here.endswith(".md") else as_page(here, text)
+        content = {".md": lambda name, text: text, ".py": of_program, ".ipynb": of_notebook}[Path(here).suffix](
+            here, text
+        )
         files.append(File.generated(config, there, content=content))
     return files
 
 
-def as_page(name: str, program: str) -> str:
+def of_notebook(name: str, notebook: str) -> str:
+    """A notebook's texts and programs."""
+    cells = ((cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook)["cells"])
+    return "\n\n".join(text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in cells)
+
+
+def of_program(name: str, program: str) -> str:
     """A program under its name."""
     title = Path(name).stem.replace("_", " ")
     return f"# Example: {title}\n\n`{name}`:\n\n```python\n{program}```\n"

@@ -141,7 +141,7 @@ def test_help_and_list_tell_of_objectives(tmp_path, capsys):
     assert main(["pretrain", "--list"]) == 0
     assert listing() in capsys.readouterr().out and "swav: Swapped prediction" in listing()
     with pytest.raises(SystemExit):
-        main(["pretrain", "cpu", "--objective", f"{define(tmp_path, 'mine_in_the_help')}:Config", "--help"])
+        main(["pretrain", "cpu", "--objective", f"{define(tmp_path, 'mine_in_the_help')}:Config", "--help-all"])
     said = capsys.readouterr().out
     assert "--objective.margin" in said and "--objective.prototypes" not in said
 

@@ -32,7 +32,7 @@ def test_a_linear_head_begins_with_the_mean():
 def test_a_bounded_head_stays_within_1_and_begins_with_the_mean():
     head = LinearHead(16, 2, bounded=True)
     head.start_at(torch.tensor([0.3, -0.9]))
-    torch.testing.assert_close(head(torch.zeros(1, 16))[0], torch.tensor([0.3, -0.9]))
+    torch.testing.assert_close(head(torch.zeros(2, 16))[0], torch.tensor([0.3, -0.9]))
     assert head(100 * torch.randn(50, 16)).abs().max() <= 1
 
 
