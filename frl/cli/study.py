@@ -35,12 +35,14 @@ class StudyConfig:
     """Folder for everything: steps that are done are not done again."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=VALUE for each $NAME in the file, such as --set faces=faces.beton (repeat the option)."""
-    on: Literal["local", "slurm"] = "local"
-    """Where the steps run; slurm: as job arrays, through submitit."""
+    on: Literal["local", "slurm", "ray"] = "local"
+    """Where the steps run, each a job; slurm: through submitit; ray: on the cluster of RAY_ADDRESS."""
     jobs: int = 1
     """Steps at once."""
-    slurm: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=VALUE for jobs, as submitit calls it, such as --slurm timeout_min=120 --slurm gpus_per_node=1."""
+    workers: int = 1
+    """Cores of a job of slurm or ray."""
+    on_options: tuple[str, ...] = ()
+    """Of Slurm's jobs, as NAME=VALUE after submitit's names: partition=cpu time=120 gpus_per_node=1, say."""
     dry_run: bool = False
     """Print the commands, and run none."""
 
@@ -52,6 +54,7 @@ def main(arguments: list[str]) -> int:
         return 0
     config = tyro.cli(StudyConfig, args=arguments, prog="frl study")
     require_least("jobs", config.jobs, 1, "The default is 1.")
+    require_least("workers", config.workers, 1, "The default is 1.")
     study = read_study(find(config.study), pairs(config.set, "--set"))
     if config.dry_run:
         for step in steps_of(study.cells()):
@@ -86,14 +89,17 @@ def write(study: Study, failures: list[Failure], out: Path) -> int:
 
 def launcher(config: StudyConfig) -> Launcher:
     """Where the steps run."""
-    options = pairs(config.slurm, "--slurm")
+    options = pairs(config.on_options, "--on-options")
+    if options and config.on != "slurm":
+        raise ConfigError("--on-options", f"options of Slurm's jobs, but --on is {config.on}", "Give --on slurm.")
     if config.on == "local":
-        if options:
-            raise ConfigError("--slurm", "options of jobs, but --on is local", "Give --on slurm.")
         return Here(config.jobs)
-    from frl.study.slurm import Slurm
+    from frl.runtime.clusters import Ray, Slurm  # which packages they need is seen here
+    from frl.study.elsewhere import Elsewhere
 
-    return Slurm(config.jobs, {name: int(value) if value.isdigit() else value for name, value in options.items()})
+    folder = config.out.absolute()
+    slurm = config.on == "slurm"
+    return Elsewhere(Slurm("frl-study", folder, config.workers, options) if slurm else Ray(config.workers), config.jobs)
 
 
 def find(name: str) -> Path:

@@ -20,9 +20,9 @@ from slurm_cluster import SlurmCluster, missing_programs, slurm_cluster
 from frl.beton.manifest import Manifest
 from frl.beton.verifier import verify
 from frl.errors import ConfigError, SourceError, WriteError
+from frl.runtime.clusters import Outcome
 from writers.config import WriteConfig
 from writers.machines import write as machines
-from writers.machines.engines import Outcome
 from writers.to_beton import write
 
 COUNT = 60
@@ -230,7 +230,7 @@ def test_tasks_of_ray_make_the_file_of_one_machine(photographs, alone, tmp_path,
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
     try:
-        from writers.machines.engines import Ray
+        from frl.runtime.clusters import Ray
 
         plain, killed = Ray.submit, []
 

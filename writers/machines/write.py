@@ -20,8 +20,9 @@ from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.errors import ConfigError, WriteError
 from frl.printable import printable
+from frl.runtime.clusters import Engine, Ray, Slurm
 from writers.config import WriteConfig
-from writers.machines.engines import Engine, Local, Ray, Slurm
+from writers.machines.local import Local
 from writers.machines.task import ShardTask
 from writers.stop import StopRequest
 
@@ -70,7 +71,7 @@ def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
 def _engine(config: WriteConfig, folder: Path) -> Engine:
     options = dict(text.partition("=")[::2] for text in config.on_options)
     if config.on == "slurm":
-        return Slurm(folder, config.workers, options)
+        return Slurm("frl-write", folder, config.workers, options)
     return Ray(config.workers) if config.on == "ray" else Local(config.workers)
 
 
@@ -127,8 +128,8 @@ class _Jobs:
         outcome = self.engine.outcome(job)
         if outcome is None:
             return False
-        if outcome.error is not None:
-            raise outcome.error
+        if outcome.answer is not None:
+            raise outcome.answer
         if outcome.lost is not None:
             self._replace(task, outcome.lost)
         return True

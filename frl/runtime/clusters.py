@@ -1,4 +1,4 @@
-"""Who runs the jobs: this machine, Slurm, or Ray. None of them is ours; here is only how each is asked."""
+"""Clusters that run jobs for us: Slurm, or Ray. Neither is ours; here is only how each is asked."""
 
 from __future__ import annotations
 
@@ -6,39 +6,37 @@ import getpass
 import os
 import pickle
 import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from frl.errors import ConfigError, FrlError
-from frl.machine import cores
-from writers.machines.task import ShardTask
+from frl.errors import ConfigError
 
 
 class Outcome(NamedTuple):
     """How a job ended.
 
     Attributes:
-        error: what the task returned: None, or what went wrong.
+        answer: what the task returned.
         lost: why there is no answer: the process or its machine is gone; None if there is one.
     """
 
-    error: FrlError | None = None
+    answer: Any = None
     lost: str | None = None
 
 
 class Engine(Protocol):
-    """Runs tasks elsewhere.
+    """Runs tasks elsewhere. A task is called there without arguments; it and its answer travel pickled.
 
     Attributes:
         at_once: tasks that may be submitted at a time; None: all, for the engine has a queue of its own.
     """
 
-    at_once: int | None
+    @property
+    def at_once(self) -> int | None: ...
 
-    def submit(self, task: ShardTask) -> Any:
+    def submit(self, task: Any) -> Any:
         """Start a task, or queue it; returns the job.
 
         Raises:
@@ -55,46 +53,11 @@ class Engine(Protocol):
         ...
 
 
-class Local:
-    """Processes of this machine; they end with this one.
-
-    Args:
-        workers: of each; 0: as many as there are cores, so that they come one after the other.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.at_once: int | None = max(1, cores() // workers) if workers else 1
-
-    def submit(self, task: ShardTask) -> tuple[subprocess.Popen[bytes], Path]:
-        """See ``Engine``."""
-        path = task.path.with_suffix(".task")
-        path.write_bytes(pickle.dumps(task))
-        path.with_suffix(".outcome").unlink(missing_ok=True)
-        with open(path.with_suffix(".log"), "ab") as log:
-            command = [sys.executable, "-m", "writers.machines.task", str(path)]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        return process, path.with_suffix(".outcome")
-
-    def outcome(self, job: tuple[subprocess.Popen[bytes], Path]) -> Outcome | None:
-        """See ``Engine``."""
-        process, path = job
-        if (status := process.poll()) is None:
-            return None
-        if status == 0 and path.is_file():
-            return Outcome(error=pickle.loads(path.read_bytes()))
-        return Outcome(lost=f"its process ended with status {status}")
-
-    def cancel(self, job: tuple[subprocess.Popen[bytes], Path]) -> None:
-        """See ``Engine``."""
-        process, _ = job
-        process.kill()
-        process.wait()
-
-
 class Slurm:
     """Jobs of Slurm, through submitit. Preempted ones are queued again by Slurm, those out of time by submitit.
 
     Args:
+        name: of the jobs.
         folder: for scripts, results and logs.
         workers: cores of a job.
         options: of submitit's Slurm executor, over its own defaults.
@@ -106,7 +69,7 @@ class Slurm:
     GONE = 3
     """Questions in a row to which a job must be unknown before it counts as lost: a queue is not read in an instant."""
 
-    def __init__(self, folder: Path, workers: int, options: Mapping[str, str]) -> None:
+    def __init__(self, name: str, folder: Path, workers: int, options: Mapping[str, str]) -> None:
         try:
             import submitit
         except ImportError as error:
@@ -115,13 +78,13 @@ class Slurm:
         self._missing: dict[str, int] = {}  # of each job, to how many questions in a row it was unknown
         try:
             self._executor = submitit.SlurmExecutor(folder / "jobs", max_num_timeout=1000)
-            self._executor.update_parameters(job_name="frl-write", time=24 * 60, cpus_per_task=max(1, workers))
-            self._executor.update_parameters(**{name: _number(value) for name, value in options.items()})
+            self._executor.update_parameters(job_name=name, time=24 * 60, cpus_per_task=max(1, workers))
+            self._executor.update_parameters(**{option: _number(value) for option, value in options.items()})
         except (RuntimeError, TypeError, ValueError, FileNotFoundError, AssertionError) as error:
             cause = f"cannot be used ({' '.join(str(error).split())})"
             raise ConfigError("--on slurm", cause, "Run it where sbatch is; mend --on-options.") from error
 
-    def submit(self, task: ShardTask) -> Any:
+    def submit(self, task: Callable[[], Any]) -> Any:
         """See ``Engine``."""
         try:
             job = self._executor.submit(task)
@@ -135,7 +98,7 @@ class Slurm:
         """See ``Engine``. The queue is asked, for accounting (sacct) is not everywhere."""
         if job.paths.result_pickle.exists():
             kind, answer = pickle.loads(job.paths.result_pickle.read_bytes())
-            return Outcome(error=answer) if kind == "success" else Outcome(lost=str(answer).splitlines()[-1])
+            return Outcome(answer=answer) if kind == "success" else Outcome(lost=str(answer).splitlines()[-1])
         self._ask()
         if self._missing[job.job_id] < self.GONE:
             return None
@@ -180,7 +143,7 @@ class Ray:
         # Lost tasks are started again by us, who count them and say so.
         self._run = ray.remote(num_cpus=max(1, workers), max_retries=0)(_call)
 
-    def submit(self, task: ShardTask) -> Any:
+    def submit(self, task: Callable[[], Any]) -> Any:
         """See ``Engine``."""
         return self._run.remote(pickle.dumps(task))
 
@@ -190,7 +153,7 @@ class Ray:
         if not done:
             return None
         try:
-            return Outcome(error=self._ray.get(job))
+            return Outcome(answer=self._ray.get(job))
         except self._ray.exceptions.RayError as error:
             return Outcome(lost=f"Ray says: {str(error).splitlines()[0]}")
 
@@ -199,7 +162,7 @@ class Ray:
         self._ray.cancel(job, force=True)
 
 
-def _call(task: bytes) -> FrlError | None:
+def _call(task: bytes) -> Any:
     return pickle.loads(task)()
 
 
