@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from frl.config.check import require, require_above, require_least, require_within
-from frl.config.objective import ObjectiveConfig
+from frl.config.objective import ObjectiveConfig, positives_in_words
 
 if TYPE_CHECKING:
     from frl.config.run import RunConfig
@@ -57,6 +57,8 @@ class SimCLRConfig(ObjectiveConfig, name="simclr", implementation="frl.objective
     """Width of the projected, normalised feature."""
     temperature: float = 0.1
     """Divides the cosines; the authors use 0.1 for batches of thousands, 0.5 for a few hundred."""
+    positives: Literal["image", "identity"] = "image"
+    """What belongs together: the two views of an image, or those of all images in a batch of one identity or track."""
 
     def check(self, run: RunConfig) -> None:
         """Refuse what cannot work in ``run``.
@@ -71,7 +73,7 @@ class SimCLRConfig(ObjectiveConfig, name="simclr", implementation="frl.objective
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
-        return {"temperature": f"{self.temperature:g}"}
+        return {"temperature": f"{self.temperature:g}", **positives_in_words(self.positives)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,8 @@ class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives
     bn_groups: int = 8
     """Groups of the whole batch within which BatchNorm takes its statistics, other ones for keys than for queries
     (the authors: one on each of 8 GPUs); 1: undivided, for networks without BatchNorm."""
+    positives: Literal["image", "identity"] = "image"
+    """What belongs together: the views of an image, or those of all queued images of one identity or track."""
 
     def check(self, run: RunConfig) -> None:
         """Refuse what cannot work in ``run``.
@@ -130,6 +134,7 @@ class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives
             "queue": f"{self.queue_length} keys",
             "teacher": f"momentum {self.momentum:g}",
             "BatchNorm": f"in {self.bn_groups} groups of the batch",
+            **positives_in_words(self.positives),
         }
 
 
@@ -149,6 +154,8 @@ class MoCoV3Config(ObjectiveConfig, name="moco-v3", implementation="frl.objectiv
     """How much of the teacher stays at the first step; it rises to 1 along a half cosine."""
     temperature: float = 1.0
     """Divides the cosines (1 for ResNets, 0.2 for vision transformers)."""
+    positives: Literal["image", "identity"] = "image"
+    """What belongs together: the two views of an image, or those of all images in a batch of one identity or track."""
 
     def check(self, run: RunConfig) -> None:
         """Refuse what cannot work in ``run``.
@@ -165,7 +172,8 @@ class MoCoV3Config(ObjectiveConfig, name="moco-v3", implementation="frl.objectiv
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
-        return {"temperature": f"{self.temperature:g}", "teacher": f"momentum {self.momentum:g}, rising to 1"}
+        teacher = f"momentum {self.momentum:g}, rising to 1"
+        return {"temperature": f"{self.temperature:g}", "teacher": teacher, **positives_in_words(self.positives)}
 
 
 @dataclass(frozen=True, kw_only=True)
