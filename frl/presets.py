@@ -92,10 +92,64 @@ def asymmetric(smallest: float) -> AugmentConfig:
     return AugmentConfig(crops=tuple(views))
 
 
+# LARS as the authors of SimCLR use it, and after them those of BYOL and MoCo v3: a rate of 0.3 for every 256 images.
+# Their numbers of epochs differ.
+LARGE_BATCHES = OptimConfig(
+    optimiser="lars",
+    batch_size=4096,
+    reference_batch=256,
+    epochs=300,
+    lr=0.3,
+    start_lr=0.0,
+    final_lr=0.0,
+    warmup_epochs=10,
+)
+
+# LARS with trust 0.001, as the authors of Barlow Twins publish it, and VICReg's after them. Biases and norms have no
+# trust ratio and no decay there; Barlow Twins' have a rate of 0.0048.
+DECORRELATION = OptimConfig(
+    batch_size=2048,
+    reference_batch=256,
+    epochs=1000,
+    lr=0.2,
+    start_lr=0.0,
+    final_lr=0.0002,
+    warmup_epochs=10,
+    weight_decay=1e-6,
+)
+
+# A cosine from the first step, as MoCo v2's and SimSiam's authors have it.
+COSINE_SGD = OptimConfig(
+    optimiser="sgd",
+    batch_size=256,
+    reference_batch=256,
+    epochs=200,
+    lr=0.03,
+    start_lr=0.03,
+    final_lr=0.0,
+    warmup_epochs=0,
+    weight_decay=1e-4,
+)
+
+ZERO_INITIALISED = ModelConfig(batch_norm="sync", zero_init_residual=True)
+
+
 # On a CPU the number of faces seen decides: a quarter of the channels lets a network see ten times as many. Without the
 # stem's pooling a crop of 32 pixels is not yet a single one when it reaches the last stage.
 NARROW = ModelConfig(arch="resnet18", width=16, stem="no-pool")
 SMALL_VIEWS = (CropSpec(size=32, count=2, scale=(0.5, 1.0)),)
+SMALL_SGD = OptimConfig(
+    optimiser="sgd",
+    nesterov=True,
+    batch_size=128,
+    reference_batch=128,
+    epochs=40,
+    lr=0.3,
+    start_lr=0.03,
+    final_lr=0.0,
+    warmup_epochs=1,
+    weight_decay=1e-4,
+)
 
 
 def small(
@@ -110,18 +164,7 @@ def small(
             augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), *crops),
             model=replace(NARROW, batch_norm="local"),
             objective=objective,
-            optim=OptimConfig(
-                batch_size=128,
-                reference_batch=128,
-                epochs=epochs,
-                lr=lr,
-                start_lr=0.1 * lr,
-                final_lr=0.0,
-                warmup_epochs=1,
-                weight_decay=1e-4,
-                optimiser="sgd",
-                nesterov=True,
-            ),
+            optim=replace(SMALL_SGD, epochs=epochs, lr=lr, start_lr=0.1 * lr),
             checkpoint_every_steps=200,
         ),
     )
@@ -207,18 +250,7 @@ PRESETS = {
             augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 0.7)), *SMALL_VIEWS),
             model=NARROW,
             objective=replace(SMALL_SWAV, prototypes=128, epsilon=0.03),
-            optim=OptimConfig(
-                optimiser="sgd",
-                nesterov=True,
-                batch_size=128,
-                reference_batch=128,
-                epochs=100,
-                lr=0.3,
-                start_lr=0.03,
-                final_lr=0.003,
-                warmup_epochs=1,
-                weight_decay=1e-4,
-            ),
+            optim=replace(SMALL_SGD, epochs=100, final_lr=0.003),
             health=HealthConfig(patience_steps=100),
         ),
         measured=(
@@ -235,18 +267,9 @@ PRESETS = {
         advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
         config=RunConfig(
             augment=augmented(ColourConfig(), CropSpec(size=224, count=2, scale=(0.08, 1.0))),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=SimCLRConfig(),
-            optim=OptimConfig(
-                optimiser="lars",
-                batch_size=4096,
-                reference_batch=256,
-                epochs=1000,
-                lr=0.3,
-                start_lr=0.0,
-                final_lr=0.0,
-                warmup_epochs=10,
-            ),
+            optim=replace(LARGE_BATCHES, epochs=1000),
         ),
     ),
     "moco-v2": Preset(
@@ -257,38 +280,18 @@ PRESETS = {
             augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="local"),
             objective=MoCoConfig(),
-            optim=OptimConfig(
-                batch_size=256,
-                reference_batch=256,
-                epochs=200,
-                lr=0.03,
-                start_lr=0.03,
-                final_lr=0.0,
-                warmup_epochs=0,
-                weight_decay=1e-4,
-                optimiser="sgd",
-            ),
+            optim=COSINE_SGD,
         ),
     ),
     "moco-v3": Preset(
         summary="MoCo v3 as published: ResNet-50, batch 4096, 300 epochs",
         advice="A queue's work done by the batch; with a predictor. At much smaller batches long schedules have "
         "collapsed late: watch the alarm.",
-        # Zero-initialised residual branches once the model has them.
         config=RunConfig(
             augment=asymmetric(0.2),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=MoCoV3Config(),
-            optim=OptimConfig(
-                optimiser="lars",
-                batch_size=4096,
-                reference_batch=256,
-                epochs=300,
-                lr=0.3,
-                start_lr=0.0,
-                final_lr=0.0,
-                warmup_epochs=10,
-            ),
+            optim=LARGE_BATCHES,
         ),
     ),
     "byol": Preset(
@@ -299,16 +302,7 @@ PRESETS = {
             augment=asymmetric(0.08),
             model=ModelConfig(batch_norm="sync"),
             objective=BYOLConfig(),
-            optim=OptimConfig(
-                optimiser="lars",
-                batch_size=4096,
-                reference_batch=256,
-                epochs=300,
-                lr=0.3,
-                start_lr=0.0,
-                final_lr=0.0,
-                warmup_epochs=10,
-            ),
+            optim=LARGE_BATCHES,
         ),
     ),
     "simsiam": Preset(
@@ -316,19 +310,9 @@ PRESETS = {
         advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
         config=RunConfig(
             augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=SimSiamConfig(),
-            optim=OptimConfig(
-                batch_size=512,
-                reference_batch=256,
-                epochs=100,
-                lr=0.05,
-                start_lr=0.05,
-                final_lr=0.0,
-                warmup_epochs=0,
-                weight_decay=1e-4,
-                optimiser="sgd",
-            ),
+            optim=replace(COSINE_SGD, batch_size=512, epochs=100, lr=0.05, start_lr=0.05),
         ),
     ),
     "simclr-cpu": small("SimCLR", SimCLRConfig(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.3),
@@ -368,19 +352,9 @@ PRESETS = {
         "many images in a batch, which are those of all GPUs.",
         config=RunConfig(
             augment=asymmetric(0.08),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=BarlowTwinsConfig(),
-            # LARS with trust 0.001, as published; biases and norms have a rate of 0.0048, no trust ratio and no decay.
-            optim=OptimConfig(
-                batch_size=2048,
-                reference_batch=256,
-                epochs=1000,
-                lr=0.2,
-                start_lr=0.0,
-                final_lr=0.0002,
-                warmup_epochs=10,
-                weight_decay=1e-6,
-            ),
+            optim=DECORRELATION,
         ),
     ),
     "vicreg": Preset(
@@ -389,19 +363,9 @@ PRESETS = {
         "batch 512 with --optim.lr 0.3.",
         config=RunConfig(
             augment=asymmetric(0.08),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=VICRegConfig(),
-            # LARS with trust 0.001, as published; biases and norms have no trust ratio and no decay.
-            optim=OptimConfig(
-                batch_size=2048,
-                reference_batch=256,
-                epochs=1000,
-                lr=0.2,
-                start_lr=0.0,
-                final_lr=0.0002,
-                warmup_epochs=10,
-                weight_decay=1e-6,
-            ),
+            optim=DECORRELATION,
         ),
     ),
     "supervised": Preset(
