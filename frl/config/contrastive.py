@@ -80,12 +80,15 @@ class SimCLRConfig(ObjectiveConfig, name="simclr", implementation="frl.objective
 class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives.moco:MoCo"):
     """Contrast with a queue of keys (He et al., 2020; Chen et al., 2020)."""
 
-    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "feature_dim")
+    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "feature_dim", "head_batch_norm")
 
     hidden_dim: int = 2048
     """Width of the projector's hidden layer."""
     feature_dim: int = 128
     """Width of the projected, normalised feature."""
+    head_batch_norm: bool = False
+    """Whether BatchNorm follows both layers of the head, in the groups of bn_groups. The published head has none; with
+    it features are apart from the first step: for runs of a few hundred steps."""
     queue_length: int = 65536
     """Keys of earlier steps, over all ranks; a multiple of the batch size."""
     momentum: float = 0.999

@@ -50,7 +50,9 @@ class MoCo(Taught):
     """
 
     def __init__(self, config: MoCoConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
-        super().__init__(backbone, mlp((width, config.hidden_dim, config.feature_dim), norm=False), setting)
+        norm, widths = config.head_batch_norm, (width, config.hidden_dim, config.feature_dim)
+        last = nn.BatchNorm1d(config.feature_dim) if norm else None
+        super().__init__(backbone, mlp(widths, norm=norm, last_norm=last), setting)
         self.config = config
         self.queue = KeyQueue(config.queue_length, config.feature_dim)
         require_positives(config.positives, setting)
@@ -103,7 +105,7 @@ class MoCo(Taught):
         encode = self.encoder("backbone", 0)
         groups = max(1, self.config.bn_groups // (self.setting.ranks * self.setting.accumulate))
         groups = math.gcd(groups, len(view))  # fewer only where memory is tried out with fewer images
-        return unit(self.projector(torch.cat([encode(part) for part in view.chunk(groups)])))
+        return unit(torch.cat([self.projector(encode(part)) for part in view.chunk(groups)]))
 
     @torch.no_grad()
     def keys(self, view: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class MoCo(Taught):
         encode = self.encoder("teacher", 1)
         groups = math.gcd(self.config.bn_groups, len(view))  # likewise
         parts = [view] if groups == 1 else self._every_gth(view, groups)
-        keys = unit(self.teacher_projector(torch.cat([encode(part) for part in parts])))
+        keys = unit(torch.cat([self.teacher_projector(encode(part)) for part in parts]))
         # (G * n, D) by groups, whose images lie G apart in the batch; or, undivided, in the batch's order
         return self.gather(keys).unflatten(0, (groups, -1)).transpose(0, 1).flatten(0, 1)
 
