@@ -25,6 +25,7 @@ setup(
         "pipelines": ["py.typed"],
         "writers": ["py.typed"],
         "frl.report": ["page.css", "page.js"],
+        "frl.weights": ["synthetic-faces.safetensors"],
     },
     install_requires=[
         "torch>=2.11",

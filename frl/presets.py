@@ -150,10 +150,20 @@ SMALL_SGD = OptimConfig(
     warmup_epochs=1,
     weight_decay=1e-4,
 )
+# Without negatives little drives images apart at first. Weight decay keeps the weights before a BatchNorm small, so
+# that a high rate goes on moving them.
+FAST_SGD = replace(SMALL_SGD, weight_decay=5e-4)
+# Of losses whose gradients are ten times those of others: the steps do not depend on it.
+SMALL_ADAMW = replace(SMALL_SGD, optimiser="adamw", nesterov=False)
 
 
 def small(
-    name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 40, crops: tuple[CropSpec, ...] = SMALL_VIEWS
+    name: str,
+    objective: ObjectiveConfig,
+    *,
+    lr: float,
+    optim: OptimConfig = SMALL_SGD,
+    crops: tuple[CropSpec, ...] = SMALL_VIEWS,
 ) -> Preset:
     """An objective on small views, for machines without a GPU."""
     return Preset(
@@ -164,7 +174,7 @@ def small(
             augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), *crops),
             model=replace(NARROW, batch_norm="local"),
             objective=objective,
-            optim=replace(SMALL_SGD, epochs=epochs, lr=lr, start_lr=0.1 * lr),
+            optim=replace(optim, lr=lr, start_lr=0.1 * lr),
             checkpoint_every_steps=200,
         ),
     )
@@ -317,12 +327,15 @@ PRESETS = {
     ),
     "simclr-cpu": small("SimCLR", SimCLRConfig(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.3),
     "moco-v2-cpu": small(
-        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.98, bn_groups=4), lr=0.2
+        "MoCo v2",
+        # Keys age fast where the encoder moves fast: few, of a teacher that follows soon.
+        MoCoConfig(hidden_dim=512, feature_dim=64, head_batch_norm=True, queue_length=512, momentum=0.9, bn_groups=4),
+        lr=0.3,
     ),
     "moco-v3-cpu": small(
         "MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2, momentum=0.98), lr=0.3
     ),
-    "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64, momentum=0.98), lr=0.3),
+    "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64, momentum=0.9), lr=1.0, optim=FAST_SGD),
     "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.3),
     "dino": Preset(
         summary="DINO's for ResNet-50: 100 epochs, batch 512, a teacher of 65,536 outputs",
@@ -396,7 +409,10 @@ PRESETS = {
         crops=(CropSpec(size=32, count=2, scale=(0.5, 1.0)), CropSpec(size=24, count=2, scale=(0.3, 0.7))),
     ),
     "barlow-cpu": small(
-        "Barlow Twins", BarlowTwinsConfig(hidden_dim=512, feature_dim=256, redundancy_weight=0.01), lr=0.03
+        "Barlow Twins",
+        BarlowTwinsConfig(hidden_dim=512, feature_dim=256, redundancy_weight=0.01),
+        lr=0.001,
+        optim=SMALL_ADAMW,
     ),
     "vicreg-cpu": small("VICReg", VICRegConfig(hidden_dim=512, feature_dim=256), lr=0.03),
     "supervised-cpu": small(

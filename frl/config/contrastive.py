@@ -132,11 +132,12 @@ class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
+        head = ", and in the head" if self.head_batch_norm else ""
         return {
             "temperature": f"{self.temperature:g}",
             "queue": f"{self.queue_length} keys",
             "teacher": f"momentum {self.momentum:g}",
-            "BatchNorm": f"in {self.bn_groups} groups of the batch",
+            "BatchNorm": f"in {self.bn_groups} groups of the batch{head}",
             **positives_in_words(self.positives),
         }
 
