@@ -333,7 +333,7 @@ PRESETS = {
         lr=0.3,
     ),
     "moco-v3-cpu": small(
-        "MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2, momentum=0.98), lr=0.3
+        "MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2, momentum=0.9), lr=0.3
     ),
     "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64, momentum=0.9), lr=1.0, optim=FAST_SGD),
     "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.3),
@@ -404,8 +404,18 @@ PRESETS = {
     ),
     "dino-cpu": small(
         "DINO",
-        DINOConfig(hidden_dim=512, bottleneck_dim=64, outputs=1024, head_batch_norm=True, teacher_momentum=0.98),
-        lr=0.1,
+        # A sharp teacher that follows slowly keeps features apart, where a faster one made them all alike.
+        DINOConfig(
+            hidden_dim=512,
+            bottleneck_dim=64,
+            outputs=256,
+            head_batch_norm=True,
+            teacher_temperature=0.02,
+            warmup_teacher_temperature=0.02,
+            teacher_momentum=0.99,
+        ),
+        lr=0.0005,
+        optim=SMALL_ADAMW,
         crops=(CropSpec(size=32, count=2, scale=(0.5, 1.0)), CropSpec(size=24, count=2, scale=(0.3, 0.7))),
     ),
     "barlow-cpu": small(
