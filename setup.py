@@ -63,6 +63,7 @@ setup(
             "ready/redundancy.yaml",
             "ready/supervised.yaml",
         ],
+        "frl.weights": ["synthetic-faces.safetensors"],
     },
     install_requires=[
         "torch>=2.11",

@@ -92,14 +92,78 @@ def asymmetric(smallest: float) -> AugmentConfig:
     return AugmentConfig(crops=tuple(views))
 
 
+# LARS as the authors of SimCLR use it, and after them those of BYOL and MoCo v3: a rate of 0.3 for every 256 images.
+# Their numbers of epochs differ.
+LARGE_BATCHES = OptimConfig(
+    optimiser="lars",
+    batch_size=4096,
+    reference_batch=256,
+    epochs=300,
+    lr=0.3,
+    start_lr=0.0,
+    final_lr=0.0,
+    warmup_epochs=10,
+)
+
+# LARS with trust 0.001, as the authors of Barlow Twins publish it, and VICReg's after them. Biases and norms have no
+# trust ratio and no decay there; Barlow Twins' have a rate of 0.0048.
+DECORRELATION = OptimConfig(
+    batch_size=2048,
+    reference_batch=256,
+    epochs=1000,
+    lr=0.2,
+    start_lr=0.0,
+    final_lr=0.0002,
+    warmup_epochs=10,
+    weight_decay=1e-6,
+)
+
+# A cosine from the first step, as MoCo v2's and SimSiam's authors have it.
+COSINE_SGD = OptimConfig(
+    optimiser="sgd",
+    batch_size=256,
+    reference_batch=256,
+    epochs=200,
+    lr=0.03,
+    start_lr=0.03,
+    final_lr=0.0,
+    warmup_epochs=0,
+    weight_decay=1e-4,
+)
+
+ZERO_INITIALISED = ModelConfig(batch_norm="sync", zero_init_residual=True)
+
+
 # On a CPU the number of faces seen decides: a quarter of the channels lets a network see ten times as many. Without the
 # stem's pooling a crop of 32 pixels is not yet a single one when it reaches the last stage.
 NARROW = ModelConfig(arch="resnet18", width=16, stem="no-pool")
 SMALL_VIEWS = (CropSpec(size=32, count=2, scale=(0.5, 1.0)),)
+SMALL_SGD = OptimConfig(
+    optimiser="sgd",
+    nesterov=True,
+    batch_size=128,
+    reference_batch=128,
+    epochs=40,
+    lr=0.3,
+    start_lr=0.03,
+    final_lr=0.0,
+    warmup_epochs=1,
+    weight_decay=1e-4,
+)
+# Without negatives little drives images apart at first. Weight decay keeps the weights before a BatchNorm small, so
+# that a high rate goes on moving them.
+FAST_SGD = replace(SMALL_SGD, weight_decay=5e-4)
+# Of losses whose gradients are ten times those of others: the steps do not depend on it.
+SMALL_ADAMW = replace(SMALL_SGD, optimiser="adamw", nesterov=False)
 
 
 def small(
-    name: str, objective: ObjectiveConfig, *, lr: float, epochs: int = 40, crops: tuple[CropSpec, ...] = SMALL_VIEWS
+    name: str,
+    objective: ObjectiveConfig,
+    *,
+    lr: float,
+    optim: OptimConfig = SMALL_SGD,
+    crops: tuple[CropSpec, ...] = SMALL_VIEWS,
 ) -> Preset:
     """An objective on small views, for machines without a GPU."""
     return Preset(
@@ -110,18 +174,7 @@ def small(
             augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 1.0)), *crops),
             model=replace(NARROW, batch_norm="local"),
             objective=objective,
-            optim=OptimConfig(
-                batch_size=128,
-                reference_batch=128,
-                epochs=epochs,
-                lr=lr,
-                start_lr=0.1 * lr,
-                final_lr=0.0,
-                warmup_epochs=1,
-                weight_decay=1e-4,
-                optimiser="sgd",
-                nesterov=True,
-            ),
+            optim=replace(optim, lr=lr, start_lr=0.1 * lr),
             checkpoint_every_steps=200,
         ),
     )
@@ -207,18 +260,7 @@ PRESETS = {
             augment=augmented(replace(MOCO_COLOURS, blur_sigma=(0.1, 0.7)), *SMALL_VIEWS),
             model=NARROW,
             objective=replace(SMALL_SWAV, prototypes=128, epsilon=0.03),
-            optim=OptimConfig(
-                optimiser="sgd",
-                nesterov=True,
-                batch_size=128,
-                reference_batch=128,
-                epochs=100,
-                lr=0.3,
-                start_lr=0.03,
-                final_lr=0.003,
-                warmup_epochs=1,
-                weight_decay=1e-4,
-            ),
+            optim=replace(SMALL_SGD, epochs=100, final_lr=0.003),
             health=HealthConfig(patience_steps=100),
         ),
         measured=(
@@ -235,18 +277,9 @@ PRESETS = {
         advice="Tells every image from the 8190 other views of its batch, so it wants the large batch, over all GPUs.",
         config=RunConfig(
             augment=augmented(ColourConfig(), CropSpec(size=224, count=2, scale=(0.08, 1.0))),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=SimCLRConfig(),
-            optim=OptimConfig(
-                optimiser="lars",
-                batch_size=4096,
-                reference_batch=256,
-                epochs=1000,
-                lr=0.3,
-                start_lr=0.0,
-                final_lr=0.0,
-                warmup_epochs=10,
-            ),
+            optim=replace(LARGE_BATCHES, epochs=1000),
         ),
     ),
     "moco-v2": Preset(
@@ -257,38 +290,18 @@ PRESETS = {
             augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
             model=ModelConfig(batch_norm="local"),
             objective=MoCoConfig(),
-            optim=OptimConfig(
-                batch_size=256,
-                reference_batch=256,
-                epochs=200,
-                lr=0.03,
-                start_lr=0.03,
-                final_lr=0.0,
-                warmup_epochs=0,
-                weight_decay=1e-4,
-                optimiser="sgd",
-            ),
+            optim=COSINE_SGD,
         ),
     ),
     "moco-v3": Preset(
         summary="MoCo v3 as published: ResNet-50, batch 4096, 300 epochs",
         advice="A queue's work done by the batch; with a predictor. At much smaller batches long schedules have "
         "collapsed late: watch the alarm.",
-        # Zero-initialised residual branches once the model has them.
         config=RunConfig(
             augment=asymmetric(0.2),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=MoCoV3Config(),
-            optim=OptimConfig(
-                optimiser="lars",
-                batch_size=4096,
-                reference_batch=256,
-                epochs=300,
-                lr=0.3,
-                start_lr=0.0,
-                final_lr=0.0,
-                warmup_epochs=10,
-            ),
+            optim=LARGE_BATCHES,
         ),
     ),
     "byol": Preset(
@@ -299,16 +312,7 @@ PRESETS = {
             augment=asymmetric(0.08),
             model=ModelConfig(batch_norm="sync"),
             objective=BYOLConfig(),
-            optim=OptimConfig(
-                optimiser="lars",
-                batch_size=4096,
-                reference_batch=256,
-                epochs=300,
-                lr=0.3,
-                start_lr=0.0,
-                final_lr=0.0,
-                warmup_epochs=10,
-            ),
+            optim=LARGE_BATCHES,
         ),
     ),
     "simsiam": Preset(
@@ -316,29 +320,22 @@ PRESETS = {
         advice="Neither negatives, nor a queue, nor a teacher: the least memory of the methods that compare two views.",
         config=RunConfig(
             augment=augmented(MOCO_COLOURS, CropSpec(size=224, count=2, scale=(0.2, 1.0))),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=SimSiamConfig(),
-            optim=OptimConfig(
-                batch_size=512,
-                reference_batch=256,
-                epochs=100,
-                lr=0.05,
-                start_lr=0.05,
-                final_lr=0.0,
-                warmup_epochs=0,
-                weight_decay=1e-4,
-                optimiser="sgd",
-            ),
+            optim=replace(COSINE_SGD, batch_size=512, epochs=100, lr=0.05, start_lr=0.05),
         ),
     ),
     "simclr-cpu": small("SimCLR", SimCLRConfig(hidden_dim=512, feature_dim=64, temperature=0.2), lr=0.3),
     "moco-v2-cpu": small(
-        "MoCo v2", MoCoConfig(hidden_dim=512, feature_dim=64, queue_length=2048, momentum=0.98, bn_groups=4), lr=0.2
+        "MoCo v2",
+        # Keys age fast where the encoder moves fast: few, of a teacher that follows soon.
+        MoCoConfig(hidden_dim=512, feature_dim=64, head_batch_norm=True, queue_length=512, momentum=0.9, bn_groups=4),
+        lr=0.3,
     ),
     "moco-v3-cpu": small(
-        "MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2, momentum=0.98), lr=0.3
+        "MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2, momentum=0.9), lr=0.3
     ),
-    "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64, momentum=0.98), lr=0.3),
+    "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64, momentum=0.9), lr=1.0, optim=FAST_SGD),
     "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.3),
     "dino": Preset(
         summary="DINO's for ResNet-50: 100 epochs, batch 512, a teacher of 65,536 outputs",
@@ -368,19 +365,9 @@ PRESETS = {
         "many images in a batch, which are those of all GPUs.",
         config=RunConfig(
             augment=asymmetric(0.08),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=BarlowTwinsConfig(),
-            # LARS with trust 0.001, as published; biases and norms have a rate of 0.0048, no trust ratio and no decay.
-            optim=OptimConfig(
-                batch_size=2048,
-                reference_batch=256,
-                epochs=1000,
-                lr=0.2,
-                start_lr=0.0,
-                final_lr=0.0002,
-                warmup_epochs=10,
-                weight_decay=1e-6,
-            ),
+            optim=DECORRELATION,
         ),
     ),
     "vicreg": Preset(
@@ -389,19 +376,9 @@ PRESETS = {
         "batch 512 with --optim.lr 0.3.",
         config=RunConfig(
             augment=asymmetric(0.08),
-            model=ModelConfig(batch_norm="sync"),
+            model=ZERO_INITIALISED,
             objective=VICRegConfig(),
-            # LARS with trust 0.001, as published; biases and norms have no trust ratio and no decay.
-            optim=OptimConfig(
-                batch_size=2048,
-                reference_batch=256,
-                epochs=1000,
-                lr=0.2,
-                start_lr=0.0,
-                final_lr=0.0002,
-                warmup_epochs=10,
-                weight_decay=1e-6,
-            ),
+            optim=DECORRELATION,
         ),
     ),
     "supervised": Preset(
@@ -427,12 +404,25 @@ PRESETS = {
     ),
     "dino-cpu": small(
         "DINO",
-        DINOConfig(hidden_dim=512, bottleneck_dim=64, outputs=1024, head_batch_norm=True, teacher_momentum=0.98),
-        lr=0.1,
+        # A sharp teacher that follows slowly keeps features apart, where a faster one made them all alike.
+        DINOConfig(
+            hidden_dim=512,
+            bottleneck_dim=64,
+            outputs=256,
+            head_batch_norm=True,
+            teacher_temperature=0.02,
+            warmup_teacher_temperature=0.02,
+            teacher_momentum=0.99,
+        ),
+        lr=0.0005,
+        optim=SMALL_ADAMW,
         crops=(CropSpec(size=32, count=2, scale=(0.5, 1.0)), CropSpec(size=24, count=2, scale=(0.3, 0.7))),
     ),
     "barlow-cpu": small(
-        "Barlow Twins", BarlowTwinsConfig(hidden_dim=512, feature_dim=256, redundancy_weight=0.01), lr=0.03
+        "Barlow Twins",
+        BarlowTwinsConfig(hidden_dim=512, feature_dim=256, redundancy_weight=0.01),
+        lr=0.001,
+        optim=SMALL_ADAMW,
     ),
     "vicreg-cpu": small("VICReg", VICRegConfig(hidden_dim=512, feature_dim=256), lr=0.03),
     "supervised-cpu": small(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from frl import console
-from frl.config import AugmentConfig, CropSpec, ObjectiveConfig, OptimConfig, RunConfig
+from frl.config import AugmentConfig, CropSpec, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
 from frl.presets import PRESETS, Preset
 
 UNMEASURED = "not yet measured"
@@ -51,7 +51,7 @@ def facts_of(config: RunConfig) -> dict[str, str]:
     """What defines a preset, in words."""
     optim = config.optim
     return {
-        "network": config.model.network,
+        "network": network_in_words(config.model),
         "objective": config.objective.name,
         **config.objective.facts(),
         "crops": crops_in_words(config.augment),
@@ -60,6 +60,11 @@ def facts_of(config: RunConfig) -> dict[str, str]:
         "rate": f"{optim.lr * optim.lr_scale:g} after {optim.warmup_epochs:g} epochs of warm-up, cosine to "
         f"{optim.final_lr * optim.lr_scale:g}",
     }
+
+
+def network_in_words(model: ModelConfig) -> str:
+    """Its whole name, and how it begins where that is not as usual."""
+    return f"{model.network}, residual branches from zero" if model.zero_init_residual else model.network
 
 
 def optimiser_in_words(optim: OptimConfig) -> str:

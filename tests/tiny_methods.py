@@ -1,4 +1,4 @@
-"""DINO, Barlow Twins, VICReg and classification over a backbone of a few thousand weights, and steps with them."""
+"""Objectives over a backbone of a few thousand weights, but those of two views of an image, and steps with them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from frl.config import (
     CropSpec,
     DINOConfig,
     HealthConfig,
+    MoCoConfig,
+    MoCoV3Config,
     ObjectiveConfig,
     RunConfig,
+    SimCLRConfig,
     SupervisedConfig,
     SwAVConfig,
     VICRegConfig,
@@ -49,6 +52,13 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
     "softmax, sampled": SupervisedConfig(loss="softmax", embedding_dim=OUT, sample_classes=0.4),
     "swav of identities": SwAVConfig(
         hidden_dim=HIDDEN, feature_dim=OUT, prototypes=10, freeze_prototypes_steps=0, positives="identity"
+    ),
+    "simclr of identities": SimCLRConfig(hidden_dim=HIDDEN, feature_dim=OUT, positives="identity"),
+    "moco-v2 of identities": MoCoConfig(
+        hidden_dim=HIDDEN, feature_dim=OUT, queue_length=3 * BATCH, bn_groups=1, momentum=0.9, positives="identity"
+    ),
+    "moco-v3 of identities": MoCoV3Config(
+        hidden_dim=HIDDEN, feature_dim=OUT, temperature=0.3, momentum=0.9, positives="identity"
     ),
 }
 MULTI_CROP = ("dino", "swav of identities")

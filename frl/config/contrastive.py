@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from frl.config.check import require, require_above, require_least, require_within
-from frl.config.objective import ObjectiveConfig
+from frl.config.objective import ObjectiveConfig, positives_in_words
 
 if TYPE_CHECKING:
     from frl.config.run import RunConfig
@@ -57,6 +57,8 @@ class SimCLRConfig(ObjectiveConfig, name="simclr", implementation="frl.objective
     """Width of the projected, normalised feature."""
     temperature: float = 0.1
     """Divides the cosines; the authors use 0.1 for batches of thousands, 0.5 for a few hundred."""
+    positives: Literal["image", "identity"] = "image"
+    """What belongs together: the two views of an image, or those of all images in a batch of one identity or track."""
 
     def check(self, run: RunConfig) -> None:
         """Refuse what cannot work in ``run``.
@@ -71,19 +73,22 @@ class SimCLRConfig(ObjectiveConfig, name="simclr", implementation="frl.objective
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
-        return {"temperature": f"{self.temperature:g}"}
+        return {"temperature": f"{self.temperature:g}", **positives_in_words(self.positives)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives.moco:MoCo"):
     """Contrast with a queue of keys (He et al., 2020; Chen et al., 2020)."""
 
-    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "feature_dim")
+    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "feature_dim", "head_batch_norm")
 
     hidden_dim: int = 2048
     """Width of the projector's hidden layer."""
     feature_dim: int = 128
     """Width of the projected, normalised feature."""
+    head_batch_norm: bool = False
+    """Whether BatchNorm follows both layers of the head, in the groups of bn_groups. The published head has none; with
+    it features are apart from the first step: for runs of a few hundred steps."""
     queue_length: int = 65536
     """Keys of earlier steps, over all ranks; a multiple of the batch size."""
     momentum: float = 0.999
@@ -93,6 +98,8 @@ class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives
     bn_groups: int = 8
     """Groups of the whole batch within which BatchNorm takes its statistics, other ones for keys than for queries
     (the authors: one on each of 8 GPUs); 1: undivided, for networks without BatchNorm."""
+    positives: Literal["image", "identity"] = "image"
+    """What belongs together: the views of an image, or those of all queued images of one identity or track."""
 
     def check(self, run: RunConfig) -> None:
         """Refuse what cannot work in ``run``.
@@ -125,11 +132,13 @@ class MoCoConfig(ObjectiveConfig, name="moco-v2", implementation="frl.objectives
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
+        head = ", and in the head" if self.head_batch_norm else ""
         return {
             "temperature": f"{self.temperature:g}",
             "queue": f"{self.queue_length} keys",
             "teacher": f"momentum {self.momentum:g}",
-            "BatchNorm": f"in {self.bn_groups} groups of the batch",
+            "BatchNorm": f"in {self.bn_groups} groups of the batch{head}",
+            **positives_in_words(self.positives),
         }
 
 
@@ -149,6 +158,8 @@ class MoCoV3Config(ObjectiveConfig, name="moco-v3", implementation="frl.objectiv
     """How much of the teacher stays at the first step; it rises to 1 along a half cosine."""
     temperature: float = 1.0
     """Divides the cosines (1 for ResNets, 0.2 for vision transformers)."""
+    positives: Literal["image", "identity"] = "image"
+    """What belongs together: the two views of an image, or those of all images in a batch of one identity or track."""
 
     def check(self, run: RunConfig) -> None:
         """Refuse what cannot work in ``run``.
@@ -165,7 +176,8 @@ class MoCoV3Config(ObjectiveConfig, name="moco-v3", implementation="frl.objectiv
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
-        return {"temperature": f"{self.temperature:g}", "teacher": f"momentum {self.momentum:g}, rising to 1"}
+        teacher = f"momentum {self.momentum:g}, rising to 1"
+        return {"temperature": f"{self.temperature:g}", "teacher": teacher, **positives_in_words(self.positives)}
 
 
 @dataclass(frozen=True, kw_only=True)

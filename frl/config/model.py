@@ -28,6 +28,9 @@ class ModelConfig:
     stem: Literal["pool", "no-pool"] = "pool"
     """no-pool: a ResNet without the max-pooling of its stem, so that every stage sees twice the resolution: better for
     crops of about 32 pixels."""
+    zero_init_residual: bool = False
+    """Let every residual branch of a ResNet begin at zero, by the scale of its last BatchNorm: so are SimCLR, MoCo v3,
+    SimSiam, Barlow Twins and VICReg published."""
     batch_norm: Literal["auto", "local", "sync"] = "auto"
     """Images that share BatchNorm's statistics: those of one GPU (local), or of several (sync, as in the paper);
     auto: local from 64 images at once on a GPU up."""
@@ -74,6 +77,7 @@ class ModelConfig:
         cause = f"only ResNets have it, and {self.arch} is none"
         require(not self.is_timm or self.width == FULL_WIDTH, "model.width", cause, "Choose a narrower one of timm.")
         require(not self.is_timm or self.stem == "pool", "model.stem", cause, "Leave it out.")
+        require(not (self.is_timm and self.zero_init_residual), "model.zero_init_residual", cause, "Leave it out.")
         require_least("model.batch_norm_group", self.batch_norm_group, 0, "Use 0 for all GPUs.")
 
     def _check_arch(self, option: str) -> None:

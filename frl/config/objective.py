@@ -65,6 +65,11 @@ def require_two_crops(run: RunConfig, name: str) -> None:
     require(run.augment.total_crops >= 2, "augment.crops", f"{name} compares at least two crops", "Raise a count.")
 
 
+def positives_in_words(positives: Literal["image", "identity"]) -> dict[str, str]:
+    """A fact of an objective whose positives may be images of one identity; none where they are views of an image."""
+    return {} if positives == "image" else {"positives": "images of one identity"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.swav:SwAV"):
     """Swapped prediction of cluster assignments (Caron et al., 2020)."""
@@ -120,5 +125,5 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
         queue = f"{self.queue_length} from epoch {self.queue_from_epoch}" if self.queue_length else "none"
-        positives = {} if self.positives == "image" else {"positives": "images of one identity"}
+        positives = positives_in_words(self.positives)
         return {"prototypes": str(self.prototypes), "epsilon": f"{self.epsilon:g}", "queue": queue, **positives}

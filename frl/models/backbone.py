@@ -83,6 +83,19 @@ class ScaledResNet(ResNet):
         return super()._make_layer(block, planes * self.width // FULL_WIDTH, *rest, **options)
 
 
+@torch.no_grad()
+def zero_residual_branches(backbone: nn.Module) -> None:
+    """Set the scale of every residual block's last BatchNorm to zero, in a ResNet (Goyal et al., 2017, section 5.1).
+
+    A block is then the identity at first, but for its ReLU.
+    """
+    for block in backbone.modules():
+        if isinstance(block, Bottleneck):
+            block.bn3.weight.zero_()
+        elif isinstance(block, BasicBlock):
+            block.bn2.weight.zero_()
+
+
 def _timm_network(network: str) -> tuple[nn.Module, int]:
     import timm
 

@@ -66,3 +66,37 @@ def info_nce(
         nearest = ((logits >= positive).sum(1) == 1).to(loss).mean()
     figures = {"positive_similarity": agreement, "negative_similarity": total / negatives, "contrast_top1": nearest}
     return loss, figures
+
+
+def contrast_of_several(
+    similarities: Tensor, alike: Tensor, temperature: float, *, own: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """``info_nce`` where a sample has several positives, say all images of a person: the mean over them.
+
+    This is the supervised contrastive loss (Khosla et al., 2020, eq. 2). With one positive each it is ``info_nce``.
+
+    Args:
+        similarities: ``(N, M)`` cosines of N samples to M candidates.
+        alike: ``(N, M)`` bool, the candidates that belong to each sample: at least one beside itself.
+        temperature: divides the cosines.
+        own: ``(N,)`` int64, the candidate that is the sample itself and takes no part; None: there is none.
+
+    Returns:
+        The mean over the samples, a scalar, and the figures that ``FIGURES`` describes, without gradient.
+    """
+    logits, others = similarities / temperature, ~alike
+    if own is not None:
+        itself = own.unsqueeze(1)
+        logits = logits.scatter(1, itself, -torch.inf)
+        alike, others = (mask.scatter(1, itself, False) for mask in (alike, others))
+    positive = logits.where(alike, 0).sum(1) / alike.sum(1)
+    loss = (logits.logsumexp(1) - positive).mean()
+    with torch.no_grad():
+        negative = similarities.where(others, 0).sum(1) / others.sum(1).clamp_min(1)
+        nearest = logits.where(alike, -torch.inf).amax(1) > logits.where(others, -torch.inf).amax(1)
+    figures = {
+        "positive_similarity": positive.detach().mean() * temperature,
+        "negative_similarity": negative.mean(),
+        "contrast_top1": nearest.to(loss).mean(),
+    }
+    return loss, figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -12,13 +13,26 @@ from torch import Tensor, nn
 from frl.config import RunConfig
 from frl.config.contrastive import MoCoConfig
 from frl.errors import ConfigError
-from frl.objectives.contrast import FIGURES, info_nce, similarities, unit
+from frl.objectives.contrast import FIGURES, contrast_of_several, info_nce, similarities, unit
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals
 from frl.objectives.heads import mlp
 from frl.objectives.objective import Setting, StepOutput, Targets, Views
+from frl.objectives.positives import known, require_positives
 from frl.objectives.queue import KeyQueue
 from frl.objectives.two_views import Taught
 from frl.runtime.distributed import World
+
+
+class Sought(NamedTuple):
+    """What the samples of a micro-batch are to find.
+
+    Attributes:
+        keys: unit ``(b, D)``, their own.
+        labels: ``(b,)`` int64, whom they show; None unless positives are of identities.
+    """
+
+    keys: Tensor
+    labels: Tensor | None
 
 
 class MoCo(Taught):
@@ -29,53 +43,79 @@ class MoCo(Taught):
     encoded with their G neighbours in the batch, keys with every G-th image of it. This is what the authors' shuffling
     among eight GPUs comes to, but without chance, on any number of ranks, with the same result.
 
-    A step makes two collectives beside DDP's: images change ranks for their keys, and all ranks get all keys.
+    With positives of identities a query is also to find the queued keys of its person: the mean over them and its own.
+
+    A step makes two collectives beside DDP's: images change ranks for their keys, and all ranks get all keys; with
+    positives of identities a third, for the labels.
     """
 
     def __init__(self, config: MoCoConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
-        super().__init__(backbone, mlp((width, config.hidden_dim, config.feature_dim), norm=False), setting)
+        norm, widths = config.head_batch_norm, (width, config.hidden_dim, config.feature_dim)
+        last = nn.BatchNorm1d(config.feature_dim) if norm else None
+        super().__init__(backbone, mlp(widths, norm=norm, last_norm=last), setting)
         self.config = config
         self.queue = KeyQueue(config.queue_length, config.feature_dim)
-        self.fresh: Tensor | None = None
+        require_positives(config.positives, setting)
+        self.fresh: tuple[Tensor, Tensor | None] | None = None
         _check_groups(config.bn_groups, setting)
 
-    def forward(self, views: Views, labels: Tensor | None = None, targets: Tensor | None = None) -> StepOutput:
-        """The loss of a batch; see ``Objective``. ``targets``: the samples' own keys, ``(b, D)``."""
+    def forward(self, views: Views, labels: Tensor | None = None, targets: Sought | None = None) -> StepOutput:
+        """The loss of a batch; see ``Objective``. ``targets``: the samples' own keys, if already made."""
         query_view, key_view = self.crops(views)
         queries = self.queries(query_view)
         if targets is None:
-            targets = self.keys(key_view)
+            targets = self.sought(key_view, labels)
         with torch.autocast(queries.device.type, enabled=False):
-            own = (queries * targets).sum(1, keepdim=True)
+            own = (queries * targets.keys).sum(1, keepdim=True)
         cosines = torch.cat([own, similarities(queries, self.queue.keys)], dim=1)
-        first = torch.zeros(len(cosines), dtype=torch.int64, device=cosines.device)
-        loss, figures = info_nce(cosines, first, self.config.temperature)
+        loss, figures = self._contrast(cosines, targets.labels)
         age = self.queue.filled / self.setting.batch_size
         return StepOutput(loss, queries.detach(), {**figures, "queue_age": age})
 
+    def _contrast(self, cosines: Tensor, labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of cosines ``(b, 1 + K)`` to the samples' own keys and to the queue."""
+        if labels is None:
+            first = torch.zeros(len(cosines), dtype=torch.int64, device=cosines.device)
+            return info_nce(cosines, first, self.config.temperature)
+        queued = (labels[:, None] == self.queue.labels) & (labels >= 0)[:, None]
+        alike = torch.cat([torch.ones_like(queued[:, :1]), queued], dim=1)
+        return contrast_of_several(cosines, alike, self.config.temperature)
+
     def targets(self, micro_batches: Iterable[tuple[Views, Tensor | None]]) -> Targets:
         """The keys of the whole batch, which have no gradient: the queue takes them in once."""
-        key_views = [self.crops(views)[1] for views, _ in micro_batches]
-        return Targets(parts=self.keys(torch.cat(key_views)).chunk(len(key_views)))
+        key_views, labels = [], []
+        for views, of_views in micro_batches:
+            key_views.append(self.crops(views)[1])
+            labels.append(of_views)
+        joined = torch.cat([known(part) for part in labels]) if self.config.positives == "identity" else None
+        whole, parts = self.sought(torch.cat(key_views), joined), len(key_views)
+        of_parts = [None] * parts if whole.labels is None else whole.labels.chunk(parts)
+        return Targets(parts=[Sought(*part) for part in zip(whole.keys.chunk(parts), of_parts, strict=True)])
+
+    def sought(self, view: Tensor, labels: Tensor | None) -> Sought:
+        """What this rank's share of a batch is to find; what all ranks' shares are is kept for the queue."""
+        by_identity = self.config.positives == "identity"
+        mine = known(labels) if by_identity else None
+        everybody = self.keys(view)
+        self.fresh = everybody, None if mine is None else self.gather(mine)
+        return Sought(everybody[self.rank * len(view) :][: len(view)], mine)
 
     def queries(self, view: Tensor) -> Tensor:
         """Unit ``(b, D)`` of a micro-batch ``(b, 3, size, size)``; BatchNorm sees a group of neighbours at a time."""
         encode = self.encoder("backbone", 0)
         groups = max(1, self.config.bn_groups // (self.setting.ranks * self.setting.accumulate))
         groups = math.gcd(groups, len(view))  # fewer only where memory is tried out with fewer images
-        return unit(self.projector(torch.cat([encode(part) for part in view.chunk(groups)])))
+        return unit(torch.cat([self.projector(encode(part)) for part in view.chunk(groups)]))
 
     @torch.no_grad()
     def keys(self, view: Tensor) -> Tensor:
-        """Unit ``(b, D)`` of this rank's share ``(b, 3, size, size)`` of a batch; those of all ranks will be queued."""
+        """Unit ``(B, D)`` of all ranks' images, of which ``view`` ``(b, 3, size, size)`` is this rank's share."""
         encode = self.encoder("teacher", 1)
         groups = math.gcd(self.config.bn_groups, len(view))  # likewise
         parts = [view] if groups == 1 else self._every_gth(view, groups)
-        keys = unit(self.teacher_projector(torch.cat([encode(part) for part in parts])))
+        keys = unit(torch.cat([self.teacher_projector(encode(part)) for part in parts]))
         # (G * n, D) by groups, whose images lie G apart in the batch; or, undivided, in the batch's order
-        everybody = self.gather(keys).unflatten(0, (groups, -1)).transpose(0, 1).flatten(0, 1)
-        self.fresh = everybody
-        return everybody[self.rank * len(view) :][: len(view)]
+        return self.gather(keys).unflatten(0, (groups, -1)).transpose(0, 1).flatten(0, 1)
 
     def _every_gth(self, view: Tensor, groups: int) -> list[Tensor]:
         """This rank's share of the G groups of every G-th image of the joined batch; a collective call."""
@@ -95,7 +135,8 @@ class MoCo(Taught):
         """Let the key encoder follow, and queue the step's keys; the oldest leave."""
         super().after_step(step, finite)
         assert self.fresh is not None
-        self.queue.push(self.fresh, finite)
+        keys, labels = self.fresh
+        self.queue.push(keys, finite, labels)
         self.fresh = None
 
     def momentum_after(self, step: int) -> float:

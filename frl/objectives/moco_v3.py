@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from frl.config import RunConfig
 from frl.config.contrastive import MoCoV3Config
-from frl.objectives.contrast import FIGURES, info_nce, similarities, unit
+from frl.objectives.contrast import FIGURES, contrast_of_several, info_nce, similarities, unit
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals
 from frl.objectives.heads import mlp
 from frl.objectives.momentum import momentum_at
 from frl.objectives.objective import Setting, StepOutput, Targets, Views
+from frl.objectives.positives import known, require_positives, same_identity
 from frl.objectives.two_views import Taught
 
 
@@ -25,16 +26,19 @@ class Keys(NamedTuple):
     Attributes:
         everybody: unit ``(2, B, D)``, the teacher's of the first two crops of all ranks' images.
         first: the row at which the samples begin.
+        labels: ``(B,)`` int64, whom the images show; None unless positives are of identities.
     """
 
     everybody: Tensor
     first: int
+    labels: Tensor | None
 
 
 class MoCoV3(Taught):
     """Student with projector and predictor, teacher with projector; no queue (algorithm 1, and the released code).
 
-    The teacher takes part without gradient, and with it the collective: one a step beside DDP's.
+    The teacher takes part without gradient, and with it the collective: one a step beside DDP's, and another
+    for the labels with positives of identities: then a query is to find the keys of all images of its person.
     """
 
     def __init__(self, config: MoCoV3Config, backbone: nn.Module, width: int, setting: Setting) -> None:
@@ -42,6 +46,7 @@ class MoCoV3(Taught):
         last = nn.BatchNorm1d(out, affine=False)
         layers = (width, *[hidden] * (config.projector_layers - 1), out)
         super().__init__(backbone, mlp(layers, last_norm=last), setting)
+        require_positives(config.positives, setting)
         self.config = config
         self.predictor = mlp((out, hidden, out), last_bias=False)
 
@@ -49,7 +54,7 @@ class MoCoV3(Taught):
         """The loss of a batch; see ``Objective``. Crops after the second are only predicted from."""
         projected = [self.projector(pooled) for pooled in self.encode_each(views)]
         queries = [unit(self.predictor(each)) for each in projected]
-        keys = self.keys([views]) if targets is None else targets
+        keys = self.keys([(views, labels)]) if targets is None else targets
         pairs = [(query, view) for view in range(2) for query in range(len(queries)) if query != view]
         found = [self._find(queries[query], keys, view) for query, view in pairs]
         losses, figures = zip(*found, strict=True)
@@ -61,21 +66,33 @@ class MoCoV3(Taught):
         """The loss of unit ``(b, D)`` queries whose keys are those of the ``view``, times 2 T as in the paper."""
         temperature = self.config.temperature
         rows = torch.arange(keys.first, keys.first + len(queries), device=queries.device)
-        loss, figures = info_nce(similarities(queries, keys.everybody[view]), rows, temperature)
+        cosines = similarities(queries, keys.everybody[view])
+        if keys.labels is None:
+            loss, figures = info_nce(cosines, rows, temperature)
+        else:
+            alike = same_identity(keys.labels[rows], keys.labels, keys.first)
+            loss, figures = contrast_of_several(cosines, alike, temperature)
         return 2 * temperature * loss, figures
 
     def targets(self, micro_batches: Iterable[tuple[Views, Tensor | None]]) -> Targets:
         """The keys of the whole batch: they are without gradient anyway, so nothing changes but BatchNorm's batches."""
-        views = [views for views, _ in micro_batches]
-        images = len(self.crops(views[0])[0])
-        everybody, first = self.keys(views)
-        return Targets(parts=[Keys(everybody, first + part * images) for part in range(len(views))])
+        batches = list(micro_batches)
+        images = len(self.crops(batches[0][0])[0])
+        keys = self.keys(batches)
+        return Targets(parts=[keys._replace(first=keys.first + part * images) for part in range(len(batches))])
 
     @torch.no_grad()
-    def keys(self, micro_batches: Iterable[Views]) -> Keys:
+    def keys(self, micro_batches: Iterable[tuple[Views, Tensor | None]]) -> Keys:
         """The keys of all ranks' images; the teacher sees a micro-batch at a time."""
-        mine = torch.cat([torch.stack(self.taught(views), 1) for views in micro_batches])  # (b, 2, D)
-        return Keys(self.gather(unit(mine)).transpose(0, 1), self.rank * len(mine))
+        taught, labels = [], []
+        for views, of_views in micro_batches:
+            taught.append(torch.stack(self.taught(views), 1))  # (b, 2, D)
+            labels.append(of_views)
+        mine = torch.cat(taught)
+        everybody, first = self.gather(unit(mine)).transpose(0, 1), self.rank * len(mine)
+        if self.config.positives == "image":
+            return Keys(everybody, first, None)
+        return Keys(everybody, first, self.gather(torch.cat([known(part) for part in labels])))
 
     def momentum_after(self, step: int) -> float:
         """From ``config.momentum`` to 1; the authors move the teacher at the beginning of the next step."""

@@ -11,6 +11,22 @@ from frl.objectives import across_ranks
 from frl.objectives.objective import Setting
 
 
+def require_positives(positives: str, setting: Setting) -> None:
+    """Refuse positives of identities where the data has fewer than two.
+
+    Raises:
+        ConfigError: with the remedy.
+    """
+    if positives == "identity":
+        require_identities(setting, "--objective.positives", "Use --objective.positives image, or ")
+
+
+def known(labels: Tensor | None) -> Tensor:
+    """The labels of a batch, which an objective that needs identities has been promised."""
+    assert labels is not None, "the loader gives no labels"
+    return labels
+
+
 def require_identities(setting: Setting, option: str, remedy: str) -> None:
     """Refuse an option that needs identities where the data has fewer than two.
 

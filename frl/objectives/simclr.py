@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from frl.config import RunConfig
 from frl.config.contrastive import SimCLRConfig
-from frl.objectives.contrast import FIGURES, info_nce, similarities, unit
+from frl.objectives.contrast import FIGURES, contrast_of_several, info_nce, similarities, unit
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals
 from frl.objectives.heads import mlp
 from frl.objectives.objective import Setting, StepOutput, Targets, Views
+from frl.objectives.positives import known, require_positives, same_identity
 from frl.objectives.two_views import TwoViews
 
 
@@ -30,7 +31,9 @@ class Pull(NamedTuple):
     loss: Tensor
 
 
-def nt_xent(features: Tensor, everybody: Tensor, first: int, temperature: float) -> tuple[Tensor, dict[str, Tensor]]:
+def nt_xent(
+    features: Tensor, everybody: Tensor, first: int, temperature: float, alike: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The normalised temperature-scaled cross-entropy loss (eq. 1) of this rank's samples against those of all.
 
     Args:
@@ -38,24 +41,32 @@ def nt_xent(features: Tensor, everybody: Tensor, first: int, temperature: float)
         everybody: unit ``(2, B, D)`` of all ranks.
         first: the row of everybody's samples at which this rank's begin.
         temperature: divides the cosines.
+        alike: ``(b, B)`` bool, the samples that show the same person as each; None: itself alone.
 
     Returns:
-        Mean over the 2b features, each of which is to find the other of its image among 2B - 1; and figures.
+        Mean over the 2b features, each of which is to find the other of its image, and all of the same person, among
+        2B - 1; and figures.
     """
     images, whole = features.shape[1], everybody.shape[1]
     rows = torch.arange(first, first + images, device=features.device)
     own, positives = torch.cat([rows, rows + whole]), torch.cat([rows + whole, rows])
-    return info_nce(similarities(features.flatten(0, 1), everybody.flatten(0, 1)), positives, temperature, own=own)
+    cosines = similarities(features.flatten(0, 1), everybody.flatten(0, 1))
+    if alike is not None:
+        return contrast_of_several(cosines, alike.repeat(2, 2), temperature, own=own)
+    return info_nce(cosines, positives, temperature, own=own)
 
 
 class SimCLR(TwoViews):
     """Backbone and projector (section 2), with the negatives of all ranks.
 
-    A step makes one collective forwards and one backwards beside DDP's.
+    With positives of identities it is the supervised contrastive loss, in which unlabelled images stand for themselves.
+
+    A step makes one collective forwards and one backwards beside DDP's, and with positives of identities one more.
     """
 
     def __init__(self, config: SimCLRConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
         super().__init__(backbone, setting)
+        require_positives(config.positives, setting)
         self.config = config
         last = nn.BatchNorm1d(config.feature_dim)
         self.projector = mlp((width, config.hidden_dim, config.feature_dim), last_norm=last)
@@ -64,7 +75,7 @@ class SimCLR(TwoViews):
         """The loss of a batch; see ``Objective``."""
         features = self.embed(views)
         if targets is None:
-            loss, figures = self.loss_of(features)
+            loss, figures = self.loss_of(features, labels)
             return StepOutput(loss, features[0].detach(), figures)
         # The features' part of the gradient is known; this pulls it through the network. A micro-batch counts as one
         # of several, whose gradients are averaged.
@@ -76,10 +87,14 @@ class SimCLR(TwoViews):
 
         Exact: the second pass makes the same features, and the chain rule does the rest.
         """
-        parts = [self.embed(views) for views, _ in micro_batches]
+        parts, labels = [], []
+        for views, of_views in micro_batches:
+            parts.append(self.embed(views))
+            labels.append(of_views)
+        whole = torch.cat([known(part) for part in labels]) if self.config.positives == "identity" else None
         with torch.enable_grad():
             features = torch.cat(parts, dim=1).requires_grad_()
-            loss, figures = self.loss_of(features)
+            loss, figures = self.loss_of(features, whole)
             (gradient,) = torch.autograd.grad(loss, features)
         pulls = [Pull(part, loss.detach()) for part in gradient.chunk(len(parts), dim=1)]
         return Targets(parts=pulls, scalars=figures)
@@ -88,10 +103,14 @@ class SimCLR(TwoViews):
         """Unit features ``(2, B, D)``, at least float32."""
         return unit(self.projector(self.encode(views))).unflatten(0, (2, -1))
 
-    def loss_of(self, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of this rank's features ``(2, b, D)``."""
+    def loss_of(self, features: Tensor, labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of this rank's features ``(2, b, D)``; ``labels`` ``(b,)`` matter with positives of identities alone."""
         everybody = self.gather(features.transpose(0, 1)).transpose(0, 1)
-        return nt_xent(features, everybody, self.rank * features.shape[1], self.config.temperature)
+        first, alike = self.rank * features.shape[1], None
+        if self.config.positives == "identity":
+            mine = known(labels)
+            alike = same_identity(mine, self.gather(mine), first)
+        return nt_xent(features, everybody, first, self.config.temperature, alike)
 
     @classmethod
     def metrics(cls, config: SimCLRConfig) -> tuple[Metric, ...]:

@@ -13,7 +13,7 @@ from frl.config import RunConfig, SwAVConfig
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals, relative_entropy
 from frl.objectives.heads import projector
 from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
-from frl.objectives.positives import mean_of_identity, require_identities
+from frl.objectives.positives import known, mean_of_identity, require_positives
 from frl.objectives.sinkhorn import sinkhorn
 from frl.runtime.distributed import World
 
@@ -61,8 +61,7 @@ class SwAV(Objective):
 
     def __init__(self, config: SwAVConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
         super().__init__(backbone, setting)
-        if config.positives == "identity":
-            require_identities(setting, "--objective.positives", "Use --objective.positives image, or ")
+        require_positives(config.positives, setting)
         self.config = config
         self.projector = projector(width, config.hidden_dim, config.feature_dim)
         self.prototypes = nn.Linear(config.feature_dim, config.prototypes, bias=False)
@@ -114,7 +113,7 @@ class SwAV(Objective):
         assignments, entropy = self.assign(whole, self.score(whole))
         scalars, histograms = self._figures(assignments, entropy)
         if self.config.positives == "identity":
-            assignments = self._of_positives(assignments, torch.cat([part for part in labels if part is not None]))
+            assignments = self._of_positives(assignments, torch.cat([known(part) for part in labels]))
         return Targets(parts=assignments.chunk(len(features), dim=1), scalars=scalars, histograms=histograms)
 
     def embed(self, views: Views) -> Tensor:
@@ -169,8 +168,7 @@ class SwAV(Objective):
         """
         if self.config.positives == "image":
             return assignments
-        assert labels is not None, "the loader gives no labels"
-        return mean_of_identity(assignments, labels, self.setting.ranks)
+        return mean_of_identity(assignments, known(labels), self.setting.ranks)
 
     def _figures(self, assignments: Tensor, entropy: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         scalars = {"assignment_entropy": entropy / math.log(assignments.shape[-1])}

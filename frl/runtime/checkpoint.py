@@ -24,6 +24,7 @@ from frl.config import upgraded
 from frl.content import first_bytes, is_pickle, is_safetensors, recognise
 from frl.errors import CheckpointError
 from frl.files import atomic_write
+from frl.weights import file_of
 
 FORMAT = "frl-checkpoint"
 VERSION = 2
@@ -46,15 +47,16 @@ def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """The file of weights that ``path`` means: itself, of a run's folder the newest checkpoint, or what ``hub:`` names.
+    """The file of weights that ``path`` means: itself, of a run's folder the newest checkpoint, or what ``hub:`` or
+    ``released:`` names.
 
     Raises:
-        CheckpointError: if there is nothing, or a folder without checkpoints of a run.
+        CheckpointError: if there is nothing, a folder without checkpoints of a run, or no such released weights.
         HubError: see ``frl.hub.fetch``.
     """
     if hub.is_address(path):
         return hub.fetch(os.fspath(path))
-    path = Path(path)
+    path = file_of(path)
     if not path.is_dir():
         return path
     found = saved(path / "checkpoints") or saved(path)

@@ -15,7 +15,7 @@ from frl.batch import Loader
 from frl.config import RunConfig
 from frl.config.objective import ObjectiveConfig
 from frl.errors import ConfigError
-from frl.models.backbone import build_backbone, recompute_blocks, require_size
+from frl.models.backbone import build_backbone, recompute_blocks, require_size, zero_residual_branches
 from frl.models.batchnorm import join_group, shares_statistics, synchronise
 from frl.models.compiled import choose_encoders, faster_precision
 from frl.models.small_maps import adapt_convolutions
@@ -118,6 +118,8 @@ def new_objective(config: RunConfig, setting: Setting) -> Objective:
     """The objective with its initial weights, which the seed determines, on the CPU."""
     torch.manual_seed(config.seed)
     backbone, width = build_backbone(config.model.network)
+    if config.model.zero_init_residual:
+        zero_residual_branches(backbone)
     make: Callable[..., Objective] = implementation(config.objective)
     objective = make(config.objective, backbone, width, setting)
     if config.recompute:

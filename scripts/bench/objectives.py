@@ -1,9 +1,11 @@
-"""Every objective on the same faces for the same time: what strangers' identities are worth in its features.
+"""Every objective on the same faces for the same time or steps: what strangers' identities are worth in its features.
 
 python scripts/bench/objectives.py faces.beton strangers.beton --seconds 100
+python scripts/bench/objectives.py faces.beton strangers.beton --steps 500 --seeds 3
 
-Each trains its preset for CPUs with one thread for as many seconds of processor time; its schedule is fitted to that.
-Judged by leave-one-out k-NN on people that it has never seen, beside the untrained network.
+Each trains its preset for CPUs with one thread for as many seconds of processor time, or for as many steps where other
+work on the machine would make times unequal; its schedule is fitted to that. Judged by leave-one-out k-NN on people
+that it has never seen, beside the untrained network.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import math
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean, stdev
+from typing import NamedTuple
 
 import torch
 import tyro
@@ -49,6 +54,8 @@ class Options:
     """Labelled .beton of other people."""
     seconds: float = 100
     """Processor time of each."""
+    steps: int = 0
+    """Steps of each, in whole epochs, instead of a time."""
     presets: tuple[str, ...] = PRESETS
     """Which."""
     seeds: int = 1
@@ -75,10 +82,18 @@ def fitted(config: RunConfig, seconds: float) -> RunConfig:
     began = time.process_time()
     for _ in range(TRIED):
         take(run, next(batches))
-    steps, epoch = seconds * TRIED / (time.process_time() - began), len(loader)
+    steps = seconds * TRIED / (time.process_time() - began)
     batches.close()
     loader.close()
-    return replace(config, optim=replace(config.optim, epochs=max(1, round(steps / epoch))))
+    return of_steps(config, steps)
+
+
+def of_steps(config: RunConfig, steps: float) -> RunConfig:
+    """``config`` with as many whole epochs as come nearest to a number of steps."""
+    loader = loader_of(config)
+    epochs = max(1, round(steps / len(loader)))
+    loader.close()
+    return replace(config, optim=replace(config.optim, epochs=epochs))
 
 
 def take(run: Run, batch: Batch) -> None:
@@ -98,11 +113,28 @@ def loader_of(config: RunConfig) -> MultiCropLoader:
     )
 
 
-def judged(name: str, seed: int, options: Options) -> tuple[float, float, int, float]:
-    """Accuracy trained and untrained, steps, and processor seconds."""
+class Judged(NamedTuple):
+    """A run, and what it is worth.
+
+    Attributes:
+        after, before: accuracy of the network trained, and untrained.
+        error: standard error of ``after`` over the images.
+        steps, seconds: of training, the seconds of processor time.
+    """
+
+    after: float
+    before: float
+    error: float
+    steps: int
+    seconds: float
+
+
+def judged(name: str, seed: int, options: Options) -> Judged:
+    """Train and judge one preset from one seed."""
     data = DataConfig(data=(options.faces,), workers=1)
     config = replace(preset(name).config, data=data, seed=seed, device="cpu", checkpoint_every_steps=10**9)
-    config = fitted(with_precision(config, ALONE), options.seconds)
+    config = with_precision(config, ALONE)
+    config = of_steps(config, options.steps) if options.steps else fitted(config, options.seconds)
     with tempfile.TemporaryDirectory() as folder:
         loader = loader_of(config)
         run = build(replace(config, out=Path(folder) / "run"), loader, ALONE)
@@ -118,20 +150,26 @@ def judged(name: str, seed: int, options: Options) -> tuple[float, float, int, f
         f"{run.step.taken} steps, {seconds:.0f} s",
         flush=True,
     )
-    return after, before, run.step.taken, seconds
+    return Judged(after, before, error, run.step.taken, seconds)
+
+
+def row(name: str, runs: Sequence[Judged]) -> tuple[str, ...]:
+    """Means over the seeds with their standard deviation, or of one run with the standard error over the images."""
+    after, before, _, steps, seconds = (fmean(column) for column in zip(*runs, strict=True))
+    spreads = f" ± {runs[0].error:.1%}", ""
+    if len(runs) > 1:
+        spreads = f" ± {stdev(run.after for run in runs):.1%}", f" ± {stdev(run.before for run in runs):.1%}"
+    objective = preset(name).config.objective.name
+    accuracies = f"{after:.1%}{spreads[0]}", f"{before:.1%}{spreads[1]}"
+    return objective, f"`{name}`", *accuracies, f"{steps:,.0f}", f"{seconds:.0f}"
 
 
 def main() -> None:
     """Train, judge, print."""
     options = tyro.cli(Options, description=__doc__)
     torch.set_num_threads(1)
-    rows = []
-    for name in options.presets:
-        runs = [judged(name, seed, options) for seed in range(options.seeds)]
-        after, before, steps, seconds = (sum(column) / len(runs) for column in zip(*runs, strict=True))
-        objective = preset(name).config.objective.name
-        rows.append((f"`{objective}`", f"{after:.1%}", f"{before:.1%}", f"{steps:,.0f}", f"{seconds:.0f}"))
-    print(table(("objective", "k-NN identity", "untrained", "steps", "processor seconds"), rows))
+    rows = [row(name, [judged(name, seed, options) for seed in range(options.seeds)]) for name in options.presets]
+    print(table(("objective", "preset", "k-NN identity", "untrained", "steps", "processor seconds"), rows))
 
 
 if __name__ == "__main__":

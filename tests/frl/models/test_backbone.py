@@ -23,11 +23,19 @@ from frl.config import CropSpec, KnnConfig, ModelConfig, RunConfig, validate
 from frl.config.model import RESNETS
 from frl.errors import CheckpointError, ConfigError
 from frl.export import export, infer_arch, load_backbone
-from frl.models.backbone import BLOCKS, ScaledResNet, build_backbone, objection, recompute_blocks
+from frl.models.backbone import (
+    BLOCKS,
+    ScaledResNet,
+    build_backbone,
+    objection,
+    recompute_blocks,
+    zero_residual_branches,
+)
 from frl.models.batchnorm import join_group, statistics_held, synchronise
+from frl.objectives import Setting
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World
-from frl.training.build import build
+from frl.training.build import build, new_objective
 from frl.training.memory import alone, step_memory
 
 DOCS = Path(__file__).parents[3] / "docs" / "backbones.md"
@@ -120,6 +128,21 @@ def test_the_first_values_of_a_published_resnet_are_torchvisions() -> None:
     torch.manual_seed(3)
     theirs = torchvision.models.resnet18()
     assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_residual_branches_from_zero_are_torchvisions(arch: str) -> None:
+    ours, _ = build_backbone(arch)
+    zero_residual_branches(ours)
+    theirs = torchvision.models.get_model(arch, zero_init_residual=True).state_dict()
+    zeros = [name for name, tensor in ours.state_dict().items() if name.endswith(".weight") and not tensor.any()]
+    assert zeros == [name for name, tensor in theirs.items() if name.endswith(".weight") and not tensor.any()]
+
+
+def test_a_run_begins_with_residual_branches_from_zero() -> None:
+    config = replace(CONFIG, model=replace(NARROW, zero_init_residual=True))
+    objective = new_objective(config, Setting.of(config, 1, 1))
+    assert not objective.backbone.layer4[1].bn2.weight.any() and objective.backbone.layer4[1].bn1.weight.all()
 
 
 def test_without_pooling_every_stage_sees_twice_the_resolution() -> None:
@@ -268,6 +291,12 @@ def test_weights_of_another_network_of_timm_are_refused(runs: Any) -> None:
         (ModelConfig(arch="resnet18-w16"), "--model.arch", "resnet18-w16 is unknown"),
         pytest.param(ModelConfig(arch="timm/test_vit", width=16), "--model.width", "only ResNets", marks=needs_timm),
         pytest.param(ModelConfig(arch="timm/test_vit", stem="no-pool"), "--model.stem", "only ResN", marks=needs_timm),
+        pytest.param(
+            ModelConfig(arch="timm/test_vit", zero_init_residual=True),
+            "--model.zero-init-residual",
+            "only ResN",
+            marks=needs_timm,
+        ),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(model: ModelConfig, option: str, cause: str) -> None:

@@ -75,7 +75,10 @@ def test_the_preset_trains_and_goes_on_in_mid_epoch(preset: str, betons: dict[st
     ("preset", "options", "named"),
     [
         ("supervised-cpu", (), "the objective supervised"),
-        ("quickstart", ("--objective.positives", "identity"), "--objective.positives"),
+        *[
+            (preset, ("--objective.positives", "identity"), "--objective.positives")
+            for preset in ("quickstart", "simclr-cpu", "moco-v2-cpu", "moco-v3-cpu")
+        ],
     ],
 )
 def test_a_file_without_identities_is_refused_before_anything_is_made(

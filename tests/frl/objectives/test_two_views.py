@@ -197,6 +197,17 @@ def test_a_query_and_its_key_share_as_few_images_statistics_as_a_random_pair(gro
     assert pairs.tolist() == [BATCH // groups**2] * groups**2
 
 
+def test_a_head_with_batchnorm_sees_the_groups_that_the_backbone_sees():
+    objective = objective_of(run_of("moco-v2", bn_groups=4, head_batch_norm=True))
+    objective(views_of(0))
+    for head in (objective.projector, objective.teacher_projector):
+        norms = [layer for layer in head if isinstance(layer, nn.BatchNorm1d)]
+        assert [norm.num_batches_tracked.item() for norm in norms] == [4, 4]
+    image = views_of(1)[0][:BATCH]
+    expected = [objective.projector(objective.backbone(part)) for part in image.chunk(4)]
+    torch.testing.assert_close(objective.queries(image), unit(torch.cat(expected)))
+
+
 def test_further_crops_only_predict():
     """BYOL on two large and two small crops: eight directed pairs less those of a view with itself."""
     config = run_of("byol")
