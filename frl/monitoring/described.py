@@ -9,7 +9,14 @@ from frl.errors import ConfigError
 from frl.objectives import Metric
 
 METRICS_BEFORE = (
-    Metric(name="knn_top1", title="Online k-NN", label="top-1", note="identity accuracy, leave-one-out", percent=True),
+    Metric(
+        name="knn_top1",
+        title="Online k-NN",
+        label="top-1",
+        note="identity accuracy, leave-one-out",
+        percent=True,
+        higher_is_better=True,
+    ),
     Metric(
         name="effective_rank",
         title="Effective rank",
