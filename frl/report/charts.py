@@ -49,6 +49,7 @@ def chart(
     note: str = "",
     form: str = "{:.3g}",
     lower: float | None = None,
+    upper: float | None = None,
     line: tuple[float, str] | None = None,
     along: str = "step {:,}",
 ) -> str:
@@ -59,7 +60,7 @@ def chart(
         curves: those without a point are left out; without any the chart is empty text.
         note: what the quantity means, under the title.
         form: how a value is written.
-        lower: value that the axis must include.
+        lower, upper: values that the axis must include.
         line: height and name of a dashed horizontal line.
         along: how a place on the horizontal axis is written.
     """
@@ -67,9 +68,10 @@ def chart(
     if not curves:
         return ""
     heights = [value for curve in curves for value in curve.values if math.isfinite(value)]
-    heights += [lower] if lower is not None else []
+    heights += [bound for bound in (lower, upper) if bound is not None]
     heights += [line[0]] if line else []
-    ticks_y = ticks(min(heights, default=0.0), max(heights, default=1.0), 4)
+    heights += [] if any(heights) else [0.0, 1.0]  # a figure that stays at 0 needs some axis
+    ticks_y = ticks(min(heights), max(heights), 4)
     last = max(max(curve.steps) for curve in curves)
     first = min(min(curve.steps) for curve in curves)
     low, high = min(ticks_y[0], *heights), max(ticks_y[-1], *heights)

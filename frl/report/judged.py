@@ -62,9 +62,9 @@ class Judged:
         return [name for name in self.rows[0].trials[0].scores if "/" not in name]
 
     def best(self, name: str) -> float:
-        """The best figure of a score among the networks that the report is about and their rivals; NaN: none."""
+        """The best figure of a score among all rows; NaN where none is better than another."""
         values = [value for row in self.rows if math.isfinite(value := spread(row.trials, name).mean)]
-        if not values:
+        if len(set(values)) < 2:
             return math.nan
         return max(values) if self.rows[0].trials[0].scores[name].higher_is_better else min(values)
 
@@ -119,7 +119,7 @@ def _cumulative(judged: Judged) -> str:
         return ""
     over = judged.rows[judged.shown].trials[0].details.get("normaliser", "")
     note = f"share of faces with at most this error, over the {over}"
-    figure = chart("Cumulative errors", curves, note=note, form="{:.1%}", lower=0, along="error {:.2%}")
+    figure = chart("Cumulative errors", curves, note=note, form="{:.1%}", lower=0, upper=1, along="error {:.2%}")
     return f'<div class="charts">{figure}</div>'
 
 

@@ -28,7 +28,8 @@ from frl.evaluate.truths import encode
 from frl.monitoring.logbook import read_metrics
 from frl.objectives import Metric
 from frl.report import compared, feature_map, judged
-from frl.report.judged import Face, Judged
+from frl.report.charts import Curve, chart
+from frl.report.judged import Judged
 from frl.tasks import Truth, task_of
 from frl.tasks.classes import Classes
 
@@ -157,8 +158,22 @@ def test_the_confusion_matrix_is_that_of_the_predictions() -> None:
     assert best[0] == "66.67%"  # four of six, not the constant's three
 
 
-def test_words_of_classes_name_the_truth_where_it_differs(faces: Path) -> None:
-    assert Face(image=np.zeros((4, 4, 3), np.uint8), words="a").said is None
+def test_no_row_is_the_best_where_all_are_alike() -> None:
+    one = a_judged()
+    alike = a_judged(rows=[one.rows[0], one.rows[0]])
+    assert "class=best" not in judged.section(alike)
+
+
+def test_a_figure_that_stays_at_nothing_has_an_axis() -> None:
+    picture = chart("x", [Curve(name="x", steps=[1, 2], values=[0.0, 0.0])])
+    assert re.findall(r'text-anchor="end">([^<]*)', picture)[::4] == ["0", "1"]
+    ends_early = chart("x", [Curve(name="x", steps=[0.0, 0.05, 0.1], values=[0, 0.1, 0.2])], lower=0, upper=1)
+    heights = [float(point.split(",")[1]) for point in re.search('points="(.*?)"', ends_early)[1].split()]
+    places = [float(point.split(",")[0]) for point in re.search('points="(.*?)"', ends_early)[1].split()]
+    assert min(heights) > 100 and places[1] == pytest.approx((places[0] + places[2]) / 2, abs=0.1)
+
+
+def test_faces_say_the_truth_beside_what_was_said(faces: Path) -> None:
     part = Part.of(faces)
     task = task_of("numbers:affect", part.truth)
     found = faces_of(task, np.zeros((len(part.truth), 2)), part, count=3)
