@@ -101,8 +101,9 @@ def _published(run: RunConfig | None) -> dict[str, Any]:
     del options["out"]
     options["data"]["data"] = [os.path.basename(path) for path in options["data"]["data"]]
     options["data"]["stage"] = None
-    if options["knn"]["data"]:
-        options["knn"]["data"] = os.path.basename(options["knn"]["data"])
+    for section, name in (("knn", "data"), ("probe", "data"), ("probe", "train"), ("probe", "test")):
+        if path := options[section][name]:
+            options[section][name] = os.path.basename(path)
     return {"run": options}
 
 

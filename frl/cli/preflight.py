@@ -7,6 +7,7 @@ import os
 from contextlib import closing
 
 from frl.cli.data import open_images
+from frl.cli.probes import questions
 from frl.config import RunConfig
 from frl.errors import ConfigError
 from frl.evaluate.knn import require_pairs
@@ -23,7 +24,7 @@ def check_files(config: RunConfig) -> None:
 
     Raises:
         BetonError: naming the file that is missing or broken.
-        ConfigError: if no step can be made of the data, or no figure of the probe's labels, a package is missing, or
+        ConfigError: if no step can be made of the data, or no figure of what probes are given, a package is missing, or
             the run's folder holds what is of no run.
     """
     if os.environ.get("RANK", "0") == "0":  # the other machines need not see the folder
@@ -37,3 +38,5 @@ def check_files(config: RunConfig) -> None:
     if config.knn.data is not None:
         with closing(open_images(config.knn.data)) as probe:
             require_pairs(probe.labels[: config.knn.limit], f"--knn.data {config.knn.data}")
+    if config.probe.tasks:
+        questions(config.probe)

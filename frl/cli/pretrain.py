@@ -19,9 +19,9 @@ from frl import console, recipes
 from frl.cli import launching, objectives, run_files
 from frl.cli.data import open_images, what_writing_would_win
 from frl.cli.preflight import check_files
+from frl.cli.probes import open_probes
 from frl.config import OptimConfig, RunConfig, validate, without_measuring
-from frl.errors import ConfigError, TrainingError
-from frl.evaluate.probe import KnnProbe
+from frl.errors import TrainingError
 from frl.models.batchnorm import shares_statistics
 from frl.options import parse
 from frl.presets import PRESETS, preset
@@ -36,11 +36,11 @@ from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
 from pipelines.loader import identities_of, make_loader
 from pipelines.stages import StagedLoader
-from pipelines.whole_images import WholeImages
 
 COMMON = (
     *("--data", "--out", "--optim.epochs", "--optim.batch-size", "--optim.accumulate", "--optim.lr", "--model.arch"),
-    *("--knn.data", "--engine", "--workers", "--augment", "--seed", "--max-steps", "--device", "--wandb"),
+    *("--knn.data", "--probe.tasks", "--probe.data", "--engine", "--workers", "--augment", "--seed", "--max-steps"),
+    *("--device", "--wandb"),
 )
 """The options that the short help shows."""
 
@@ -122,7 +122,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
         )
         loader = StagedLoader(config.augment, open_loader)
         built = build(config, loader, place)
-        probe = _knn_probe(config, place)
+        probes = open_probes(config, place, built.objective.backbone)
         # The first thing that is made: by now it is known that the run can begin.
         with run_lock(config.out, enabled=place.is_main):
             if place.is_main:
@@ -130,44 +130,11 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
                 for line in what_writing_would_win(loader.full.betons.betons):
                     print(line, file=sys.stderr)
             try:
-                return train(built, probe=probe)
+                return train(built, probes=probes)
             except torch.OutOfMemoryError as error:
                 cause = f"the GPU's memory does not hold {config.images_at_once(place.size)} images at once ({error})"
                 remedy = "Use --optim.accumulate 2 (the same batch in two parts) or --recompute"
                 raise TrainingError("a step", cause, remedy) from error
-
-
-def _knn_probe(config: RunConfig, place: World) -> KnnProbe | None:
-    knn = config.knn
-    if knn.data is None:
-        return None
-    return KnnProbe(_probe_images(config, place), config.augment, knn.neighbours)
-
-
-def _probe_images(config: RunConfig, place: World) -> WholeImages:
-    """This rank's share of the images of the probe.
-
-    Raises:
-        ConfigError: if there is not one for every rank.
-    """
-    knn = config.knn
-    assert knn.data is not None
-    images = WholeImages(
-        knn.data,
-        size=knn.size,
-        batch_size=min(config.optim.batch_size, 256),
-        device=place.device,
-        augment=config.augment,
-        limit=knn.limit,
-        part=(place.rank, place.size),
-        engine=config.data.engine,
-        workers=config.data.workers,
-        on_broken=config.data.on_broken,
-        open=open_images,
-    )
-    if not len(images):
-        raise ConfigError("--knn.data", f"{knn.data} has fewer images than there are processes", "Use a larger file.")
-    return images
 
 
 def _summary(config: RunConfig, loader: StagedLoader, place: World, name: str) -> str:

@@ -1,9 +1,11 @@
-"""``frl report RUN``."""
+"""``frl report RUN``, and ``frl report RUN RUN ...`` for runs beside each other."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,25 @@ from torch import nn
 from frl import console
 from frl.cli.data import open_images
 from frl.cli.objectives import find
-from frl.config import EngineName, RunConfig, as_dict, from_dict, upgraded
-from frl.config.check import require_least, require_new_folder, require_there
+from frl.cli.report_tasks import Trained, judged_tasks
+from frl.config import EngineName, ProbeConfig, RunConfig, as_dict, from_dict, upgraded
+from frl.config.check import require, require_least, require_new_folder, require_there
+from frl.config.probe import require_sides
 from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
+from frl.evaluate.table import aligned, scores_table
 from frl.export import load_backbone
+from frl.files import atomic_write
 from frl.models.backbone import require_size
-from frl.monitoring.described import described
+from frl.monitoring.described import described, described_in
 from frl.monitoring.logbook import read_metrics
+from frl.objectives import Metric
 from frl.printable import printable
 from frl.recipes import objective_in_words
-from frl.report import Report, write_report
+from frl.report import Report, compared, write_report
+from frl.report.compared import Compared, called, finals, form_of, require_few
+from frl.report.judged import Judged
 from frl.runtime.distributed import pick_device
 from frl.runtime.numerics import exact_products
 from frl.training.build import implementation
@@ -38,23 +47,33 @@ THUMBNAIL = 96  # side of the faces on the page, in pixels
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Make a page of a run: curves, crops, nearest neighbours, configuration; with labels, how well it tells faces."""
+    """Make a page of a run: curves, crops, nearest neighbours, configuration; with labels, how well it tells faces, and
+    what heads learn on it. Of several runs: a page of curves over each other."""
 
-    run: tyro.conf.Positional[Path]
-    """Folder of the run of frl pretrain."""
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folder of the run of frl pretrain; of several runs, the folders."""
     weights: Path | None = None
     """Exported weights, a checkpoint, or a run's folder; none: the run's newest checkpoint."""
     data: Path | None = None
     """.beton of the faces shown, best labelled and of people the run has not seen; none: the run's probe, or what it
     was trained on."""
     out: Path | None = None
-    """Folder of the report; none: report/ in the run's."""
+    """Folder of the report; none: report/ in the (first) run's."""
     size: int | None = None
     """Side of the images shown to the network; none: that of the run's probe, or of its largest crops."""
     neighbours: int = 5
     """Neighbours that vote for an identity."""
     limit: int = 5000
-    """Images used at most."""
+    """Images used at most, of each file."""
+    tasks: tuple[str, ...] = ()
+    """Downstream tasks to show, as frl evaluate judges them frozen: landmarks, expression, ..., classes:NAME; none:
+    those of the run's probe (--probe.tasks), if it had any."""
+    tasks_data: Path | None = None
+    """Of tasks: a .beton with the targets, which is split by subject; none: the files of the run's probe."""
+    tasks_train: Path | None = None
+    """In the place of tasks-data: a .beton to learn from."""
+    tasks_test: Path | None = None
+    """With tasks-train: a .beton with the same targets to be judged on."""
     engine: EngineName | None = None
     """What decodes the images; none: the engine of the run."""
     objective: str | None = None
@@ -70,10 +89,27 @@ class ReportConfig:
             require_least("size", self.size, 1, "Use about the size of the larger training crops.")
         require_least("neighbours", self.neighbours, 1, "The default is 5.")
         require_least("limit", self.limit, 1, "The default is 5000.")
+        require(bool(self.runs), "RUN", "no run is named", "Name the folder of a run of frl pretrain.")
         if self.data is not None:
             require_there(self.data, "data")
+        if files := self.task_files:
+            require_sides("tasks-", self.tasks, files)
+        if len(self.runs) > 1:
+            require_few(self.runs)
+            remedy = "Leave it out, or report on each run by itself."
+            for option in ("weights", "data"):
+                alone = getattr(self, option) is None
+                require(alone, option, "is of one run, and several are compared", remedy)
+            usual = self.neighbours == ReportConfig.neighbours
+            require(usual, "neighbours", "several runs are compared, without their neighbours", remedy)
         if self.out is not None:
             require_new_folder(self.out, "out")
+
+    @property
+    def task_files(self) -> dict[str, Path]:
+        """The files of the tasks that are given."""
+        named = {"data": self.tasks_data, "train": self.tasks_train, "test": self.tasks_test}
+        return {name: path for name, path in named.items() if path is not None}
 
 
 def main(arguments: list[str]) -> None:
@@ -82,9 +118,14 @@ def main(arguments: list[str]) -> None:
     options.check()
     if options.objective is not None:
         find(options.objective)  # and is known from then on
-    run = _run_config(options.run)
+    if len(options.runs) > 1:
+        compare(options)
+        return
+    folder = options.runs[0]
+    run = _run_config(folder)
+    asked = _asked(options, run)
     notes: list[str] = []
-    trained, arch = load_backbone(options.weights or options.run)
+    trained, arch = load_backbone(options.weights or folder)
     faces = options.data or run.knn.data or run.data.data[0]
     gallery: Gallery | None = None
     accuracy: dict[str, KnnResult] = {}
@@ -94,12 +135,13 @@ def main(arguments: list[str]) -> None:
         if options.data is not None:
             raise
         notes.append(f"No faces to show: {error}")
+    tasks = _tasks(asked, [_trained(folder, run, options, "trained")], options, notes)
     crops = None
     try:
         crops = contact_sheet(run.data.data[0], run.augment, run.seed, 6, open=open_images)
     except FrlError as error:
         notes.append(f"No crops to show: {error}")
-    metrics = read_metrics(options.run / "metrics.jsonl")
+    metrics = read_metrics(folder / "metrics.jsonl")
     health, healthy = _health(metrics, run)
     page = write_report(
         Report(
@@ -116,21 +158,121 @@ def main(arguments: list[str]) -> None:
             metrics=metrics,
             crops=crops,
             gallery=gallery,
+            tasks=tasks,
             accuracy=accuracy,
             health=health,
             healthy=healthy,
-            described=described(implementation(run.objective).metrics(run.objective)),
+            described=_described(run, metrics),
             configuration=as_dict(run),
             defaults=as_dict(RunConfig()),
-            starts=read_metrics(options.run / "environment.jsonl"),
+            starts=read_metrics(folder / "environment.jsonl"),
             notes=notes,
         ),
-        options.out or options.run / "report",
+        options.out or folder / "report",
     )
     if accuracy:
         print(_table(accuracy))
+    for judged in tasks:
+        print(f"{judged.task}, {judged.sides}:\n{scores_table(judged.rows)}")
     print(printable(page))
-    console.suggest(("frl", "export", options.run, "--out", "backbone.pth"))
+    console.suggest(("frl", "export", folder, "--out", "backbone.pth"))
+
+
+def compare(options: ReportConfig) -> None:
+    """Write the page of several runs, and say where it is."""
+    configs = [_run_config(folder) for folder in options.runs]
+    names = _names(options.runs)
+    runs: list[Compared] = []
+    notes: list[str] = []
+    for name, folder, config in zip(names, options.runs, configs, strict=True):
+        metrics = read_metrics(folder / "metrics.jsonl")
+        if not any("loss" in line for line in metrics):
+            raise ConfigError(folder, "the metrics hold no loss", "Train for at least one logging interval.")
+        runs.append(
+            Compared(
+                name=name,
+                settings={
+                    "progress": _progress(metrics),
+                    "network": config.model.network,
+                    "objective": objective_in_words(config.objective),
+                    "data": " + ".join(path.name for path in config.data.data),
+                },
+                metrics=metrics,
+                described=_described(config, metrics),
+                configuration=as_dict(config),
+            )
+        )
+    tasks: Sequence[Judged] = ()
+    if options.tasks:
+        trained = [_trained(*each) for each in zip(options.runs, configs, [options] * len(names), names, strict=True)]
+        tasks = _tasks(_asked(options, configs[0]), trained, options, notes)
+    page = (options.out or options.runs[0] / "report") / "compared.html"
+    with atomic_write(page) as stream:
+        stream.write(compared.render(runs, tasks, notes).encode())
+    lines = [
+        [called(metric), *(form_of(metric).format(value) if math.isfinite(value) else "-" for value in values)]
+        for metric, values in finals(runs)
+    ]
+    print(aligned([["", *names], *lines], left=1))
+    print(printable(page))
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """The folders' names, with as much of their paths as tells them apart.
+
+    Raises:
+        ConfigError: a run is named twice.
+    """
+    paths = [run.resolve() for run in runs]
+    if len(set(paths)) < len(paths):
+        raise ConfigError("RUN", "a run is named twice", "Name each run once.")
+    for depth in range(1, max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return list(map(str, paths))
+
+
+def _described(run: RunConfig, metrics: list[dict[str, Any]]) -> tuple[Metric, ...]:
+    return described(implementation(run.objective).metrics(run.objective), described_in(metrics))
+
+
+def _asked(options: ReportConfig, run: RunConfig) -> ProbeConfig:
+    """The tasks to show: those asked for, or those of the run's probe; on the files given, or on the probe's.
+
+    Raises:
+        ConfigError: tasks are asked for, and there is nothing to learn them from.
+    """
+    tasks = options.tasks or run.probe.tasks
+    if options.task_files:
+        data, train, test = options.tasks_data, options.tasks_train, options.tasks_test
+        return ProbeConfig(tasks=tasks, limit=options.limit, data=data, train=train, test=test)
+    if options.tasks:
+        there = run.probe.data is not None or run.probe.train is not None
+        remedy = "Give --tasks-data, or --tasks-train and --tasks-test."
+        require(there, "tasks", "there is nothing to learn from, neither here nor in the run's options", remedy)
+    return replace(run.probe, tasks=tasks, limit=min(options.limit, run.probe.limit))
+
+
+def _trained(folder: Path, run: RunConfig, options: ReportConfig, name: str) -> Trained:
+    size = options.size or (run.probe.size if run.probe.tasks else _size(run))
+    return Trained(name, options.weights or folder, size, run.augment, options.engine or run.data.engine)
+
+
+def _size(run: RunConfig) -> int:
+    """Side of the images shown to the network, unless it is given."""
+    return run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops)
+
+
+def _tasks(asked: ProbeConfig, trained: Sequence[Trained], options: ReportConfig, notes: list[str]) -> Sequence[Judged]:
+    """The tasks; a note why there are none where nobody asked for them by name and their files are gone, say."""
+    try:
+        return judged_tasks(asked, trained)
+    except FrlError as error:
+        if options.tasks:
+            raise
+        notes.append(f"No tasks to show: {error}")
+        return []
 
 
 def _run_config(run: Path) -> RunConfig:
@@ -148,7 +290,7 @@ def _look(
 ) -> tuple[Gallery, dict[str, KnnResult]]:
     """A gallery of ``faces``, and how well identities are told apart where labels say who is who."""
     device = pick_device("auto", 0)
-    size = options.size or (run.knn.size if run.knn.data else max(spec.size for spec in run.augment.crops))
+    size = options.size or _size(run)
     require_size(arch, size, "--size")
     exact_products()
     images = WholeImages(

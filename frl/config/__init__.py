@@ -9,6 +9,7 @@ from frl.config.model import ModelConfig
 from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
+from frl.config.probe import ProbeConfig
 from frl.config.run import RunConfig, validate, without_measuring
 from frl.config.supervised import SupervisedConfig
 from frl.config.views import AugmentConfig, ColourConfig, CropSpec, Stage
@@ -29,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "OptimConfig",
+    "ProbeConfig",
     "RunConfig",
     "SimCLRConfig",
     "SimSiamConfig",

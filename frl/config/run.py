@@ -15,6 +15,7 @@ from frl.config.model import ModelConfig
 from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
+from frl.config.probe import ProbeConfig
 from frl.config.views import AugmentConfig
 from frl.errors import ConfigError
 
@@ -33,6 +34,7 @@ class RunConfig:
     objective: ObjectiveConfig = field(default_factory=SwAVConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     knn: KnnConfig = field(default_factory=KnnConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 autocast where the device computes it natively, else fp32."""
@@ -93,7 +95,8 @@ def validate(config: RunConfig) -> None:
     Raises:
         ConfigError: on the first contradiction found.
     """
-    for section in (config.augment, config.data, config.optim, config.model, config.knn, config.health):
+    sections = (config.augment, config.data, config.optim, config.model, config.knn, config.probe, config.health)
+    for section in sections:
         section.check()
     config.objective.check(config)
     if config.deterministic and config.optim.batch_size == 0:

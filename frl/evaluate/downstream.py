@@ -63,12 +63,15 @@ class Examination:
         """
         rows = []
         for kind, found in features.items():
-            head = HEADS[how](self.task, found.train, encode(self.task, self.train))
-            asked = [found.test] if found.mirrored is None else [found.test, found.mirrored]
-
-            answer = self._answering(head, asked)
-            rows += [self._row(network, kind, labels, answer) for labels in self.labels]
+            answer = self.answering(found, how)
+            rows += [self.row(network, kind, labels, answer) for labels in self.labels]
         return rows
+
+    def answering(self, features: FrozenFeatures, how: str = "frozen") -> Answering:
+        """What a head on a network's features says; ``how`` as above."""
+        head = HEADS[how](self.task, features.train, encode(self.task, self.train))
+        asked = [features.test] if features.mirrored is None else [features.test, features.mirrored]
+        return self._answering(head, asked)
 
     def constant(self) -> Row:
         """The best prediction that does not look at the images, after all of the training data."""
@@ -78,7 +81,7 @@ class Examination:
             said = self.task.constant(encoded[rows])
             return Answer(np.broadcast_to(said, (len(self.test), len(said))), "")
 
-        return self._row(CONSTANT, "", Labels(share=1.0), answer)
+        return self.row(CONSTANT, "", Labels(share=1.0), answer)
 
     def _answering(self, head: Head, asked: Sequence[Tensor]) -> Answering:
         """Predictions after some of the labels: of the images, or the mean with, mirrored back, their mirror images."""
@@ -92,6 +95,7 @@ class Examination:
 
         return answer
 
-    def _row(self, network: str, features: str, labels: Labels, answer: Answering) -> Row:
+    def row(self, network: str, features: str, labels: Labels, answer: Answering) -> Row:
+        """One network with a number of labels, judged."""
         found = tuple(trials(self.task, answer, self.train, self.test, labels, self.seeds))
         return Row(network=network, features=features, labels=str(labels), trials=found)

@@ -14,6 +14,7 @@ from torch import nn
 from frl.batch import Batch
 from frl.config import AugmentConfig
 from frl.evaluate.features import Features, extract_features
+from frl.objectives import Metric
 from frl.pixels import restored
 
 
@@ -38,13 +39,15 @@ class Probed:
 
     Attributes:
         scores: by name, such as ``knn_top1``.
-        gallery: a few of the images that it looked at.
+        gallery: a few of the images that it looked at; None: there is no picture to show.
         words: what the scores are of, in a line for the log.
+        described: how those scores are drawn that not every run has.
     """
 
     scores: dict[str, float]
-    gallery: Gallery
+    gallery: Gallery | None = None
     words: str = ""
+    described: tuple[Metric, ...] = ()
 
 
 def extract_gallery(

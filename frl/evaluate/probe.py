@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,49 @@ class Probe(Protocol):
     def judge(self) -> Probed:
         """The scores; called on the main rank alone."""
         ...
+
+
+class Schedule:
+    """Which probes are due after which epoch.
+
+    Args:
+        probes: each with the number of epochs from one time to the next.
+    """
+
+    def __init__(self, probes: Sequence[tuple[Probe, int]]) -> None:
+        self.probes = probes
+
+    def due(self, epochs: int, *, last: bool) -> Probe | None:
+        """Those that are to look after so many epochs, as one; None: none of them. After the last epoch all look."""
+        found = [probe for probe, every in self.probes if last or epochs % every == 0]
+        return Probes(found) if found else None
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Several probes, one after the other, as one."""
+
+    parts: Sequence[Probe]
+
+    def look(self, backbone: nn.Module) -> None:
+        """Let each look."""
+        for probe in self.parts:
+            probe.look(backbone)
+
+    def gather(self, world: World) -> None:
+        """Bring the shares of each together. A collective call."""
+        for probe in self.parts:
+            probe.gather(world)
+
+    def judge(self) -> Probed:
+        """The scores of all, and the first gallery."""
+        found = [probe.judge() for probe in self.parts]
+        return Probed(
+            scores={name: value for each in found for name, value in each.scores.items()},
+            gallery=next((each.gallery for each in found if each.gallery is not None), None),
+            words="; ".join(each.words for each in found if each.words),
+            described=tuple(metric for each in found for metric in each.described),
+        )
 
 
 @dataclass

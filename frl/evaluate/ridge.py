@@ -49,7 +49,8 @@ class Ridge:
         self.mean = features.mean(dim=0, dtype=torch.float64)
         self.between_faces = len(features) <= features.shape[1]
         self.products = self._products_of_faces() if self.between_faces else self._products_of_features(slice(None))
-        self.unit = float(self.products.diagonal().sum()) / len(features)
+        # Of a network that collapsed to a point there is nothing to penalise: any unit gives the mean of the targets.
+        self.unit = float(self.products.diagonal().sum()) / len(features) or 1.0
 
     def _centred(self, rows: Tensor | slice) -> Tensor:
         return self.features[rows].double() - self.mean

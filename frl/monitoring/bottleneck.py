@@ -81,6 +81,6 @@ class Shares:
                 "(frl write --size), or put the file on a faster disk or in memory"
             )
         return (
-            f"{shares}: bound by logging. Raise --log-every-steps, --checkpoint-every-steps or --knn.every-epochs, "
-            "or lower --knn.limit"
+            f"{shares}: bound by logging. Raise --log-every-steps, --checkpoint-every-steps, --knn.every-epochs or "
+            "--probe.every-epochs, or lower --knn.limit or --probe.limit"
         )

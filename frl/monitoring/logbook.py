@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -117,11 +118,14 @@ class Logbook:
             self._each(lambda sink: sink.image(step, "crops", picture))
 
     def probed(self, step: int, probed: Probed, **labels: Any) -> None:
-        """The scores and the pictures of a probe."""
+        """The scores and the pictures of a probe, and how its scores are drawn, for the report."""
         self.scalars(step, probed.scores, **labels)
+        if probed.described:
+            self.note(step, described=[asdict(metric) for metric in probed.described])
         if probed.words:
             self.say(f"step {step:,}: {probed.words}")
-        self._each(lambda sink: sink.gallery(step, probed.gallery))
+        if (gallery := probed.gallery) is not None:
+            self._each(lambda sink: sink.gallery(step, gallery))
 
     def _each(self, write: Callable[[Sink], None]) -> None:
         """Let every sink write. A tracker must not end a run of days: one that fails is dropped with a warning."""

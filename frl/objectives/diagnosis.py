@@ -23,6 +23,7 @@ class Metric:
         line: height and name of a dashed line, such as the loss of guessing.
         percent: whether it is a share, written in per cent.
         whole: whether it is written without decimals.
+        higher_is_better: its direction; None: it has none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     line: tuple[float, str] | None = None
     percent: bool = False
     whole: bool = False
+    higher_is_better: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

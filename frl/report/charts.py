@@ -12,6 +12,9 @@ WIDTH, HEIGHT = 360, 190  # of the drawing, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 24  # margins for the axes
 MOST_POINTS = 400  # drawn of a curve; longer ones are averaged in runs
 
+STYLES = ("main", "second", "third", "fourth", "fifth", "sixth")
+"""Of curves beside each other, as the style sheet knows them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -20,17 +23,19 @@ class Curve:
     Attributes:
         name: in the legend.
         steps, values: of equal length.
-        style: class in the style sheet: ``main``, ``second`` or ``faint``.
+        style: class in the style sheet: one of `STYLES`, or ``faint``.
     """
 
     name: str
-    steps: Sequence[int]
+    steps: Sequence[float]
     values: Sequence[float]
     style: str = "main"
 
     def thinned(self) -> Curve:
         """At most `MOST_POINTS` points, each the mean of a run."""
         run = -(-len(self.steps) // MOST_POINTS)
+        if run <= 1:
+            return self
         starts = range(0, len(self.steps), run)
         steps = [round(_mean(self.steps[i : i + run])) for i in starts]
         values = [_mean(self.values[i : i + run]) for i in starts]
@@ -44,31 +49,35 @@ def chart(
     note: str = "",
     form: str = "{:.3g}",
     lower: float | None = None,
+    upper: float | None = None,
     line: tuple[float, str] | None = None,
+    along: str = "step {:,}",
 ) -> str:
-    """A figure with one or more curves over the steps.
+    """A figure with one or more curves over the steps, or over something else.
 
     Args:
         title: above the chart.
         curves: those without a point are left out; without any the chart is empty text.
         note: what the quantity means, under the title.
         form: how a value is written.
-        lower: value that the axis must include.
+        lower, upper: values that the axis must include.
         line: height and name of a dashed horizontal line.
+        along: how a place on the horizontal axis is written.
     """
     curves = [curve.thinned() for curve in curves if curve.steps]
     if not curves:
         return ""
     heights = [value for curve in curves for value in curve.values if math.isfinite(value)]
-    heights += [lower] if lower is not None else []
+    heights += [bound for bound in (lower, upper) if bound is not None]
     heights += [line[0]] if line else []
-    ticks_y = ticks(min(heights, default=0.0), max(heights, default=1.0), 4)
+    heights += [] if any(heights) else [0.0, 1.0]  # a figure that stays at 0 needs some axis
+    ticks_y = ticks(min(heights), max(heights), 4)
     last = max(max(curve.steps) for curve in curves)
     first = min(min(curve.steps) for curve in curves)
     low, high = min(ticks_y[0], *heights), max(ticks_y[-1], *heights)
 
     def x(step: float) -> float:
-        return round(LEFT + (step - first) / max(last - first, 1) * (WIDTH - LEFT - RIGHT), 1)
+        return round(LEFT + (step - first) / ((last - first) or 1) * (WIDTH - LEFT - RIGHT), 1)
 
     def y(value: float) -> float:
         return round(TOP + (high - value) / ((high - low) or 1) * (HEIGHT - TOP - BOTTOM), 1)
@@ -101,7 +110,10 @@ def chart(
             "x": [[x(s) for s in curve.steps] for curve in shown],
             "y": [[y(v) for v in curve.values] for curve in shown],
             "text": [
-                [f"{curve.name} {form.format(v)} · step {s:,}" for s, v in zip(curve.steps, curve.values, strict=True)]
+                [
+                    f"{curve.name} {form.format(v)} · {along.format(s)}"
+                    for s, v in zip(curve.steps, curve.values, strict=True)
+                ]
                 for curve in shown
             ],
         }

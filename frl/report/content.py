@@ -13,6 +13,7 @@ from frl.evaluate.gallery import Gallery
 from frl.evaluate.knn import KnnResult
 from frl.monitoring.described import described
 from frl.objectives import Metric
+from frl.report.judged import Judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Report:
             ``images_per_s``.
         crops: ``(H, W, 3)`` uint8, images and the crops made of them.
         gallery: images for the picture of nearest neighbours.
+        tasks: what heads learn on frozen features.
         accuracy: k-NN identity accuracy by the name of the features, the trained network's first.
         health: what the alarm found, in a sentence.
         healthy: whether that is good.
@@ -44,6 +46,7 @@ class Report:
     metrics: Sequence[Mapping[str, Any]]
     crops: np.ndarray | None = None
     gallery: Gallery | None = None
+    tasks: Sequence[Judged] = ()
     accuracy: Mapping[str, KnnResult] = field(default_factory=dict)
     health: str = ""
     healthy: bool = True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -12,13 +10,15 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from frl.objectives import Metric
 from frl.report.charts import Curve, chart
 from frl.report.content import Report
+from frl.report.feature_map import METHODS, drawn, projected
 from frl.report.figures import smoothed
+from frl.report.judged import Judged, section
 from frl.report.neighbours import Answer, nearest
+from frl.report.pictures import data_uri
 
 VERDICTS = {"same": "the same person", "other": "somebody else", "unknown": "unlabelled"}
 QUESTIONS, ANSWERS = 8, 6
@@ -29,21 +29,27 @@ def render(report: Report) -> str:
     sections = [
         _section("Health", _health(report)),
         _section("Curves", _curves(report)),
+        *(_section(f"Task: {judged.task}", section(judged)) for judged in report.tasks),
         _section("Whose face is it?", _accuracy(report)),
         _section("Nearest neighbours", _neighbours(report)),
+        _section("Map of the features", _map(report)),
         _section("What the network was shown", _crops(report)),
         _section("Configuration", _configuration(report)),
         _section("Environment", _environment(report)),
     ]
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in report.notes)
+    return page(report.title, _settings(report), _tiles(report) + notes + "\n".join(sections))
+
+
+def page(title: str, header: str, content: str) -> str:
+    """A whole page: ``header`` stands below the title."""
     style, script = (resources.files("frl.report").joinpath(name).read_text() for name in ("page.css", "page.js"))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.title)}</title><style>{style}</style></head>\n<body><main>"
-        f"<header><h1>{escape(report.title)}</h1>{_settings(report)}</header>{_tiles(report)}"
-        + "".join(f'<p class="note">{escape(note)}</p>' for note in report.notes)
-        + "\n".join(sections)
-        + f"</main><script>{script}</script></body></html>\n"
+        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>"
+        f"<header><h1>{escape(title)}</h1>{header}</header>{content}"
+        f"</main><script>{script}</script></body></html>\n"
     )
 
 
@@ -65,6 +71,7 @@ def _tiles(report: Report) -> str:
         tiles.append(("identity accuracy", f"{result.accuracy:.1%}", others))
     elif report.curve("knn_top1")[1]:
         tiles.append(("online k-NN", f"{report.curve('knn_top1')[1][-1]:.1%}", _online(report)))
+    tiles += [_task_tile(judged) for judged in report.tasks]
     if ranks := report.curve("effective_rank")[1]:
         tiles.append(("effective rank", f"{ranks[-1]:.1f}", "directions that the features fill"))
     tiles.append(("images per second", f"{median(report.curve('images_per_s')[1]):,.0f}", "median"))
@@ -74,6 +81,14 @@ def _tiles(report: Report) -> str:
         f'<div class="tile"><span>{escape(label)}</span><b>{escape(value)}</b><small>{escape(remark)}</small></div>'
         for label, value, remark in tiles
     ) + "</div>"  # fmt: skip
+
+
+def _task_tile(judged: Judged) -> tuple[str, str, str]:
+    """The headline of the row that is shown, and those of the rivals."""
+    texts = [row.trials[0].scores[judged.headline].text for row in judged.rows]
+    others = zip(judged.rows[judged.own :], texts[judged.own :], strict=True)
+    rivals = ", ".join(f"{row.network.partition(' (')[0]} {text}" for row, text in others if row.features != "pooled")
+    return f"{judged.task}: {judged.headline}", texts[judged.shown], rivals
 
 
 def _online(report: Report) -> str:
@@ -114,7 +129,15 @@ def _chart(report: Report, metrics: Sequence[Metric]) -> str:
         curves.append(Curve(name=label, steps=steps, values=values, style=style))
     first = metrics[0]
     form = "{:.1%}" if first.percent else "{:,.0f}" if first.whole else "{:.3g}"
-    return chart(first.title, curves, note=first.note, lower=first.lower, line=first.line, form=form)
+    return chart(first.title, curves, note=note_of(first), lower=first.lower, line=first.line, form=form)
+
+
+def note_of(metric: Metric) -> str:
+    """What a chart's figures mean, and which way is up."""
+    if metric.higher_is_better is None:
+        return metric.note
+    direction = f"{'higher' if metric.higher_is_better else 'lower'} is better"
+    return f"{metric.note}; {direction}" if metric.note else direction
 
 
 def _accuracy(report: Report) -> str:
@@ -157,6 +180,15 @@ def _neighbours(report: Report) -> str:
     return f'<p>{legend}</p><div class="neighbours">{"".join(rows)}</div>'
 
 
+def _map(report: Report) -> str:
+    """A point for each face of the gallery."""
+    gallery = report.gallery
+    if gallery is None or len(gallery.vectors) < 3:
+        return ""
+    maps = [(name, drawn(gallery, projected(gallery.vectors, name))) for name, known in METHODS.items() if known()]
+    return "".join(f'<div class="map"><p>{escape(name)}: {escape(words)}</p>{svg}</div>' for name, (svg, words) in maps)
+
+
 def _crops(report: Report) -> str:
     if report.crops is None:
         return ""
@@ -172,7 +204,7 @@ def _configuration(report: Report) -> str:
     options, defaults = flat(report.configuration), flat(report.defaults)
     rows = "".join(
         f"<tr{'' if defaults.get(name) == value else ' class=chosen'}>"
-        f"<th>{escape(name)}</th><td>{escape(_words(value))}</td></tr>"
+        f"<th>{escape(name)}</th><td>{escape(words(value))}</td></tr>"
         for name, value in options.items()
     )
     return f'<p>Options that differ from their default are bold.</p><div class="columns"><table>{rows}</table></div>'
@@ -182,7 +214,7 @@ def _environment(report: Report) -> str:
     starts = []
     for start in report.starts:
         rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(_words(value))}</td></tr>"
+            f"<tr><th>{escape(name)}</th><td>{escape(words(value))}</td></tr>"
             for name, value in flat(start).items()
             if value is not None
         )
@@ -200,18 +232,10 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _words(value: Any) -> str:
+def words(value: Any) -> str:
+    """An option's value as it is read."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_words(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {words(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
-        return (
-            "; ".join(map(_words, value)) if value and isinstance(value[0], Mapping) else " ".join(map(_words, value))
-        )
+        return "; ".join(map(words, value)) if value and isinstance(value[0], Mapping) else " ".join(map(words, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def data_uri(picture: np.ndarray) -> str:
-    """An RGB ``(H, W, 3)`` uint8 picture as a JPEG inside a URI."""
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from frl.evaluate.few_labels import spread
 from frl.report.content import Report
+from frl.report.judged import Judged, called
 
 
 def render(report: Report) -> str:
@@ -15,6 +17,8 @@ def render(report: Report) -> str:
         *_table(("", ""), [(f"**{name}**", value) for name, value in report.settings.items()]),
         *[line for note in report.notes for line in (f"> {note}", "")],
     ]
+    for judged in report.tasks:
+        lines += _task(judged)
     if report.accuracy:
         some = next(iter(report.accuracy.values()))
         lines += [
@@ -44,8 +48,16 @@ def render(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _table(header: tuple[str, str], rows: Sequence[tuple[str, str]]) -> list[str]:
+def _task(judged: Judged) -> list[str]:
+    names = judged.scores
+    rows = [(called(row), *(spread(row.trials, name).text for name in names)) for row in judged.rows]
+    said = f"Ridge regression on frozen features, {judged.sides}."
+    return [f"## Task: {judged.task}", "", said, "", *_table(("network, features", *names), rows)]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     if not rows:
         return []
-    cells = [tuple(cell.replace("|", "\\|") for cell in row) for row in rows]
-    return [f"| {header[0]} | {header[1]} |", "|:--|:--|", *(f"| {a} | {b} |" for a, b in cells), ""]
+    lines = [header, [":--"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    heading, rule, *body = (" | ".join(line) for line in lines)
+    return [f"| {heading} |", f"|{rule.replace(' ', '')}|", *(f"| {line} |" for line in body), ""]

@@ -157,6 +157,8 @@ def check_network(config: RunConfig) -> None:
     sizes = {spec.size: "--augment.crops" for augment in config.augment.by_stage for spec in augment.crops}
     if config.knn.data is not None:
         sizes.setdefault(config.knn.size, "--knn.size")
+    if config.probe.tasks:
+        sizes.setdefault(config.probe.size, "--probe.size")
     for size, option in sizes.items():
         require_size(network, size, option)
 

@@ -19,15 +19,15 @@ from frl.training.resume import Progress
 from frl.training.stopping import StopAgreement
 
 if TYPE_CHECKING:
-    from frl.evaluate.probe import Probe
+    from frl.evaluate.probe import Probe, Schedule
 
 
-def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
+def train(run: Run, *, probes: Schedule | None = None) -> signal.Signals | None:
     """Train until the configuration says enough, or somebody asks it to stop.
 
     Args:
         run: from ``build``.
-        probe: looks at the backbone every ``config.knn.every_epochs`` epochs.
+        probes: look at the backbone after some of the epochs, and after the last one.
 
     Returns:
         The signal that asked the run to stop, the same on every rank; None if it came to its end.
@@ -82,9 +82,10 @@ def train(run: Run, *, probe: Probe | None = None) -> signal.Signals | None:
                         f"stopped by {stopping.name} after step {step.taken}; the same command goes on from there"
                     )
                     return stopping
-                if epoch_ends and probe is not None and (run_ends or (epoch + 1) % config.knn.every_epochs == 0):
+                due = probes.due(epoch + 1, last=run_ends) if epoch_ends and probes is not None else None
+                if due is not None:
                     with meter.logging():
-                        _probe(probe, run, barrier, logbook, epoch)
+                        _probe(due, run, barrier, logbook, epoch)
         logbook.say(_finished(last_step, steps_per_epoch, config))
     return None
 

@@ -10,8 +10,15 @@ import numpy as np
 
 from frl.beton import Beton
 from frl.evaluate.splits import Rows, require_no_shared_subject, split_by_subject
-from frl.evaluate.truths import known_rows, names_of_subjects, read_truth
-from frl.tasks.task import SupervisedTask, Truth
+from frl.evaluate.truths import (
+    known_rows,
+    names_of_subjects,
+    read_truth,
+    require_every_class,
+    require_numbers_that_vary,
+)
+from frl.tasks import task_of
+from frl.tasks.task import SupervisedTask, Truth, require_same_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,10 @@ class Part:
         """Some of these faces, by their place among them."""
         return replace(self, rows=self.rows[wanted], truth=self.truth.rows(wanted))
 
+    def first(self, limit: int | None) -> Part:
+        """Those among the first ``limit`` of the file; None: all."""
+        return self if limit is None else self.kept(np.flatnonzero(self.rows < limit))
+
     def known(self, task: SupervisedTask) -> Part:
         """Those of which the task knows anything; raises like ``known_rows``."""
         rows = known_rows(task, self.truth, str(self.path))
@@ -89,13 +100,14 @@ class Part:
         return f"{len(self.rows):,} faces{people}, of {self.path}{left_out}"
 
 
-def two_files(train: Path, test: Path, *, shared_subjects: bool) -> tuple[Part, Part]:
-    """The faces of two files.
+def two_files(train: Path, test: Path, *, shared_subjects: bool, limit: int | None = None) -> tuple[Part, Part]:
+    """The faces of two files, of each the first ``limit``.
 
     Args:
         train: to learn from.
         test: to be judged on.
         shared_subjects: whether somebody may be in both.
+        limit: None: all.
 
     Raises:
         BetonError: a file is missing or broken.
@@ -104,16 +116,36 @@ def two_files(train: Path, test: Path, *, shared_subjects: bool) -> tuple[Part, 
     first, second = Part.of(train), Part.of(test)
     if not shared_subjects:
         require_no_shared_subject(first.names, second.names)
-    return first, second
+    return first.first(limit), second.first(limit)
 
 
-def one_file(data: Path, share: float, seed: int) -> tuple[Part, Part]:
-    """The faces of one file, split by subject, or by face where nobody is known.
+def asked(name: str, train: Part, test: Part, **options: Any) -> tuple[Part, Part, SupervisedTask]:
+    """A task and the faces of both sides of which it knows anything.
+
+    Args:
+        name: as ``task_of`` knows it.
+        train: to learn from.
+        test: to be judged on.
+        options: of the task.
+
+    Raises:
+        ConfigError: whatever makes the sides unfit for the task or for each other.
+    """
+    task = task_of(name, train.truth, **options)
+    require_same_target(train.truth, test.truth, task.fields)
+    train, test = train.known(task), test.known(task)
+    require_every_class(task, train.truth, test.truth)
+    require_numbers_that_vary(task, train.truth)
+    return train, test, task
+
+
+def one_file(data: Path, share: float, seed: int, limit: int | None = None) -> tuple[Part, Part]:
+    """The faces of one file, the first ``limit`` of them, split by subject, or by face where nobody is known.
 
     Raises:
         BetonError: the file is missing or broken.
         ConfigError: it cannot be split.
     """
-    whole = Part.of(data)
+    whole = Part.of(data).first(limit)
     train, test = split_by_subject(whole.truth.subjects, share, seed)
     return whole.kept(train), whole.kept(test)

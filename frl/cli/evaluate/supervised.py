@@ -13,9 +13,9 @@ from torch import nn
 
 from frl.cli.evaluate.finetuned import FinetunedRows, main_rank_speaks
 from frl.cli.evaluate.networks import Networks
-from frl.cli.evaluate.parts import Part, one_file, two_files
+from frl.cli.evaluate.parts import Part, asked, one_file, two_files
 from frl.config import EngineName
-from frl.config.check import require, require_file, require_new_folder, require_within
+from frl.config.check import require, require_file, require_least, require_new_folder, require_within
 from frl.config.finetune import FinetuneConfig
 from frl.evaluate.baselines import RawPixels
 from frl.evaluate.cache import FeatureCache, feature_key
@@ -25,13 +25,12 @@ from frl.evaluate.hog import Hog
 from frl.evaluate.published import BENCHMARKS, benchmark_of, published_text
 from frl.evaluate.splits import Labels
 from frl.evaluate.table import Row, parts_table, scores_table
-from frl.evaluate.truths import require_every_class, require_numbers_that_vary
+from frl.evaluate.task_probe import pooled_width
 from frl.evaluate.unpooled import PooledAndUnpooled
 from frl.export import load_backbone
 from frl.runtime.distributed import World, pick_device, world
 from frl.runtime.numerics import exact_products, numerics
-from frl.tasks import SupervisedTask, task_of
-from frl.tasks.task import require_same_target
+from frl.tasks import SupervisedTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +70,8 @@ class Supervised(Networks):
     """Print what is published on this benchmark, such as wflw; none: told by the test file, if it says so."""
     shared_subjects: bool = False
     """Allow subjects who are in both files, for a benchmark that is published so."""
+    limit: int | None = None
+    """Faces of each file used at most, the first ones; none: all."""
     engine: EngineName = "threads"
     """What decodes the images; see ``frl pretrain``."""
 
@@ -102,6 +103,8 @@ class Supervised(Networks):
         require(len(self.labels) > 0, "labels", "no part of the labels is asked for", "Use e.g. 1% 10% 100%.")
         for text in self.labels:
             Labels.parse(text)
+        if self.limit is not None:
+            require_least("limit", self.limit, 4, "Leave it out to use all.")
         require_within("seeds", self.seeds, 1, 1000, "Use 3, or more of few labels.")
         if self.cache is not None:
             require_new_folder(self.cache, "cache")
@@ -181,15 +184,11 @@ class Supervised(Networks):
             FrlError: whatever makes them unfit for each other.
         """
         if self.data is not None:
-            train, test = one_file(self.data, self.test_share, self.seed)
+            train, test = one_file(self.data, self.test_share, self.seed, self.limit)
         else:
             assert self.train is not None and self.test is not None
-            train, test = two_files(self.train, self.test, shared_subjects=self.shared_subjects)
-        task = task_of(self.task_name, train.truth, **self.task_options)
-        require_same_target(train.truth, test.truth, task.fields)
-        train, test = train.known(task), test.known(task)
-        require_every_class(task, train.truth, test.truth)
-        require_numbers_that_vary(task, train.truth)
+            train, test = two_files(self.train, self.test, shared_subjects=self.shared_subjects, limit=self.limit)
+        train, test, task = asked(self.task_name, train, test, **self.task_options)
         for text in self.labels:
             Labels.parse(text).of(len(train.rows))
         if self.flip:
@@ -250,6 +249,7 @@ class Extraction:
                 batch_size=options.batch_size,
                 device=self.device,
                 augment=options.normalisation,
+                limit=options.limit,
                 engine=options.engine,
             )
             try:
@@ -258,15 +258,11 @@ class Extraction:
                 images.close()
 
         view = f"whole {options.size} {options.mean} {options.std}"
-        vectors = self.cache.get(feature_key(network, part.content, view), part.faces, compute)
+        count = part.faces
+        if options.limit is not None and options.limit < count:
+            count, view = options.limit, f"{view} first {options.limit}"
+        vectors = self.cache.get(feature_key(network, part.content, view), count, compute)
         return vectors.to(self.device)[torch.from_numpy(part.rows).to(self.device)]
-
-
-@torch.inference_mode()
-def pooled_width(network: nn.Module, size: int) -> int:
-    """How many of the numbers of ``PooledAndUnpooled`` are the pooled features."""
-    device = next(network.parameters()).device
-    return network(torch.zeros(1, 3, size, size, device=device)).flatten(1).shape[1]
 
 
 @dataclass(frozen=True, kw_only=True)

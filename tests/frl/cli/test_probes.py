@@ -1,0 +1,99 @@
+"""Tasks that are probed while a run trains: from the options to the log, and what is refused at the start."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from labelled_faces import write_faces
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from frl.cli import main
+from frl.monitoring.described import described_in
+from frl.monitoring.logbook import read_metrics
+
+TINY = [
+    *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
+    *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
+    *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--optim.epochs", "2", "--log-every-steps", "2"),
+    *("--objective.prototypes", "12", "--device", "cpu", "--precision", "fp32", "--model.width", "16"),
+]
+TASKS = ["--probe.tasks", "landmarks", "numbers:affect", "--probe.size", "24"]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faces(tmp_path_factory.mktemp("probes") / "faces.beton", identities=12)
+
+
+@pytest.fixture(scope="module")
+def run(faces: Path) -> Path:
+    out = faces.parent / "run"
+    probes = [*TASKS, "--probe.data", str(faces), "--probe.every-epochs", "2"]
+    knn = ["--knn.data", str(faces), "--knn.size", "24", "--knn.every-epochs", "1"]
+    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(out), *TINY, *probes, *knn]) == 0
+    return out
+
+
+def test_each_probe_keeps_its_own_schedule(run: Path) -> None:
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [line["epoch"] for line in lines if "knn_top1" in line] == [0, 1]
+    assert [line["epoch"] for line in lines if "landmarks/pooled/nme" in line] == [1]
+
+
+@pytest.mark.parametrize(("task", "name"), [("landmarks", ["landmarks"]), ("numbers:affect", ["task", "--target"])])
+def test_the_last_scores_are_those_of_evaluating_the_run(run: Path, faces: Path, task: str, name: list[str]) -> None:
+    found = run.parent / "found.json"
+    command = ["evaluate", *name, *([task] if len(name) > 1 else []), "--weights", str(run), "--data", str(faces)]
+    assert (
+        main([*command, "--size", "24", "--no-baselines", "--device", "cpu", "--out", str(found), "--overwrite"]) == 0
+    )
+    logged = [line for line in read_metrics(run / "metrics.jsonl") if f"{task}/pooled/{_headline(task)}" in line][-1]
+    compared = 0
+    for row in json.loads(found.read_text())["rows"]:
+        for score, value in row["scores"].items():
+            if row["features"] and "/" not in score and value["mean"] is not None:
+                assert logged[f"{task}/{row['features']}/{score}"] == pytest.approx(value["mean"], rel=1e-3, abs=1e-4)
+                compared += 1
+    assert compared >= 6
+
+
+def _headline(task: str) -> str:
+    return "nme" if task == "landmarks" else "mae"
+
+
+def test_the_scores_are_described_and_in_tensorboard(run: Path) -> None:
+    metrics = {metric.name: metric for metric in described_in(read_metrics(run / "metrics.jsonl"))}
+    nme = metrics["landmarks/unpooled/nme"]
+    assert (nme.title, nme.label, nme.percent, nme.lower) == ("landmarks: nme", "unpooled", True, 0.0)
+    assert nme.higher_is_better is False and metrics["landmarks/pooled/auc10"].higher_is_better is True
+    assert nme.line is not None and nme.line[1].startswith("constant") and math.isfinite(nme.line[0])
+    board = EventAccumulator(str(run / "tensorboard"))
+    board.Reload()
+    assert "landmarks/unpooled/nme" in board.Tags()["scalars"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "cause"),
+    [
+        ("--probe.tasks pose --probe.data {faces}", "faces.beton", "needs the target 'pose'"),
+        ("--probe.tasks smiles --probe.data {faces}", "faces.beton", "no task of this name"),
+        ("--probe.tasks landmarks", "--probe.tasks", "nothing to learn from"),
+        ("--probe.data {faces}", "--probe.data", "no task is asked for"),
+        ("--probe.tasks landmarks landmarks --probe.data {faces}", "--probe.tasks", "names a task twice"),
+        ("--probe.tasks landmarks --probe.data no.beton", "--probe.data", "no such file"),
+        ("--probe.tasks landmarks --probe.data {faces} --probe.test {faces}", "--probe.data", "data and test"),
+        ("--probe.tasks landmarks --probe.train {faces}", "--probe.train", "what is given is train"),
+        ("--probe.tasks landmarks --probe.train {faces} --probe.test {faces}", "faces.beton", "subjects are in both"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused_before_anything_is_made(
+    options: str, named: str, cause: str, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["pretrain", "cpu", "--data", str(faces), "--out", str(tmp_path / "new"), *TINY]
+    assert main([*command, *options.format(faces=faces).split()]) == 1
+    error = capsys.readouterr().err
+    assert named in error and cause in error
+    assert not (tmp_path / "new").exists()
