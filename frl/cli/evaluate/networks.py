@@ -63,6 +63,8 @@ class Networks:
             require_arch(self.arch)
         require_seed("seed", self.seed)
         require_least("size", self.size, 1, "Use about the size of the larger training crops.")
+        if self.arch is not None:
+            require_size(self.arch, self.size, "--size")
         require_least("batch_size", self.batch_size, 1, "The default is 64.")
         self.normalisation.check()
         if self.out is not None:

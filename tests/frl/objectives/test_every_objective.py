@@ -144,7 +144,7 @@ def test_it_trains_and_logs_figures_that_are_described(name, uninterrupted):
     objective = config_of(name).objective
     figures = {metric.name for metric in described(implementation(objective).metrics(objective))}
     for line in read_metrics(uninterrupted / "metrics.jsonl"):
-        assert line.keys() <= figures | {"step", "epoch", "seconds"}, "every figure has a title"
+        assert line.keys() <= figures | {"step", "epoch", "seconds", "signs"}, "every figure has a title"
         assert all(math.isfinite(value) for value in line.values() if isinstance(value, float))
 
 
