@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -116,14 +117,22 @@ class Here:
     def __call__(self, steps: Sequence[Step], out: Path, tell: Callable[[Step, int], None]) -> None:
         """Run them; see ``Launcher``. After an interruption none is begun, and those under way are asked to end."""
         processes: list[subprocess.Popen[bytes]] = []
+        stopping = threading.Event()
+
+        def started(process: subprocess.Popen[bytes]) -> None:
+            processes.append(process)
+            if stopping.is_set():  # it began while the others were asked to end
+                process.terminate()
+
         with ThreadPoolExecutor(self.jobs) as pool:
-            running = {pool.submit(run_step, step, out, processes.append): step for step in steps}
+            running = {pool.submit(run_step, step, out, started): step for step in steps}
             try:
                 for future in as_completed(running):
                     tell(running[future], status := future.result())
                     if status in INTERRUPTED:
                         raise KeyboardInterrupt
             except BaseException:
+                stopping.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in processes:
                     process.terminate()  # a run saves a checkpoint, a file keeps what is written

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import threading
 
 import pytest
 
@@ -149,16 +150,29 @@ def main_of_write(source, out):
 
 
 def test_an_interrupted_step_is_passed_on_and_nothing_more_is_begun(study, tmp_path, monkeypatch):
+    """What began before the interruption was noticed is asked to end."""
     began = []
 
-    def interrupted(step, out, started):
-        began.append(step)
-        return 130
+    class Process:
+        def __init__(self):
+            self.asked = threading.Event()
 
-    monkeypatch.setattr("frl.study.perform.run_step", interrupted)
+        def terminate(self):
+            self.asked.set()
+
+    def run(step, out, started):
+        process = Process()
+        started(process)
+        began.append(process)
+        if len(began) == 1:
+            return 130
+        assert process.asked.wait(200)
+        return 143
+
+    monkeypatch.setattr("frl.study.perform.run_step", run)
     with pytest.raises(KeyboardInterrupt):
         perform(study.cells(), tmp_path, Here(jobs=1))
-    assert len(began) < 6
+    assert len(began) <= 2 and all(process.asked.is_set() for process in began)
 
 
 def test_the_end_of_a_log(tmp_path):
