@@ -93,9 +93,10 @@ def chart(
         if first <= t <= last
     ]
     if line:
+        named_at = y(line[0]) - 4 if y(line[0]) > TOP + 12 else y(line[0]) + 12  # below a line at the upper edge
         parts.append(
             f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(line[0])}" y2="{y(line[0])}"/>'
-            f'<text class="tick" x="{WIDTH - RIGHT}" y="{y(line[0]) - 4}" text-anchor="end">{escape(line[1])}</text>'
+            f'<text class="tick" x="{WIDTH - RIGHT}" y="{named_at:g}" text-anchor="end">{escape(line[1])}</text>'
         )
     for curve in curves:
         points = " ".join(f"{x(s)},{y(v)}" for s, v in zip(curve.steps, curve.values, strict=True) if math.isfinite(v))

@@ -158,6 +158,13 @@ def test_the_confusion_matrix_is_that_of_the_predictions() -> None:
     assert best[0] == "66.67%"  # four of six, not the constant's three
 
 
+def test_the_name_of_a_line_is_within_the_chart() -> None:
+    for height in (0.0, 0.5, 1.0):
+        picture = chart("x", [Curve(name="x", steps=[1, 2], values=[0.0, 1.0])], line=(height, "bound"))
+        (y,) = re.findall(r'y="([\d.]+)" text-anchor="end">bound', picture)
+        assert 10 < float(y) < 190
+
+
 def test_no_row_is_the_best_where_all_are_alike() -> None:
     one = a_judged()
     alike = a_judged(rows=[one.rows[0], one.rows[0]])
