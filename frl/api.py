@@ -140,7 +140,7 @@ def pretrain(preset: str = "vggface2", **options: Any) -> Path:
         FrlError: as the command.
         KeyboardInterrupt: after Ctrl-C, when a checkpoint is saved; the same call goes on from there.
     """
-    from frl.cli.pretrain import run
+    from frl.cli.run import run
 
     config = with_options(preset_of(preset).config, options)
     stopped_by = run(config, preset)

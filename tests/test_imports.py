@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from frl.cli import main
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("frl", "pipelines", "writers")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
@@ -180,3 +182,75 @@ def test_no_script_imports_from_tests():
     names_in_tests = {path.stem for path in (ROOT / "tests").glob("*.py")}
     for path in (ROOT / "scripts").rglob("*.py"):
         assert not {name.partition(".")[0] for name in imported(path)} & {"tests", *names_in_tests}, path
+
+
+HELP = """
+import sys
+from frl.cli import main
+try:
+    main([sys.argv[1], "--help"])
+except SystemExit:
+    pass
+print(sorted({"torch", "torchvision", "numba", "tensorboard", "cv2"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_the_help_of_training_imports_nothing_that_trains():
+    command = [sys.executable, "-c", HELP, "pretrain"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100)
+    assert "--optim.lr" in ended.stdout
+    assert ended.stderr.splitlines()[-1] == "[]"
+
+
+TRAINING = """
+import sys
+from frl.cli import main
+from frl.monitoring.logbook import Logbook
+at_first_batch = []
+say = Logbook.say
+def noting(self, message):
+    if message.startswith("training from step"):
+        at_first_batch.extend(sys.modules)
+    say(self, message)
+Logbook.say = noting
+status = main(["pretrain", "cpu", "--data", sys.argv[1], "--out", sys.argv[2], "--max-steps", "1", *sys.argv[3:]])
+print(*at_first_batch, file=sys.stderr)
+print(*sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
+NEVER = {"writers", "pandas", "sklearn", "matplotlib", "huggingface_hub", "timm", "h5py", "onnx", "wandb", "sqlite3"}
+LATER = {"tensorboard", "boto3", "fsspec"}
+
+
+def test_a_run_imports_what_it_needs_when_it_needs_it(tmp_path):
+    faces, data = str(tmp_path / "faces"), str(tmp_path / "faces.beton")
+    assert main(["synthesize", faces, "--identities", "4", "--images", "6", "--size", "40"]) == 0
+    assert main(["write", faces, "--out", data, "--workers", "1"]) == 0
+    small = ["--optim.batch-size", "8", "--objective.prototypes", "12", "--precision", "fp32", "--device", "cpu"]
+    command = [sys.executable, "-c", TRAINING, data, str(tmp_path / "run"), *small]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=250)
+    at_first_batch, at_the_end = (set(line.split()) for line in ended.stderr.splitlines()[-2:])
+    assert "numba" in at_first_batch and "tensorboard" in at_the_end
+    assert not at_first_batch & (NEVER | LATER)
+    assert not at_the_end & NEVER
+
+
+COMPILER = """
+import sys
+from frl.models.vision import torchvision
+imported_first = "torch._dynamo" in sys.modules
+import torch
+boxes = torch.tensor([[0.0, 1, 1, 5, 5]])
+assert torchvision.ops.roi_align(torch.ones(1, 2, 8, 8), boxes, 3).shape == (1, 2, 3, 3)
+from torch._dynamo.utils import is_compile_supported
+assert torchvision.ops.roi_align.__globals__["is_compile_supported"]("cpu") == is_compile_supported("cpu")
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
+sys.exit(imported_first)
+"""
+
+
+def test_torchvision_comes_without_the_compiler_which_works_all_the_same():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", COMPILER], env=environment, check=False, timeout=200).returncode == 0

@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frl.beton import Beton
 from frl.printable import printable
-from writers.in_place import InPlace
-from writers.sources import is_source
+
+if TYPE_CHECKING:
+    from writers.in_place import InPlace
 
 
 def open_images(path: Path) -> Beton | InPlace:
@@ -21,12 +23,25 @@ def open_images(path: Path) -> Beton | InPlace:
         BetonError: if a ``.beton`` is missing or broken.
         SourceError: if a source holds no usable image, or can only be read from front to back.
     """
-    return _listed(str(path)) if is_source(path) else Beton(path)
+    return Beton(path) if _is_plainly_a_beton(path) or not _is_source(path) else _listed(str(path))
+
+
+def _is_plainly_a_beton(path: Path) -> bool:
+    """Whether a path means a ``.beton`` for certain: told without importing the writers, which few runs need."""
+    return path.suffix == ".beton" and ":" not in str(path) and path.is_file()
+
+
+def _is_source(path: Path) -> bool:
+    from writers.sources import is_source
+
+    return is_source(path)
 
 
 @functools.cache
 def _listed(text: str) -> InPlace:
     """The images of a source: listed once a process, however often they are opened. Says what is made of them."""
+    from writers.in_place import InPlace
+
     images = InPlace(text)
     if os.environ.get("RANK", "0") != "0":  # every process lists for itself, and one of them tells
         return images
@@ -38,10 +53,10 @@ def _listed(text: str) -> InPlace:
     return images
 
 
-def what_writing_would_win(parts: Iterable[object]) -> Iterator[str]:
+def what_writing_would_win(parts: Iterable[Beton | InPlace]) -> Iterator[str]:
     """A line for each part of a data set that is read where it is."""
     for part in parts:
-        if isinstance(part, InPlace):
+        if not isinstance(part, Beton):
             path = printable(part.path)
             yield (
                 f"{path}: read where it is: square JPEGs of up to 256 pixels as fast as from a .beton, photographs at "

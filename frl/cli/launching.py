@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import torch
-
 from frl.config import RunConfig, validate
 from frl.errors import ConfigError
 
@@ -26,7 +24,7 @@ def count(given: Sequence[str], config: RunConfig) -> int:
         ConfigError: if it is no number of processes, there are fewer GPUs, or a launcher has started another number.
     """
     launched = int(os.environ.get("WORLD_SIZE", 0))
-    gpus = 0 if config.device == "cpu" else torch.cuda.device_count()
+    gpus = 0 if config.device == "cpu" else _gpus()
     if not given:
         return 1 if launched else max(1, gpus)
     if not given[0].isdecimal() or int(given[0]) < 1:
@@ -40,6 +38,12 @@ def count(given: Sequence[str], config: RunConfig) -> int:
     if wanted > gpus and (gpus or config.device == "cuda"):
         raise ConfigError(OPTION, f"{wanted} processes for {gpus} GPUs", "Start fewer, or use --device cpu.")
     return wanted
+
+
+def _gpus() -> int:
+    import torch  # takes longer than all the rest of the command line
+
+    return torch.cuda.device_count()
 
 
 def launch(processes: int, config: RunConfig, arguments: Sequence[str]) -> int:

@@ -12,7 +12,6 @@ from types import ModuleType
 
 from frl.config import ObjectiveConfig, RunConfig
 from frl.errors import ConfigError
-from frl.training.build import implementation
 
 OPTION = "--objective"
 HELP = f"{OPTION} NAME trains another objective, with its default options; {OPTION} PLACE:CLASS one of your own: \
@@ -57,6 +56,8 @@ def find(name: str) -> type[ObjectiveConfig]:
         defined = [config.__name__ for config in ObjectiveConfig.known.values() if config.__module__ == module.__name__]
         cause = f"{place} defines no configuration of an objective of that name"
         raise ConfigError(f"{OPTION} {name}", cause, f"It defines: {', '.join(defined) or 'none'} (docs/extending.md).")
+    from frl.training.build import implementation  # brings torch with it, which frl's own objectives do not need here
+
     implementation(kind())  # refused here rather than once the data are open
     return kind
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import ResNet
 
 from frl.config import RunConfig
 from frl.models.backbone import build_backbone
 from frl.models.small_maps import adapt_convolutions
+from frl.models.vision import ResNet
 from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for, uses_bf16
 
@@ -38,6 +38,8 @@ def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> lis
     eager: list[Encoder] = [backbone] * len(config.augment.crops)
     if config.compile == "off" or (config.compile == "auto" and world.device.type == "cpu"):
         return eager
+    import torch._dynamo  # only where something is compiled: it takes as long as torch itself
+
     # DDP's own splitting overlaps communication within one graph; here each crop size is a graph of its own, and a
     # graph for all of them would have dynamic shapes and be slower.
     torch._dynamo.config.optimize_ddp = False

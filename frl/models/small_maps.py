@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from frl.models.vision import BasicBlock, Bottleneck
 
 MOST_PIXELS = 9  # of an output map; beyond, oneDNN is as fast
 

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torchvision
 from tqdm import tqdm
 
 from frl.config import AugmentConfig, RunConfig, as_dict
+from frl.models.vision import torchvision
 from frl.monitoring.sinks import Sink
 from frl.pixels import restored
 
@@ -141,9 +141,8 @@ def _open_sinks(config: RunConfig, first_step: int) -> list[Sink]:
     """TensorBoard, and Weights & Biases if the configuration names a project; each is imported only here."""
     from frl.monitoring.tensorboard_sink import TensorBoardSink
 
-    board = TensorBoardSink(config.out / "tensorboard", first_step)
-    board.text("configuration", json.dumps(as_dict(config), indent=2))
-    sinks: list[Sink] = [board]
+    texts = {"configuration": json.dumps(as_dict(config), indent=2)}
+    sinks: list[Sink] = [TensorBoardSink(config.out / "tensorboard", first_step, texts)]
     if config.wandb:
         from frl.monitoring.wandb_sink import WandbSink
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
     from frl.evaluate.gallery import Gallery
 
 
@@ -17,14 +19,27 @@ PROJECTED = 64  # principal directions kept for the embedding projector, which r
 
 
 class TensorBoardSink:
-    """Writes event files into ``folder``; events after ``first_step``, left by a killed run, are hidden."""
+    """Writes event files into ``folder``; events after ``first_step``, left by a killed run, are hidden.
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        self._board = SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
+    TensorBoard is imported with the first event: it takes long, and the first batch need not wait for it.
 
-    def text(self, name: str, text: str) -> None:
-        """A text, as a block of code."""
-        self._board.add_text(name, "".join(f"    {line}\n" for line in text.splitlines()))
+    Args:
+        folder: of the event files.
+        first_step: where this process begins.
+        texts: by their names, written before all events; each a block of code.
+    """
+
+    def __init__(self, folder: Path, first_step: int, texts: Mapping[str, str]) -> None:
+        self._folder, self._first_step, self._texts = folder, first_step, texts
+
+    @cached_property
+    def _board(self) -> SummaryWriter:
+        from torch.utils.tensorboard import SummaryWriter
+
+        board = SummaryWriter(str(self._folder), purge_step=self._first_step + 1 if self._first_step else None)
+        for name, text in self._texts.items():
+            board.add_text(name, "".join(f"    {line}\n" for line in text.splitlines()))
+        return board
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One curve a name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from frl.config import RunConfig
 from frl.models.backbone import build_backbone
@@ -40,6 +39,8 @@ def forward_flops(network: str, size: int) -> int:
         network: its whole name.
         size: side of the image, in pixels.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # brings Triton with it, where that is installed
+
     with torch.device("meta"):
         backbone, _ = build_backbone(network)
         image = torch.empty(1, 3, size, size)
