@@ -235,22 +235,3 @@ def test_a_run_imports_what_it_needs_when_it_needs_it(tmp_path):
     assert "numba" in at_first_batch and "tensorboard" in at_the_end
     assert not at_first_batch & (NEVER | LATER)
     assert not at_the_end & NEVER
-
-
-COMPILER = """
-import sys
-from frl.models.vision import torchvision
-imported_first = "torch._dynamo" in sys.modules
-import torch
-boxes = torch.tensor([[0.0, 1, 1, 5, 5]])
-assert torchvision.ops.roi_align(torch.ones(1, 2, 8, 8), boxes, 3).shape == (1, 2, 3, 3)
-from torch._dynamo.utils import is_compile_supported
-assert torchvision.ops.roi_align.__globals__["is_compile_supported"]("cpu") == is_compile_supported("cpu")
-assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
-sys.exit(imported_first)
-"""
-
-
-def test_torchvision_comes_without_the_compiler_which_works_all_the_same():
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", COMPILER], env=environment, check=False, timeout=200).returncode == 0

@@ -8,15 +8,17 @@ from functools import partial
 from typing import Any
 
 import torch
+import torchvision
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from frl.config import ModelConfig
 from frl.config.model import FULL_WIDTH, TIMM
 from frl.errors import ConfigError
 from frl.models.batchnorm import statistics_held
-from frl.models.vision import BasicBlock, Bottleneck, ResNet, torchvision
 
 # Of torchvision's ResNets: kind of block, blocks of each stage, and inner width of a block where it is not the stage's.
 BLOCKS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int], int]] = {

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-
-from frl.models.vision import BasicBlock, Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 MOST_PIXELS = 9  # of an output map; beyond, oneDNN is as fast
 

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torchvision
 from tqdm import tqdm
 
 from frl.config import AugmentConfig, RunConfig, as_dict
-from frl.models.vision import torchvision
 from frl.monitoring.sinks import Sink
 from frl.pixels import restored
 
