@@ -287,5 +287,5 @@ def _request(samples: Samples) -> Request:
 def _memory(device: torch.device) -> int:
     """Bytes that the device has in all."""
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
+        return torch.cuda.mem_get_info(device)[1]
     return memory_bytes()

@@ -8,6 +8,7 @@ import torch
 
 from frl.config import RunConfig
 from frl.models.backbone import build_backbone
+from frl.runtime.environment import device_name
 
 PEAKS = {
     r"B200\b": 2250e12,
@@ -62,5 +63,5 @@ def utilisation_per_image(config: RunConfig, device: torch.device) -> float | No
     """The share of a second's operations of the device that an image takes; None where the peak is not known."""
     if device.type != "cuda" or config.precision != "bf16":
         return None
-    peak = peak_flops(torch.cuda.get_device_name(device))
+    peak = peak_flops(device_name(device))
     return None if peak is None else flops_per_image(config) / peak
