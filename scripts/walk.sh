@@ -7,6 +7,7 @@
 # What is committed is walked. Packages come from this checkout's .venv (PYTHON=/path/to/python: another's), so nothing is
 # downloaded. Each step is checked, and nothing depends on how fast the machine is.
 set -euo pipefail
+export PYTHONSAFEPATH=1 # a folder named like one of our packages lends it no modules
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
 [ -x "$python" ] || { echo "walk: no $python; run bash scripts/setup.sh, or set PYTHON=..." >&2; exit 1; }
@@ -25,7 +26,7 @@ fail() { printf 'walk: %s\n' "$*" >&2 && exit 1; }
 
 say "1. A fresh clone, from another folder"
 run git clone --quiet "$root" "$folder/frl-clone"
-export PYTHONPATH="$folder/frl-clone" PYTHONSAFEPATH=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+export PYTHONPATH="$folder/frl-clone" OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 mkdir "$folder/work" && cd "$folder/work"
 frl() { "$python" -m frl.cli "$@"; }
 [ "$("$python" -c 'import frl; print(frl.__file__)')" = "$folder/frl-clone/frl/__init__.py" ] || fail "not the clone"

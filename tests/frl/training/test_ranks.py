@@ -99,7 +99,7 @@ def test_the_samples_of_every_step_are_the_same_on_any_number_of_ranks(beton: Pa
 def test_sigterm_to_one_rank_stops_both_at_the_same_step(beton: Path, tmp_path: Path, asked: int) -> None:
     """T4: whichever rank is asked."""
     log = tmp_path / "log"
-    ranks = start_ranks(train_on, 2, beton, tmp_path, STEPS, 0.3, log=log)
+    ranks = start_ranks(train_on, 2, beton, tmp_path, STEPS, 1.0, log=log)
     wait_for(lambda: bool(saved_steps(tmp_path)), log)
     ranks[asked].terminate()
     assert finish(ranks, 150) == [0, 0], log.read_text()

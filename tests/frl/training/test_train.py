@@ -96,10 +96,10 @@ def test_killed_at_random_steps_it_ends_bitwise_equal(uninterrupted, tmp_path):
 
 
 def test_sigterm_saves_and_the_next_run_goes_on_exactly(uninterrupted, tmp_path):
-    process = start(run_in, tmp_path, 0.2, log=tmp_path / "log")
+    process = start(run_in, tmp_path, 1.0, log=tmp_path / "log")
     wait_until(lambda: newest(tmp_path) is not None)
     process.terminate()
-    process.join(20)
+    process.join(150)
     assert process.exitcode == 0
     assert checkpoint.load_newest(tmp_path / "checkpoints")["step"] < LAST_STEP
     assert run_to_the_end(tmp_path) == 0
