@@ -46,7 +46,7 @@ with open("photos/labels.csv", "w", newline="") as stream:
         face = json.loads(line)
         name = f"IMG_{number:04d}.jpg"
         shutil.copy(pathlib.Path("drawn", face["path"]), photos / name)
-        yaw = face["yaw"]
+        yaw = face["pose"]["yaw"]
         table.writerow([name, f"person {face['identity']}", f"{yaw:.3f}", "left" if yaw < 0 else "right"])
 photos.joinpath("IMG_9999.jpg").write_bytes(b"<html>no photograph</html>")
 with open("photos/labels.csv", "a") as stream:
