@@ -72,7 +72,8 @@ interrupted() { # SIGNAL STATUS: start the run, wait for one more line of its lo
     local before=$(lines) status=0 waited=0
     # In a process group of its own, as in a terminal: without job control the shell would make it deaf to Ctrl-C.
     set -m
-    "$python" -m frl.cli "${train[@]}" >"log.$1" 2>&1 &
+    # And where this script was itself started in the background, what it starts would ignore Ctrl-C: env undoes that.
+    env --default-signal=INT,QUIT "$python" -m frl.cli "${train[@]}" >"log.$1" 2>&1 &
     local pid=$!
     set +m
     while [ "$(lines)" -le "$before" ]; do
@@ -81,6 +82,8 @@ interrupted() { # SIGNAL STATUS: start the run, wait for one more line of its lo
         sleep 0.1
     done
     kill "-$1" "$pid"
+    for _ in {1..2400}; do kill -0 "$pid" 2>/dev/null && sleep 0.1 || break; done
+    ! kill -KILL "$pid" 2>/dev/null || fail "it did not end within 240 s of SIG$1"
     wait "$pid" || status=$?
     tail -n 1 "log.$1"
     [ "$status" = "$2" ] || { cat "log.$1" >&2; fail "status $status after SIG$1, not $2"; }
