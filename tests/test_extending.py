@@ -48,12 +48,12 @@ KNOWN = {
         "verification",
         others=frozenset(
             {
-                *("frl/tasks/layouts/lfw.py", "frl/tasks/__init__.py"),  # know no task; each by name
+                "frl/tasks/layouts/lfw.py",  # which knows no task
                 *("frl/evaluate/templates.py", "frl/evaluate/published_verification.py"),  # more of the same task
             }
         ),
     ),
-    "A task for heads": Known("face3d", others=frozenset({"frl/tasks/__init__.py"})),
+    "A task for heads": Known("face3d"),
     "A metric of an objective": Known("assignment_entropy"),
     "A metric of every run": Known("memory_gib"),
 }

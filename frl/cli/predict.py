@@ -25,9 +25,9 @@ from frl.config.coerce import coerce
 from frl.evaluate.features import extract_features
 from frl.evaluate.finetune import Saved, load
 from frl.evaluate.finetune.loop import FlipTested
+from frl.evaluate.gallery import thumbnails
 from frl.evaluate.said import Said, contact_sheet, said
 from frl.files import atomic_write
-from frl.pixels import restored
 from frl.printable import printable
 from frl.runtime.distributed import pick_device
 from frl.runtime.numerics import exact_products
@@ -104,8 +104,7 @@ class Shown:
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.batches.batches:
             wanted = batch.views[0][: self.count - len(self.images)]
-            levels = (restored(wanted, self.augment) * 255).round().clamp(0, 255).byte()
-            self.images += list(levels.permute(0, 2, 3, 1).cpu().contiguous().numpy())
+            self.images += list(thumbnails(wanted, self.augment, max(wanted.shape[2:])))
             yield batch
 
 

@@ -23,7 +23,7 @@ from frl.evaluate.splits import Labels, Rows
 from frl.evaluate.table import Row
 from frl.evaluate.truths import encode
 from frl.report.judged import Face, Judged
-from frl.tasks import Classes, Numbers, Points, SupervisedTask
+from frl.tasks.registry import Classes, Numbers, Points, SupervisedTask
 
 FACES = 12  # that are shown of a test
 

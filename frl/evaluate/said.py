@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.errors import ConfigError
-from frl.tasks import Classes, Numbers, Points, SupervisedTask
+from frl.tasks.registry import Classes, Numbers, Points, SupervisedTask
 
 DOT, TEXT, BACKGROUND = (60, 255, 90), (255, 255, 255), (0, 0, 0)
 COLUMNS = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from frl.study.figures import Spread
 from frl.study.grid import Study
 from frl.study.perform import Failure
-from frl.study.table import Table, baseline_of
+from frl.study.table import Table, axes_of, baseline_of, baseline_rows, trained_rows
 
 DASHES = ((0, (1, 1)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)), (0, (8, 2)))
 
@@ -66,17 +66,7 @@ def _chart(table: Table, column: str) -> str:
 
 
 def _table(table: Table) -> str:
-    axes = table.axes or ("network",)
-    head = "".join(f"<th>{escape(name)}</th>" for name in (*axes, *table.columns))
-    rows = [[*(choices or ("trained",)), *_cells(found, table)] for choices, found in table.trained.items()]
-    rows += [[name, *[""] * (len(axes) - 1), *_baseline(found, table)] for name, found in table.baselines.items()]
+    head = "".join(f"<th>{escape(name)}</th>" for name in (*axes_of(table), *table.columns))
+    rows = [*trained_rows(table), *baseline_rows(table)]
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<section><h2>Figures</h2><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>"
-
-
-def _cells(found: Mapping[str, Spread], table: Table) -> list[str]:
-    return [str(found.get(column, "")) for column in table.columns]
-
-
-def _baseline(found: Mapping[str, Spread], table: Table) -> list[str]:
-    return [str(baseline_of(found, column) or "") for column in table.columns]

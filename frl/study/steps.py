@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ class Step:
     options: tuple[str, ...]
     source: tuple[str, Step] | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Equal for equal work on equal files: files that are named count with their size and time."""
+        """Equal for equal work on equal files: files that are named count with their size and time, as first seen."""
         files = {word: _stamp(word) for word in (*self.words, *self.options)}
         source = None if self.source is None else (self.source[0], self.source[1].key)
         content = [self.stage, self.words, self.options, {word: at for word, at in files.items() if at}, source]

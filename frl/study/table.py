@@ -53,15 +53,33 @@ def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
 
 def to_markdown(table: Table) -> str:
     """Mean ± standard deviation over the seeds; baselines below."""
-    axes = table.axes or ("network",)
+    axes = axes_of(table)
     heads = [f"{column} {'↑' if table.directions[column] else '↓'}" for column in table.columns]
-    lines = [_line([*axes, *heads]), _line(["---"] * (len(axes) + len(heads)))]
-    for choices, found in table.trained.items():
-        lines.append(_line([*(choices or (TRAINED,)), *(str(found.get(column, "")) for column in table.columns)]))
-    for name, found in table.baselines.items():
-        cells = (str(baseline_of(found, column) or "") for column in table.columns)
-        lines.append(_line([f"*{name}*", *[""] * (len(axes) - 1), *cells]))
-    return "\n".join(lines)
+    baselines = ([f"*{name}*", *cells] for name, *cells in baseline_rows(table))
+    rows = [[*axes, *heads], ["---"] * (len(axes) + len(heads)), *trained_rows(table), *baselines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def axes_of(table: Table) -> tuple[str, ...]:
+    """The heads of the first columns, which say what a row is of."""
+    return table.axes or ("network",)
+
+
+def trained_rows(table: Table) -> list[list[str]]:
+    """The cells of each combination of choices."""
+    return [
+        [*(choices or (TRAINED,)), *(str(found.get(column, "")) for column in table.columns)]
+        for choices, found in table.trained.items()
+    ]
+
+
+def baseline_rows(table: Table) -> list[list[str]]:
+    """The cells of each baseline, its name first."""
+    blank = [""] * (len(axes_of(table)) - 1)
+    return [
+        [name, *blank, *(str(baseline_of(found, column) or "") for column in table.columns)]
+        for name, found in table.baselines.items()
+    ]
 
 
 def baseline_of(found: Mapping[str, Spread], column: str) -> Spread | None:
@@ -85,7 +103,3 @@ def to_csv(study: Study, figures: Sequence[Figure]) -> str:
 def _by_column(figures: Sequence[Figure]) -> dict[str, Spread]:
     columns = dict.fromkeys(figure.column for figure in figures)
     return {column: Spread.of(f.value for f in figures if f.column == column) for column in columns}
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -30,8 +30,8 @@ from frl.objectives import Metric
 from frl.report import compared, feature_map, judged
 from frl.report.charts import Curve, chart
 from frl.report.judged import Judged
-from frl.tasks import Truth, task_of
 from frl.tasks.classes import Classes
+from frl.tasks.registry import Truth, task_of
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),

@@ -17,7 +17,7 @@ from frl.evaluate.truths import (
     require_every_class,
     require_numbers_that_vary,
 )
-from frl.tasks import task_of
+from frl.tasks.registry import task_of
 from frl.tasks.task import SupervisedTask, Truth, require_same_target
 
 

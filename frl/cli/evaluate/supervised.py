@@ -30,7 +30,7 @@ from frl.evaluate.unpooled import PooledAndUnpooled
 from frl.export import load_backbone
 from frl.runtime.distributed import World, pick_device, world
 from frl.runtime.numerics import exact_products, numerics
-from frl.tasks import SupervisedTask
+from frl.tasks.registry import SupervisedTask
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from frl.errors import CheckpointError
 from frl.evaluate.finetune.network import Predictor, new_head
 from frl.models.backbone import build_backbone
 from frl.runtime import checkpoint
-from frl.tasks import TASKS, Classes, Numbers, Points, SupervisedTask
+from frl.tasks.registry import TASKS, Classes, Numbers, Points, SupervisedTask
 
 KINDS: dict[str, type[SupervisedTask]] = {**TASKS, "classes": Classes, "numbers": Numbers, "points": Points}
 """The tasks that a file may name."""

@@ -22,7 +22,7 @@ from frl.errors import BetonError, CheckpointError, ConfigError, SourceError
 from frl.evaluate import untrained
 from frl.evaluate.finetune import load, save
 from frl.evaluate.finetune.network import predictor
-from frl.tasks import Expression, Landmarks
+from frl.tasks.registry import Expression, Landmarks
 from tests.labelled_faces import LANDMARKS, write_faces
 
 ARCH = "resnet18-w8-nopool"

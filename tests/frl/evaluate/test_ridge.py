@@ -9,7 +9,7 @@ import torch
 from frl.beton.targets import Kind, TargetSpec
 from frl.evaluate.frozen import NeighbourHead, RidgeHead
 from frl.evaluate.ridge import PENALTIES, Ridge
-from frl.tasks import Truth, task_of
+from frl.tasks.registry import Truth, task_of
 
 SHAPES = [(30, 50), (50, 30), (40, 40)]
 

@@ -9,7 +9,7 @@ from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError
 from frl.evaluate.few_labels import Answer, spread, trials
 from frl.evaluate.splits import Labels, folds, labelled, require_no_shared_subject, split_by_subject
-from frl.tasks import Truth, task_of
+from frl.tasks.registry import Truth, task_of
 
 SUBJECTS = np.repeat(np.arange(50), np.random.default_rng(0).integers(1, 9, 50))
 NOBODY = np.full(200, -1)

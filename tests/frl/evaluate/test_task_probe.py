@@ -16,7 +16,7 @@ from frl.evaluate.probe import Schedule
 from frl.evaluate.task_probe import Question, Side, TaskProbe, require_features
 from frl.models.backbone import build_backbone
 from frl.runtime.distributed import World
-from frl.tasks import Truth, task_of
+from frl.tasks.registry import Truth, task_of
 
 FACES, SIDE = 40, 16
 SPEC = TargetSpec(name="shade", kind=Kind.VECTOR, shape=(1,), names=("shade",))

@@ -11,8 +11,8 @@ import torch
 from frl.beton.targets import MIRRORS, Kind, TargetSpec
 from frl.errors import ConfigError
 from frl.synthetic.scene import Pose as HeadPose
-from frl.tasks import TASKS, Face3d, Landmarks, Points, Truth
 from frl.tasks.metrics.points import area_under, cumulative_errors, failure_rate, lengths
+from frl.tasks.registry import TASKS, Face3d, Landmarks, Points, Truth
 
 RNG = np.random.default_rng(5)
 

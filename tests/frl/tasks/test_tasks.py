@@ -8,7 +8,7 @@ import torch
 
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError
-from frl.tasks import TASKS, ActionUnits, Affect, Expression, Pose, Truth, task_of
+from frl.tasks.registry import TASKS, ActionUnits, Affect, Expression, Pose, Truth, task_of
 from frl.tasks.task import require_same_target
 
 EXPRESSION = TargetSpec(name="expression", kind=Kind.CLASS, names=("neutral", "happy", "sad"))

@@ -23,7 +23,7 @@ from frl.evaluate.finetune.loop import FlipTested, Tuning
 from frl.evaluate.finetune.network import predictor
 from frl.evaluate.truths import read_truth
 from frl.runtime.distributed import World
-from frl.tasks import Landmarks
+from frl.tasks.registry import Landmarks
 from frl.tasks.task import Score, Truth
 from pipelines.labelled import LabelledFaces
 from tests.labelled_faces import write_faces

@@ -16,8 +16,8 @@ from frl.evaluate.finetune import load, save
 from frl.evaluate.finetune.network import predictor
 from frl.export import load_backbone
 from frl.runtime import checkpoint
-from frl.tasks import Affect, Expression, Landmarks, SupervisedTask
 from frl.tasks.numbers import Numbers
+from frl.tasks.registry import Affect, Expression, Landmarks, SupervisedTask
 
 ARCH = "resnet18-w8-nopool"
 SPECS = {
