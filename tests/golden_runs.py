@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from tests_support import start_ranks
-from tiny_run import CONFIG, RandomViews
+from tiny_run import CONFIG, RandomViews, deterministic_algorithms
 
 from frl.batch import Batch
 from frl.config import RunConfig, Stage
@@ -98,8 +98,7 @@ class StagedViews(RandomViews):
 def train_until(config: RunConfig, poisoned: Collection[int]) -> None:
     """Train as one of the ranks that the environment describes."""
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    with world("cpu") as place:
+    with deterministic_algorithms(), world("cpu") as place:
         loader = StagedViews(config, rank=place.rank, world_size=place.size)
         loader.poisoned = poisoned
         train(build(config, loader, place))

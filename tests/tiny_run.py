@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,11 +74,21 @@ class Slowed(RandomViews):
             yield batch
 
 
+@contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """Within it, the same bits again and again; what was set for the process before holds again afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def run(config: RunConfig, *, delay: float = 0.0, identical: bool = False) -> None:
     """Train as ``config`` says, alone or as a rank of torchrun's group."""
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    with world("cpu") as place:
+    with deterministic_algorithms(), world("cpu") as place:
         loader = Slowed(config, rank=place.rank, world_size=place.size, identical=identical)
         loader.delay = delay
         return train(build(config, loader, place))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,12 +78,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             return self[name]
 
     return Runs()
-
-
-@pytest.fixture(autouse=True)
-def deterministic_algorithms_end() -> Iterator[None]:
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def images(size: int = 64, count: int = 2) -> torch.Tensor:

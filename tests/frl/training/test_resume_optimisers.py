@@ -40,8 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Any:
             run(config_of(OPTIM.get(name, CONFIG.optim), self[name]))
             return self[name]
 
-    yield Runs()
-    torch.use_deterministic_algorithms(False)
+    return Runs()
 
 
 def tensors(value: Any) -> list[torch.Tensor]:
