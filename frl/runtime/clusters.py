@@ -8,10 +8,13 @@ import pickle
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from frl.errors import ConfigError
+
+Task = TypeVar("Task", bound=Callable[[], Any])
 
 
 class Outcome(NamedTuple):
@@ -51,6 +54,51 @@ class Engine(Protocol):
     def cancel(self, job: Any) -> None:
         """End a job; it may have ended already."""
         ...
+
+
+@dataclass
+class Jobs(Generic[Task]):
+    """Tasks on their way through an engine.
+
+    Attributes:
+        engine: runs them.
+        waiting: those not submitted yet; more may be added while others run.
+        at_once: tasks that run at a time; None: as many as the engine takes.
+        running: those submitted, with their jobs.
+    """
+
+    engine: Engine
+    waiting: list[Task]
+    at_once: int | None = None
+    running: list[tuple[Task, Any]] = field(default_factory=list)
+
+    def run(self, ended: Callable[[Task, Outcome], None], look: Callable[[], None]) -> None:
+        """Until all are done. After an exception, such as one of the callbacks', what runs is cancelled.
+
+        Args:
+            ended: called with each task when its job ends.
+            look: called between two looks at the jobs; takes the time that lies between them.
+        """
+        try:
+            while self.waiting or self.running:
+                self._start()
+                self.running = [pair for pair in self.running if not self._has_ended(*pair, ended)]
+                look()
+        except BaseException:
+            for _, job in self.running:
+                self.engine.cancel(job)
+            raise
+
+    def _start(self) -> None:
+        while self.waiting and (self.at_once is None or len(self.running) < self.at_once):
+            task = self.waiting.pop(0)
+            self.running.append((task, self.engine.submit(task)))
+
+    def _has_ended(self, task: Task, job: Any, ended: Callable[[Task, Outcome], None]) -> bool:
+        if (outcome := self.engine.outcome(job)) is None:
+            return False
+        ended(task, outcome)
+        return True
 
 
 class Slurm:

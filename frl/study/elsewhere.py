@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from frl.runtime.clusters import Engine
+from frl.runtime.clusters import Engine, Jobs, Outcome
 from frl.study.perform import INTERRUPTED, LOG, run_step
 from frl.study.steps import Step
 
@@ -39,44 +38,35 @@ class StepTask:
         return run_step(self.step, self.out)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Elsewhere:
     """Runs steps as jobs of a cluster.
 
     Attributes:
         engine: the cluster.
         jobs: how many at once.
-        running: jobs that have not ended, with their steps.
     """
 
     engine: Engine
     jobs: int
-    running: list[tuple[Step, Any]] = field(default_factory=list)
 
     def __call__(self, steps: Sequence[Step], out: Path, tell: Callable[[Step, int], None]) -> None:
         """Run them; see ``Launcher``. After an interruption the jobs under way are cancelled."""
-        waiting = list(steps)
-        try:
-            while waiting or self.running:
-                while waiting and len(self.running) < self.jobs:
-                    step = waiting.pop(0)
-                    self.running.append((step, self.engine.submit(StepTask(step, out, Path.cwd()))))
-                self.running = [pair for pair in self.running if not self._has_ended(*pair, out, tell)]
-                time.sleep(LOOK_S)
-        except BaseException:
-            for _, job in self.running:
-                self.engine.cancel(job)
-            raise
+        tasks = [StepTask(step, out, Path.cwd()) for step in steps]
 
-    def _has_ended(self, step: Step, job: Any, out: Path, tell: Callable[[Step, int], None]) -> bool:
-        outcome = self.engine.outcome(job)
-        if outcome is None:
-            return False
-        if outcome.lost is not None:
-            step.folder(out).mkdir(parents=True, exist_ok=True)
-            with (step.folder(out) / LOG).open("a") as log:
-                log.write(f"{outcome.lost}\n")
-        status = LOST if outcome.lost is not None else outcome.answer
-        # Here an interrupted job is one that the cluster has ended: it goes on with the next command.
-        tell(step, LOST if status in INTERRUPTED else status)
-        return True
+        def ended(task: StepTask, outcome: Outcome) -> None:
+            tell(task.step, _status(task, outcome))
+
+        Jobs(self.engine, tasks, self.jobs).run(ended, lambda: time.sleep(LOOK_S))
+
+
+def _status(task: StepTask, outcome: Outcome) -> int:
+    """The exit status; why a job was lost is noted in the step's log."""
+    if outcome.lost is not None:
+        folder = task.step.folder(task.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOG).open("a") as log:
+            log.write(f"{outcome.lost}\n")
+        return LOST
+    # Here an interrupted job is one that the cluster has ended: it goes on with the next command.
+    return LOST if outcome.answer in INTERRUPTED else outcome.answer

@@ -20,7 +20,7 @@ from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.errors import ConfigError, WriteError
 from frl.printable import printable
-from frl.runtime.clusters import Engine, Ray, Slurm
+from frl.runtime.clusters import Engine, Jobs, Outcome, Ray, Slurm
 from writers.config import WriteConfig
 from writers.machines.local import Local
 from writers.machines.task import ShardTask
@@ -56,7 +56,8 @@ def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
         ShardTask(config, Shard(number, config.shards), folder, Path.cwd()) for number in range(1, config.shards + 1)
     ]
     try:
-        _Jobs(_engine(config, folder), list(tasks)).run(stop)
+        engine = _engine(config, folder)
+        _Shards(Jobs(engine, list(tasks), engine.at_once)).run(stop)
     except BaseException:
         if not any(folder.glob("*.beton*")):  # nothing was begun that another command could take for its own
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,44 +96,30 @@ def _require_same_work(folder: Path, config: WriteConfig) -> None:
 
 
 @dataclass
-class _Jobs:
+class _Shards:
     """The tasks and who runs them."""
 
-    engine: Engine
-    waiting: list[ShardTask]
-    running: list[tuple[ShardTask, Any]] = field(default_factory=list)
+    jobs: Jobs[ShardTask]
     lost: Counter[int] = field(default_factory=Counter)
 
     def run(self, stop: StopRequest) -> None:
         """Until all are done; if one fails or it is to stop, the others end."""
-        tasks: Sequence[ShardTask] = tuple(self.waiting)
-        try:
-            with tqdm(total=0, unit="img", desc=f"{len(tasks)} shards", disable=None) as bar:
-                while self.waiting or self.running:
-                    stop.check()
-                    self._start()
-                    self.running = [pair for pair in self.running if not self._is_done(*pair)]
-                    _show(bar, tasks)
-                    time.sleep(LOOK_S)
-        except BaseException:
-            for _, job in self.running:
-                self.engine.cancel(job)
-            raise
+        tasks: Sequence[ShardTask] = tuple(self.jobs.waiting)
+        with tqdm(total=0, unit="img", desc=f"{len(tasks)} shards", disable=None) as bar:
 
-    def _start(self) -> None:
-        while self.waiting and (self.engine.at_once is None or len(self.running) < self.engine.at_once):
-            task = self.waiting.pop(0)
-            self.running.append((task, self.engine.submit(task)))
+            def look() -> None:
+                _show(bar, tasks)
+                time.sleep(LOOK_S)
+                stop.check()
 
-    def _is_done(self, task: ShardTask, job: Any) -> bool:
-        outcome = self.engine.outcome(job)
-        if outcome is None:
-            return False
+            stop.check()
+            self.jobs.run(self._take, look)
+
+    def _take(self, task: ShardTask, outcome: Outcome) -> None:
         if outcome.answer is not None:
             raise outcome.answer
         if outcome.lost is not None:
             self._replace(task, outcome.lost)
-        return True
 
     def _replace(self, task: ShardTask, cause: str) -> None:
         """Try a task again whose worker was lost: another goes on with what that one left."""
@@ -140,7 +127,7 @@ class _Jobs:
         if self.lost[task.shard.number] >= TIMES:
             raise WriteError(f"shard {task.shard}", f"its worker was lost {TIMES} times ({cause})", "Look at its log.")
         tqdm.write(printable(f"shard {task.shard}: {cause}; another worker goes on"))
-        self.waiting.append(task)
+        self.jobs.waiting.append(task)
 
 
 def _show(bar: Any, tasks: Sequence[ShardTask]) -> None:
