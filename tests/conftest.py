@@ -1,12 +1,18 @@
 """Fixtures shared by all tests."""
 
 import multiprocessing
+import signal
 from pathlib import Path
 
 import pytest
 
 # Processes that tests start are forked from a server that has imported these once. It has started no threads.
 multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "frl.training.train", "pipelines.loader"])
+
+# A shell that starts the tests in the background, or nohup, would have them and all that they start ignore these.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing import forkserver
 
 import pytest
 
@@ -140,12 +139,10 @@ def faulty_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 
 def _forget_clients() -> None:
-    """Clients keep the address of the server that they were made for, and worker processes the environment that the
-    server had when it was started from which they are forked."""
+    """Clients keep the address of the server that they were made for."""
     import s3fs
 
     from frl import store
 
     s3fs.S3FileSystem.clear_instance_cache()
     store._of_protocol.cache_clear()
-    forkserver._forkserver._stop()

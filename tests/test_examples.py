@@ -86,7 +86,8 @@ def test_fine_tune(trained, faces, tmp_path):
     assert float(epochs[-1][1]) < float(epochs[0][1])
 
 
-def test_the_notebook_runs_from_faces_to_a_probe(tmp_path):
+def test_the_notebook_runs_from_faces_to_a_probe(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("nb")  # a short name: sockets lie in it
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
     with pytest.MonkeyPatch.context() as patch:

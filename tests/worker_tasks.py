@@ -55,6 +55,10 @@ def start_never() -> Callable[[int], int]:
     raise SourceError("libfaces", "is not installed", "Install it.")
 
 
+def start_reading_environment() -> Callable[[str], str | None]:
+    return os.environ.get
+
+
 @dataclass(frozen=True, kw_only=True)
 class Doomed(Preparation):
     """Prepares a few images, and then comes to grief."""

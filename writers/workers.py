@@ -13,13 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
-from frl.children import sheltered
+from frl.children import worker_server
 from frl.errors import FrlError, InternalError, MachineError, WriteError, explained
 from frl.machine import cores
 
@@ -75,6 +74,9 @@ class WorkerPool(Generic[Task, Result]):
         weight: how much of a chunk a task fills, 1 by default; for tasks that carry data.
         patience_s: seconds without any result after which the workers are given up.
         check: called several times a second while results are awaited; may raise, to stop.
+
+    Raises:
+        MachineError: if no process can be started here.
     """
 
     def __init__(
@@ -95,17 +97,13 @@ class WorkerPool(Generic[Task, Result]):
         self._check = check
         self._workers: list[_Worker] = []
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([start.__module__])
-        with sheltered():
-            forkserver.ensure_running()
+        worker_server().prepare(start.__module__)
 
     def __enter__(self) -> Self:
         for _ in range(self._count):
             ours, theirs = self._context.Pipe()
             current = self._context.RawValue(ctypes.c_longlong, -1)
-            process = self._context.Process(target=_serve, args=(self._start, theirs, current), daemon=True)
-            with sheltered():  # in case the server has ended, and is started anew
-                process.start()
+            process = worker_server().start(_serve, self._start, theirs, current)
             theirs.close()
             self._workers.append(_Worker(process, ours, current, deque()))
         return self

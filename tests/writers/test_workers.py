@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from processes import assert_gone, left_in_shared_memory
-from worker_tasks import start_dying, start_failing, start_never, start_squares
+from worker_tasks import start_dying, start_failing, start_never, start_reading_environment, start_squares
 
 from frl.errors import InternalError, MachineError, SourceError, WriteError
 from writers.workers import AHEAD, CHUNK, WorkerPool
@@ -173,3 +173,32 @@ def test_workers_of_a_killed_parent_end_by_themselves(tmp_path: Path) -> None:
         parent.wait()
         assert_gone(pids)
     assert not left_in_shared_memory(before)
+
+
+def test_other_processes_of_the_program_stay_as_they_were() -> None:
+    """Those that it forks from multiprocessing's own server can be terminated, after ours as before."""
+    with WorkerPool(start_squares, count=1) as pool:
+        assert list(pool.map([3])) == [9]
+    theirs = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,), daemon=True)
+    theirs.start()
+    theirs.terminate()
+    theirs.join(20)
+    assert theirs.exitcode == -signal.SIGTERM
+
+
+def test_workers_know_the_environment_of_their_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of the first pool's: a notebook may set credentials in between."""
+    for value in ("first", "second", None):
+        monkeypatch.delenv("FRL_TEST", raising=False)
+        if value is not None:
+            monkeypatch.setenv("FRL_TEST", value)
+        with WorkerPool(start_reading_environment, count=1) as pool:
+            assert list(pool.map(["FRL_TEST"])) == [value]
+
+
+def test_too_long_a_name_of_the_temporary_folder_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 80)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(MachineError, match="too long for the sockets of worker processes .*TMPDIR=/tmp"):
+        WorkerPool(start_squares, count=1)
