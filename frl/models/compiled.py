@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import ResNet
 
 from frl.config import RunConfig
 from frl.models.backbone import build_backbone
+from frl.models.resnet import ResNet
 from frl.models.small_maps import adapt_convolutions
 from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for, uses_bf16
