@@ -92,7 +92,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, name: str) -
         "device": f"{place.size} x {device_name(place.device)}",
         "precision": f"{config.precision}, deterministic" if config.deterministic else config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
-        "memory": str(step_memory(config, images, uses_bf16(config.precision), loader.identities)),
+        "memory": str(step_memory(config, images, uses_bf16(config.precision), loader.identities, place.device)),
         "placement": str(loader.placement),
         "time": f"{steps * optim.epochs:,} steps; told after the first {2 * config.log_every_steps}",
         "output": str(config.out),
