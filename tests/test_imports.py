@@ -220,6 +220,7 @@ print(*sys.modules, file=sys.stderr)
 sys.exit(status)
 """
 NEVER = {"writers", "pandas", "sklearn", "matplotlib", "huggingface_hub", "timm", "h5py", "onnx", "wandb", "sqlite3"}
+NEVER |= {"torchvision", "torch._dynamo", "torch._inductor", "sympy", "cv2", "frl.evaluate"}
 LATER = {"tensorboard", "boto3", "fsspec"}
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock
 
 from frl.config import SwAVConfig
+from frl.models.resnet import BasicBlock
 from frl.objectives import Setting
 from frl.objectives.swav import SwAV
 

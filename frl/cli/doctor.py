@@ -37,7 +37,7 @@ class Part:
 DALI = "pip install nvidia-dali-cuda130==2.4.0"
 PARTS = (
     Part("torch", "training", "pip install torch"),
-    Part("torchvision", "the networks", "pip install torchvision"),
+    Part("torchvision", "the published recipe in frl bench loader", "pip install torchvision", optional=True),
     Part("opencv-python", "writing .beton files", "pip install opencv-python", instead="opencv-python-headless"),
     Part("simplejpeg", "the loader's decoder (--engine torch works without)", "pip install simplejpeg"),
     Part("ffcv", "the same decoder in ffcv's library (--engine ffcv)", "bash scripts/setup.sh", optional=True),

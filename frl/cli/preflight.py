@@ -7,10 +7,8 @@ import os
 from contextlib import closing
 
 from frl.cli.data import open_images
-from frl.cli.probes import questions
 from frl.config import RunConfig
 from frl.errors import ConfigError
-from frl.evaluate.knn import require_pairs
 from frl.runtime.lock import require_own_folder
 from frl.runtime.staging import readable
 from pipelines.loader import check_batch, make_order
@@ -36,7 +34,11 @@ def check_files(config: RunConfig) -> None:
         order = make_order(betons, data, config.seed)
         check_batch(betons, order, config.optim.batch_size, int(os.environ.get("WORLD_SIZE", 1)))
     if config.knn.data is not None:
+        from frl.evaluate.knn import require_pairs  # all that judges, and OpenCV: only for runs that have a probe
+
         with closing(open_images(config.knn.data)) as probe:
             require_pairs(probe.labels[: config.knn.limit], f"--knn.data {config.knn.data}")
     if config.probe.tasks:
+        from frl.cli.probes import questions
+
         questions(config.probe)

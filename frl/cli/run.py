@@ -6,13 +6,14 @@ import signal
 import sys
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from frl import recipes
 from frl.cli.data import open_images, what_writing_would_win
 from frl.cli.preflight import check_files
-from frl.cli.probes import open_probes
 from frl.config import OptimConfig, RunConfig, validate, without_measuring
 from frl.errors import TrainingError
 from frl.models.batchnorm import shares_statistics
@@ -27,6 +28,9 @@ from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
 from pipelines.loader import identities_of, make_loader
 from pipelines.stages import StagedLoader
+
+if TYPE_CHECKING:
+    from frl.evaluate.probe import Schedule
 
 
 def run(config: RunConfig, name: str) -> signal.Signals | None:
@@ -63,7 +67,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
         )
         loader = StagedLoader(config.augment, open_loader)
         built = build(config, loader, place)
-        probes = open_probes(config, place, built.objective.backbone)
+        probes = _probes(config, place, built.objective.backbone)
         # The first thing that is made: by now it is known that the run can begin.
         with run_lock(config.out, enabled=place.is_main):
             if place.is_main:
@@ -76,6 +80,15 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
                 cause = f"the GPU's memory does not hold {config.images_at_once(place.size)} images at once ({error})"
                 remedy = "Use --optim.accumulate 2 (the same batch in two parts) or --recompute"
                 raise TrainingError("a step", cause, remedy) from error
+
+
+def _probes(config: RunConfig, place: World, backbone: nn.Module) -> Schedule | None:
+    """This rank's part of the run's probes; None: it has none, and needs nothing of what judges."""
+    if config.knn.data is None and not config.probe.tasks:
+        return None
+    from frl.cli.probes import open_probes
+
+    return open_probes(config, place, backbone)
 
 
 def _summary(config: RunConfig, loader: StagedLoader, place: World, name: str) -> str:
@@ -92,7 +105,7 @@ def _summary(config: RunConfig, loader: StagedLoader, place: World, name: str) -
         "device": f"{place.size} x {device_name(place.device)}",
         "precision": f"{config.precision}, deterministic" if config.deterministic else config.precision,
         "batch": f"{images} images at once a process, {optim.accumulate} times a step; {_statistics(config, place)}",
-        "memory": str(step_memory(config, images, uses_bf16(config.precision), loader.identities)),
+        "memory": str(step_memory(config, images, uses_bf16(config.precision), loader.identities, place.device)),
         "placement": str(loader.placement),
         "time": f"{steps * optim.epochs:,} steps; told after the first {2 * config.log_every_steps}",
         "output": str(config.out),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
 from frl.models.layers import feature_maps
+from frl.models.resnet import ResNet
 
 MOST_CELLS = 4
 """Cells along a side of the map at most."""

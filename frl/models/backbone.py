@@ -1,4 +1,4 @@
-"""The backbone: a torchvision ResNet, as published or narrower, or a network of timm that gives pooled features."""
+"""The backbone: torchvision's ResNet, as published or narrower, or a network of timm that gives pooled features."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from functools import partial
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
-from torchvision.models import ResNet
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from frl.config import ModelConfig
 from frl.config.model import FULL_WIDTH, TIMM
 from frl.errors import ConfigError
 from frl.models.batchnorm import statistics_held
+from frl.models.resnet import BasicBlock, Bottleneck, ResNet
 
 # Of torchvision's ResNets: kind of block, blocks of each stage, and inner width of a block where it is not the stage's.
 BLOCKS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int], int]] = {
@@ -44,43 +42,43 @@ def build_backbone(network: str) -> tuple[nn.Module, int]:
     if model.is_timm:
         return _timm_network(network)
     backbone = _resnet(model)
-    width = backbone.fc.in_features
     backbone.fc = nn.Identity()
     if model.stem == "no-pool":
         backbone.maxpool = nn.Identity()
-    return backbone, width
+    return backbone, backbone.inputs
 
 
 def _resnet(model: ModelConfig) -> ResNet:
+    block, layers, width_per_group = BLOCKS[model.arch]
     if model.width == FULL_WIDTH:
-        return torchvision.models.get_model(model.arch, weights=None)
-    return ScaledResNet(*BLOCKS[model.arch], width=model.width)
+        return ResNet(block, layers, width_per_group=width_per_group)
+    return ScaledResNet(block, layers, width_per_group, width=model.width)
 
 
 class ScaledResNet(ResNet):
-    """A torchvision ResNet all of whose channels are scaled.
+    """A ResNet all of whose channels are scaled.
 
     Args:
         block: kind of residual block.
         layers: blocks of each of the four stages.
-        width_per_group: torchvision's, of the full network: 128 makes a wide ResNet.
-        width: channels of the stem and, before a bottleneck's expansion, of the first stage; 64 is torchvision's.
+        width_per_group: of a bottleneck of the full network: 128 makes a wide ResNet.
+        width: channels of the stem and, before a bottleneck's expansion, of the first stage; 64 is the published one's.
     """
 
     def __init__(
         self, block: type[BasicBlock | Bottleneck], layers: list[int], width_per_group: int = 64, *, width: int
     ) -> None:
         self.width = width
-        super().__init__(block, layers, num_classes=1, width_per_group=width_per_group)
+        super().__init__(block, layers, classes=1, width_per_group=width_per_group)
         self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.bn1 = nn.BatchNorm2d(width)
-        self.fc = nn.Linear(self.inplanes, 1)
+        self.fc = nn.Linear(self.inputs, 1)
 
-    def _make_layer(self, block: Any, planes: int, *rest: Any, **options: Any) -> nn.Sequential:
+    def _stage(self, block: Any, planes: int, *rest: Any) -> nn.Sequential:
         if planes == FULL_WIDTH:
-            self.inplanes = self.width  # the first stage follows the stem
-        return super()._make_layer(block, planes * self.width // FULL_WIDTH, *rest, **options)
+            self.inputs = self.width  # the first stage follows the stem
+        return super()._stage(block, planes * self.width // FULL_WIDTH, *rest)
 
 
 @torch.no_grad()

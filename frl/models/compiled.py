@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import ResNet
 
 from frl.config import RunConfig
 from frl.models.backbone import build_backbone
+from frl.models.resnet import ResNet
 from frl.models.small_maps import adapt_convolutions
 from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for, uses_bf16
@@ -22,8 +24,10 @@ Encoder = Callable[[torch.Tensor], torch.Tensor]
 Options = dict[str, Any]  # of torch.compile
 WARM_UPS = 2
 TRIALS = 5
-TRIED_IMAGES = 8  # for the number format: enough to tell, and done in a second
+TRIED_PIXELS = 1 << 17  # for the number format: 64 times two crops of 32 x 32
 CLEARLY = 0.85  # of the other's time
+CLOSE = 0.1  # to that: once more, at most
+MOST_ROUNDS = 3
 ALIKE = 0.98  # cosine of the features of two ways that round differently, in bf16 too
 MODES = 4  # in which a graph is needed: with and without gradients, with running statistics that move and that are held
 
@@ -120,33 +124,51 @@ def allow_recompiles(config: RunConfig) -> None:
 
 
 def faster_precision(config: RunConfig, world: World) -> Literal["bf16", "fp32"]:
-    """The number format in which this processor trains the run's backbone faster, by trying both on a few images.
+    """The number format in which this processor trains the run's backbone faster, by trying both.
 
-    bf16 is taken where it wins clearly, since it is less exact. A collective call; all ranks choose alike.
+    The run's largest crops show it, as many at once as the run has up to ``TRIED_PIXELS``: of few images the
+    conversion of the weights, which is once a step, would be most of the time. The formats take turns on one thread,
+    in its own processor time, which other work on the machine changes little. A close result is looked at again; bf16
+    is taken where it wins clearly, since it is less exact. A collective call; all ranks choose alike.
     """
-    optim = replace(config.optim, batch_size=TRIED_IMAGES * world.size, accumulate=1)
+    crops = max(config.augment.crops, key=lambda spec: spec.count * spec.size**2)
+    images = min(config.images_at_once(world.size), TRIED_PIXELS // (crops.count * crops.size**2))
+    optim = replace(config.optim, batch_size=max(2, images) * world.size, accumulate=1)
+    tried = replace(config, optim=optim, augment=replace(config.augment, crops=(crops,)))
     backbone, _ = build_backbone(config.model.network)
     adapt_convolutions(backbone.to(memory_format=torch.channels_last))
-    eager: list[Encoder] = [backbone] * len(config.augment.crops)
-    contests = [
-        Contest(backbone, replace(config, optim=optim, precision=name), world, warm_ups=1, trials=2).seconds(eager)
-        for name in ("bf16", "fp32")
-    ]
-    bf16, fp32 = world.mean(torch.tensor(contests)).tolist()
+    of_bf16, of_fp32 = (Contest(backbone, replace(tried, precision=name), world) for name in ("bf16", "fp32"))
+    with one_thread():
+        of_fp32.trial([backbone], time.thread_time)  # takes the memory that both use
+        bf16 = fp32 = math.inf
+        for _ in range(MOST_ROUNDS):
+            found = [contest.trial([backbone], time.thread_time)[0] for contest in (of_bf16, of_fp32)]
+            mean = world.mean(torch.tensor(found)).tolist()
+            bf16, fp32 = min(bf16, mean[0]), min(fp32, mean[1])
+            if not CLEARLY - CLOSE < bf16 / fp32 < CLEARLY + CLOSE:
+                break
     chosen: Literal["bf16", "fp32"] = "bf16" if bf16 < CLEARLY * fp32 else "fp32"
     if world.is_main:
         print(f"{'precision':>9}  bf16 {1e3 * bf16:.1f} ms, fp32 {1e3 * fp32:.1f} ms: {chosen}")
     return chosen
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on the calling thread alone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Contest:
     """Times forward and backward passes of the backbone on views of the run's shapes, and leaves no trace in it."""
 
-    def __init__(
-        self, backbone: nn.Module, config: RunConfig, world: World, warm_ups: int = WARM_UPS, trials: int = TRIALS
-    ) -> None:
+    def __init__(self, backbone: nn.Module, config: RunConfig, world: World) -> None:
         self.backbone = backbone
-        self.warm_ups, self.trials = warm_ups, trials
         self.world = world
         self.expected: torch.Tensor | None = None
         self.autocast = autocast_for(config.precision, world.device)
@@ -176,12 +198,12 @@ class Contest:
         """
         before = [(buffer, buffer.clone()) for buffer in self.backbone.buffers()]
         try:
-            seconds, features = zip(*[self.trial(encoders) for _ in range(self.warm_ups + self.trials)], strict=True)
+            seconds, features = zip(*[self.trial(encoders) for _ in range(WARM_UPS + TRIALS)], strict=True)
             if self.expected is None:
                 self.expected = features[-1]
             elif F.cosine_similarity(self.expected, features[-1]).mean() < ALIKE:
                 return self._lost("its features are not those of the network")
-            return min(seconds[self.warm_ups :])
+            return min(seconds[WARM_UPS:])
         except RuntimeError as error:  # no compiler here, or one that fails: dynamo's and inductor's errors are these
             if self.expected is None and isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -191,21 +213,23 @@ class Contest:
                 buffer.copy_(value)
             self.backbone.zero_grad(set_to_none=True)
 
-    def trial(self, encoders: Sequence[Encoder]) -> tuple[float, torch.Tensor]:
-        """Seconds of one pass over every crop size together, as in a step; the features.
+    def trial(
+        self, encoders: Sequence[Encoder], clock: Callable[[], float] = time.perf_counter
+    ) -> tuple[float, torch.Tensor]:
+        """Seconds, by ``clock``, of one pass over every crop size together, as in a step; the features.
 
         Forward and backward, or of a teacher, which does not learn, forward alone.
         """
         learns = any(parameter.requires_grad for parameter in self.backbone.parameters())
         self.backbone.zero_grad(set_to_none=True)
         self._wait()
-        began = time.perf_counter()
+        began = clock()
         with torch.set_grad_enabled(learns), self.autocast():
             features = torch.cat([encode(view) for encode, view in zip(encoders, self.views, strict=True)]).float()
         if learns:
             features.sum().backward()
         self._wait()
-        return time.perf_counter() - began, features.detach()
+        return clock() - began, features.detach()
 
     def _lost(self, cause: str) -> float:
         if self.world.is_main:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
 from frl.errors import ConfigError
+from frl.models.resnet import ResNet
 
 RESNET_LAYERS = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from frl.models.resnet import BasicBlock, Bottleneck
 
 MOST_PIXELS = 9  # of an output map; beyond, oneDNN is as fast
 
@@ -42,7 +43,7 @@ class SmallMapConv2d(nn.Conv2d):
 
 
 def adapt_convolutions(backbone: nn.Module) -> None:
-    """Make the convolutions of a torchvision ResNet's blocks of this kind, where they can be; their state stays.
+    """Make the convolutions of a ResNet's blocks of this kind, where they can be; their state stays.
 
     The convolution of the stem never sees a small map.
     """

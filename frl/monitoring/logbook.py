@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torchvision
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from frl.config import AugmentConfig, RunConfig, as_dict
@@ -23,6 +23,7 @@ from frl.pixels import restored
 if TYPE_CHECKING:
     from frl.evaluate.gallery import Probed
 
+MARGIN = 2  # pixels around every crop of a picture
 RENAMED = {"spread": "feature_std", "rank": "effective_rank"}  # figures that version 0.1 logged under other names
 
 
@@ -158,10 +159,11 @@ def crop_grid(views: Sequence[torch.Tensor], augment: AugmentConfig, images: int
         per_crop = view.unflatten(0, (spec.count, -1))[:, :images].cpu()
         pictures = restored(per_crop.flatten(0, 1), augment).clamp(0, 1)
         margin = side - view.shape[-1]
-        padded = torch.nn.functional.pad(pictures, (0, margin, 0, margin))
+        padded = F.pad(pictures, (0, margin, 0, margin))
         tiles.append(padded.unflatten(0, per_crop.shape[:2]))
-    by_sample = torch.cat(tiles).transpose(0, 1)
-    return torchvision.utils.make_grid(by_sample.flatten(0, 1), nrow=by_sample.shape[1], padding=2)
+    framed = F.pad(torch.cat(tiles), (MARGIN, 0, MARGIN, 0))
+    grid = framed.permute(2, 1, 3, 0, 4).flatten(3, 4).flatten(1, 2)  # (3, samples * H, crops * W)
+    return F.pad(grid, (0, MARGIN, 0, MARGIN))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

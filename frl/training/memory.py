@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,17 @@ GIB = 1 << 30
 USABLE = 0.92  # share of a GPU that a tried step may fill; the loader's images and fragments need the rest
 FEWEST = 2  # identities that an objective of identities can work with
 MULTIPLE = 8  # images per GPU: tensor cores like it
+CPU = torch.device("cpu")
+
+# Operations on maps (N, C, H, W) whose result for an image is of its own map alone, but for means over all of them.
+OF_EACH_IMAGE = {
+    torch.ops.aten._to_copy.default,
+    torch.ops.aten.add_.Tensor,
+    torch.ops.aten.convolution.default,
+    torch.ops.aten.max_pool2d_with_indices.default,
+    torch.ops.aten.native_batch_norm.default,
+    torch.ops.aten.relu_.default,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +57,47 @@ class StepMemory:
         return f"{activations:.2f} GiB of activations, {state:.2f} GiB of weights, gradients and momentum a process"
 
 
-class Ledger(TorchDispatchMode):
+class Uncompiled(TorchDispatchMode):
+    """A dispatch mode without the wrapper that hides it from torch's compiler, and imports that for it."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class OneImage(Uncompiled):
+    """Within it operations on maps are carried out for one image of all, and initial values are not drawn.
+
+    What an operation would give for all images is allocated and not written: it costs neither time nor, where the
+    system provides a page when it is written, memory. Everything else is computed, on whatever is there.
+    """
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        in_place = operation._schema.name.endswith("_")
+        if torch.Tag.nondeterministic_seeded in operation.tags:
+            with torch.random.fork_rng(devices=[]):
+                return args[0] if in_place else operation(*args, **kwargs)
+        if operation not in OF_EACH_IMAGE or args[0].dim() != 4:
+            return operation(*args, **kwargs)
+        if in_place:
+            return args[0]
+        results = operation(args[0][:1], *args[1:], **kwargs)
+        if isinstance(results, torch.Tensor):
+            return _for_all(results, len(args[0]))
+        return tuple(_for_all(result, len(args[0])) for result in results)
+
+
+def _for_all(result: torch.Tensor, images: int) -> torch.Tensor:
+    """Room for a result, which is of one image, for all of them; what is no map, such as a mean over them, stays."""
+    if result.dim() != 4:
+        return result
+    return result.new_empty_strided((images, *result.shape[1:]), (result.numel(), *result.stride()[1:]))
+
+
+class Ledger(Uncompiled):
     """Keeps account of the storages that operations allocate within a ``with`` block."""
 
     def __init__(self) -> None:
@@ -69,10 +120,12 @@ class Ledger(TorchDispatchMode):
         return result
 
 
-def step_memory(config: RunConfig, images: int, bf16: bool, identities: int = FEWEST) -> StepMemory:
+def step_memory(
+    config: RunConfig, images: int, bf16: bool, identities: int = FEWEST, device: torch.device = CPU
+) -> StepMemory:
     """What a step needs that shows ``images`` at once to one device.
 
-    The forward pass runs on tensors without content: nothing is allocated or computed. The backward pass frees
+    The forward pass runs on tensors without content: next to nothing is computed. The backward pass frees
     activations as it makes gradients, so the sum is about the peak, but for what convolution libraries borrow. A
     compiled backbone needs somewhat less.
 
@@ -81,12 +134,11 @@ def step_memory(config: RunConfig, images: int, bf16: bool, identities: int = FE
         images: of one micro-batch on one device.
         bf16: whether the network computes in bf16.
         identities: in the data.
+        device: that trains.
     """
     autocast: Autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if bf16 else nullcontext
-    with torch.device("meta"):  # where timm can build its networks, too
-        objective = alone(config, identities)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        objective.to_empty(device="cpu")
+    shapes, objective = without_content(config, identities, device)
+    with shapes:
         state = sum(tensor.nbytes for tensor in [*objective.parameters(), *objective.buffers()])
         learning = sum(parameter.nbytes for parameter in objective.parameters() if parameter.requires_grad)
         with Ledger() as ledger:
@@ -95,6 +147,23 @@ def step_memory(config: RunConfig, images: int, bf16: bool, identities: int = FE
         assert loss.requires_grad  # and so holds what the backward pass needs
         waiting = (config.optim.accumulate - 1) * sum(view.nbytes for view in views)
         return StepMemory(state=state + (1 + config.optim.moments) * learning, activations=ledger.live + waiting)
+
+
+def without_content(
+    config: RunConfig, identities: int, device: torch.device
+) -> tuple[AbstractContextManager, Objective]:
+    """The objective of a run without values, and within what its operations have shapes alone.
+
+    torch's own way to do it imports torch's compiler, which takes nearly as long as the import of torch itself. A run
+    on a GPU compiles its network and a network of timm imports it in any case. For a ResNet on a CPU it is not needed.
+    """
+    if device.type == "cpu" and not config.model.is_timm:
+        with OneImage() as shapes:
+            return shapes, alone(config, identities)
+    with torch.device("meta"):  # where timm can build its networks, too
+        objective = alone(config, identities)
+    with FakeTensorMode(allow_non_fake_inputs=True) as shapes:
+        return shapes, objective.to_empty(device="cpu")
 
 
 def alone(config: RunConfig, identities: int = FEWEST) -> Objective:

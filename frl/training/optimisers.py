@@ -6,6 +6,7 @@ it is, weights, momentum, moments and their counters, so that the host need not 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from frl.objectives import Objective
 
 Group = dict[str, Any]
 
+UNCOMPILED_ADAMW = inspect.unwrap(torch.optim.AdamW.step)  # without the wrapper that imports torch._dynamo
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes as a floating-point number
 
 # What an objective may say of a group of its parameters, beside what they are.
@@ -49,7 +51,20 @@ class Optimiser(Protocol):
         """Go on from what ``state_dict`` gave."""
 
 
-class LarcSGD(torch.optim.Optimizer):
+class Uncompiled(torch.optim.Optimizer):
+    """torch's optimiser, whose methods do without ``torch._dynamo``.
+
+    torch wraps them so that its compiler leaves them alone, and the wrappers import it: that takes nearly as long as
+    the import of torch itself, and nothing here is compiled.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class LarcSGD(Uncompiled):
     """Momentum SGD whose gradients are rescaled per parameter (You et al., 2017; SwAV uses it unclipped).
 
     For a parameter w with gradient g, where both norms are positive:
@@ -143,7 +158,7 @@ class LarcSGD(torch.optim.Optimizer):
         return state["momentum_buffer"]
 
 
-class AdamW(torch.optim.AdamW):
+class AdamW(Uncompiled, torch.optim.AdamW):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): torch's own, as one kernel over all parameters.
 
     Where any gradient is infinite or not a number, nothing changes, moments and their counters included.
@@ -178,7 +193,7 @@ class AdamW(torch.optim.AdamW):
         norms = [torch.stack(torch._foreach_norm(grads)) for _, _, grads in parts]
         self.finite = torch.cat(norms).isfinite().all()
         self.found_inf = (~self.finite).float()
-        super().step()
+        UNCOMPILED_ADAMW(self)
 
 
 def _with_gradients(groups: list[Group]) -> list[tuple[Group, list[Tensor], list[Tensor]]]:

@@ -39,10 +39,11 @@ class Scratch(NamedTuple):
 
 def scratch_for(side: int, size: int) -> Scratch:
     """Room to make crops of up to ``size`` pixels from images of up to ``side`` pixels."""
-    row, tall = padded(size), padded(side) + LANES
+    wide = padded.py_func  # called here from Python, it would be compiled at every start
+    row, tall = wide(size), wide(side) + LANES
     taps = 2 * (side + size)  # over all pixels of a crop of any size, along one axis
     return Scratch(
-        band=plane(3 * BLOCK * padded(side)),
+        band=plane(3 * BLOCK * wide(side)),
         image=plane(3 * (side + BLOCK) * tall),
         exact=np.zeros(taps + TAPS),
         starts=np.zeros(2 * size, dtype=np.int32),
@@ -51,7 +52,7 @@ def scratch_for(side: int, size: int) -> Scratch:
         tall=plane((side + BLOCK) * (row + BLOCK)),
         crop=plane(3 * size * row),
         steps=np.zeros((4, 4), dtype=np.uint16),
-        mirrored=plane(2 * (padded(size) + 2 * LANES)),
+        mirrored=plane(2 * (wide(size) + 2 * LANES)),
         smooth=plane((size + 2 * RADIUS) * row),
         tail=np.zeros(LANES * 3, dtype=np.uint8),
     )

@@ -115,11 +115,18 @@ def test_every_channel_is_scaled_and_the_width_is_told_by_the_shapes(arch: str, 
     assert infer_arch(ours.state_dict()) == f"{arch}-w{width}"
 
 
-def test_the_first_values_of_a_published_resnet_are_torchvisions() -> None:
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "wide_resnet50_2"])
+def test_a_published_resnet_begins_with_torchvisions_values_and_computes_the_same(arch: str) -> None:
     torch.manual_seed(3)
-    ours, _ = build_backbone("resnet18")
+    ours, _ = build_backbone(arch)
+    drawn = torch.get_rng_state()
     torch.manual_seed(3)
-    theirs = torchvision.models.resnet18()
+    theirs = torchvision.models.get_model(arch)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    theirs.fc = nn.Identity()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
+    assert torch.equal(ours(images()), theirs(images()))
     assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from frl.models.backbone import build_backbone
+from frl.models.resnet import Bottleneck
 from frl.models.small_maps import SmallMapConv2d, adapt_convolutions
 
 
@@ -45,8 +46,8 @@ def test_values_and_gradients_are_those_of_torch(
 def test_a_resnet_computes_the_same(arch: str) -> None:
     """All gradients of a network in float64, on maps that end at one pixel and at two by two."""
     torch.manual_seed(0)
-    plain = torchvision.models.get_model(arch).double().to(memory_format=torch.channels_last)
-    ours = torchvision.models.get_model(arch).double().to(memory_format=torch.channels_last)
+    plain = build_backbone(arch)[0].double().to(memory_format=torch.channels_last)
+    ours = build_backbone(arch)[0].double().to(memory_format=torch.channels_last)
     ours.load_state_dict(plain.state_dict())
     adapt_convolutions(ours)
     assert list(ours.state_dict()) == list(plain.state_dict())
@@ -60,10 +61,13 @@ def test_a_resnet_computes_the_same(arch: str) -> None:
 
 
 def test_the_stem_and_grouped_convolutions_stay() -> None:
-    net = torchvision.models.resnext50_32x4d()
+    net, _ = build_backbone("resnet50-w16")
+    block = net.layer1[0]
+    assert isinstance(block, Bottleneck)
+    block.conv2 = nn.Conv2d(16, 16, 3, padding=1, groups=4, bias=False)
     adapt_convolutions(net)
-    assert type(net.conv1) is nn.Conv2d and type(net.layer1[0].conv2) is nn.Conv2d
-    assert type(net.layer1[0].conv1) is SmallMapConv2d
+    assert type(net.conv1) is nn.Conv2d and type(block.conv2) is nn.Conv2d
+    assert type(block.conv1) is SmallMapConv2d
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])

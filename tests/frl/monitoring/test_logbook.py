@@ -13,13 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torchvision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_run import CONFIG
 
 from frl.errors import ConfigError
 from frl.evaluate.gallery import Gallery, Probed, thumbnails
-from frl.monitoring.logbook import Logbook, read_metrics
+from frl.monitoring.logbook import Logbook, crop_grid, read_metrics
 from frl.monitoring.wandb_sink import WandbSink
+from frl.pixels import restored
 
 VALUES = {"loss": 2.5, "images_per_s": 100.0, "data_wait": 0.25, "memory_gib": 1.5}
 
@@ -61,6 +63,19 @@ def test_tensorboard_gets_scalars_crops_histogram_and_a_bounded_projector(tmp_pa
 
 
 FIGURES = "loss 2.500, 100 images/s, 25% data wait, 1.5 GiB"
+
+
+def test_the_picture_of_the_crops_is_torchvisions_grid_of_them():
+    """A row a sample; crops of fewer pixels lie in the corners of their tiles."""
+    large, small = torch.randn(2 * 3, 3, 20, 20), torch.randn(2 * 3, 3, 12, 12)
+    views = [large, torch.cat([small, small.flip(0)])]
+    specs = (replace(CONFIG.augment.crops[0], count=2), replace(CONFIG.augment.crops[1], count=4))
+    augment = replace(CONFIG.augment, crops=specs)
+    shown = [restored(view, augment).clamp(0, 1).unflatten(0, (-1, 3)) for view in views]
+    shown[1] = torch.nn.functional.pad(shown[1], (0, 8, 0, 8))
+    rows = torch.cat(shown).transpose(0, 1)[:2]
+    expected = torchvision.utils.make_grid(rows.flatten(0, 1), nrow=6, padding=2)
+    assert torch.equal(crop_grid(views, augment, images=2), expected)
 
 
 def test_on_a_terminal_the_bar_shows_loss_speed_wait_memory_and_time_left(tmp_path, capsys, monkeypatch):

@@ -206,6 +206,7 @@ def test_its_memory_is_estimated_with_all_that_it_keeps(name):
     memory = step_memory(config, BATCH, bf16=False)
     assert memory.state == sum(t.nbytes for t in held) + 2 * sum(t.nbytes for t in learning)
     assert memory.activations > 0
+    assert memory == step_memory(config, BATCH, bf16=False, device=torch.device("cuda")), "by torch's own means"
     assert step_memory(config, 3, bf16=False).activations < memory.activations, "any number of images can be tried"
 
 

@@ -10,10 +10,10 @@ from tests_support import run_ranks
 from tiny_objective import tiny_objective, tiny_views
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.models.resnet import BasicBlock
 
 from frl.config import OptimConfig, RunConfig
 from frl.models.backbone import Recomputed, build_backbone, recompute_blocks
+from frl.models.resnet import BasicBlock
 from frl.objectives.swav import SwAV
 from frl.runtime.distributed import World
 from frl.training.parallel import distribute

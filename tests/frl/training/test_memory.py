@@ -42,6 +42,24 @@ def test_estimated_activations_are_those_of_a_real_pass(precision, recompute):
     assert estimated.activations == pytest.approx(allocated(config, precision), rel=0.1)
 
 
+@pytest.mark.parametrize("width", [16, 64])
+@pytest.mark.parametrize("images", [2, 8, 33])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_without_torchs_compiler_the_estimate_is_the_same(width, images, bf16):
+    """torch's tensors without content, which a GPU's estimate is made of, make BatchNorm's statistics bf16, too."""
+    config = replace(CONFIG, model=ModelConfig(arch="resnet18", width=width))
+    ours, theirs = (step_memory(config, images, bf16, device=torch.device(device)) for device in ("cpu", "cuda"))
+    assert ours.state == theirs.state
+    assert ours.activations == (pytest.approx(theirs.activations, abs=50_000) if bf16 else theirs.activations)
+
+
+def test_an_estimate_leaves_the_random_numbers_as_the_seed_does():
+    step_memory(replace(CONFIG, seed=5), IMAGES, bf16=False)
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+
+
 def test_recomputing_and_fewer_images_need_less():
     whole = step_memory(CONFIG, IMAGES, bf16=False)
     assert step_memory(replace(CONFIG, recompute=True), IMAGES, bf16=False).activations < 0.6 * whole.activations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,6 +31,30 @@ def twin_networks() -> tuple[nn.Module, nn.Module]:
         return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5))
 
     return make(), make()
+
+
+WITHOUT_A_COMPILER = """
+import sys
+import torch
+from torch import nn
+from frl.training.optimisers import AdamW, LarcSGD
+for kind in (LarcSGD, AdamW):
+    network = nn.Linear(3, 2)
+    optimiser = kind(network.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        network(torch.ones(4, 3)).sum().backward()
+        optimiser.step()
+    optimiser.load_state_dict(optimiser.state_dict())
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_torchs_compiler_is_not_imported_to_be_told_to_leave_an_optimiser_alone():
+    """Its import takes nearly as long as that of torch."""
+    command = [sys.executable, "-c", WITHOUT_A_COMPILER]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    assert ended.stdout.strip() == "False"
 
 
 def train_both(ours: nn.Module, theirs: nn.Module, optimisers: list[torch.optim.Optimizer], steps: int = 6) -> None:
