@@ -103,6 +103,26 @@ def test_a_trace_without_copies_is_a_surprise(first_minute):
         first_minute.overlapped_share([event("kernel", "one", 0, 1, 7)])
 
 
+@pytest.mark.parametrize(
+    ("said", "counted"), [("GPU-1, 520 MiB\nGPU-1, 40 MiB\n", 2), ("", 0), ("No running processes found\n", 0)]
+)
+def test_processes_are_those_that_the_driver_names(first_minute, monkeypatch, tmp_path, said, counted):
+    (tmp_path / "said").write_text(said)
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n/bin/cat {tmp_path}/said\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert first_minute.processes_on_gpus() == counted
+
+
+def test_contexts_that_no_driver_shows_are_left_out(first_minute, monkeypatch, tmp_path):
+    """In a container nvidia-smi names no process, or is not there: the count of 0 would be a surprise."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    checks = first_minute.Checks("cpu", tmp_path)
+    monkeypatch.setattr(checks, "on_gpu", True)
+    with pytest.raises(first_minute.SkippedError, match="names no process"):
+        checks.one_context()
+
+
 def test_every_engine_is_tried(first_minute):
     assert set(first_minute.ENGINES) == set(get_args(EngineName))
 

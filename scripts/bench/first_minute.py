@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from frl.training.build import build_step
 from pipelines.loader import make_loader
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 300  # seconds for a run of the command
+LIMIT = 600  # seconds for a run of the command; the first on a machine compiles the network, in several ways
 ONE_RANK_FAILS = 60  # seconds from the start until both ranks have ended
 ENGINES = {"threads": "simplejpeg", "ffcv": "ffcv", "torch": "PIL", "dali": "nvidia.dali"}
 """Each with the package that decodes for it."""
@@ -168,7 +169,10 @@ class Checks:
         self.needs_gpu("there are no contexts")
         out = self.folder / "contexts"
         arguments = [sys.executable, "-m", "frl.cli", *self.arguments(out, self.faces, *BRIEF)]
+        torch.zeros(1, device=self.device)  # so that this process has one
         before = processes_on_gpus()
+        if not before:
+            raise SkippedError("nvidia-smi names no process here, not even this one, as in many containers")
         with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
             most = 0
             while run.poll() is None:
@@ -254,9 +258,12 @@ def installed(package: str) -> bool:
 
 
 def processes_on_gpus() -> int:
-    """How many processes have a context, as the driver counts them."""
+    """How many processes have a context, as the driver counts them; 0 where it does not say."""
     query = ["nvidia-smi", "--query-compute-apps=gpu_uuid,used_memory", "--format=csv,noheader"]
-    return len(subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split("\n")) - 1
+    if shutil.which(query[0]) is None:
+        return 0
+    said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
+    return sum("," in line for line in said.splitlines())  # anything else is a sentence
 
 
 def overlapped_share(events: Iterable[dict[str, Any]]) -> float:

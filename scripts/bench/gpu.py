@@ -35,7 +35,7 @@ from pipelines.loader import make_loader
 
 Way = Literal["graph", "kernels"]
 TRAINER = Path(__file__).with_name("train.py")
-LIMIT = 150  # seconds for the trainer
+LIMIT = 300  # seconds for the trainer, which compiles the network in several ways
 
 
 @dataclass(frozen=True, kw_only=True)
