@@ -77,7 +77,7 @@ class TestViews:
             assert ours.stride() == theirs.stride() and ours.dtype == theirs.dtype
             difference = (ours - theirs).abs()
             # A value may lie within a rounding error of the threshold of solarisation, on the other side of it.
-            assert difference.mean() < (0.02 if device.type == "cuda" else 1e-3)
+            assert difference.mean() < (0.05 if device.type == "cuda" else 1e-3)
             assert difference.flatten().kthvalue(int(0.999 * difference.numel())).values < (
                 0.6 if device.type == "cuda" else 2e-3
             )
