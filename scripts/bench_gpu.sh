@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test and measure on this machine's GPU in under eight minutes; leaves DEVICE.json and DEVICE.md in docs/results.
+# Test and measure on this machine's GPU in some minutes, most of them for compiling; leaves DEVICE.json and DEVICE.md in docs/results.
 #
 #   bash scripts/bench_gpu.sh                 PYTHON=/path/to/python bash scripts/bench_gpu.sh
 #   bash scripts/bench_gpu.sh --device cpu --out /tmp/smoke      runs through the script itself, on small inputs

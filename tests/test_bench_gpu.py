@@ -26,6 +26,7 @@ def test_it_runs_through_and_leaves_a_json_and_a_table(tmp_path):
     assert all(row["images_s"] > 0 for row in result["augmenter"])
     assert result["normaliser"]["images_s"] > 0 and result["peaks"]["copy_gb_s"] > 0
     assert result["loaders"]["torch"]["images_s"] > 0
+    assert result["kernels"] == "skipped: no GPU, and no TRITON_INTERPRET=1"
     for engine in ("ffcv", "dali"):
         row = result["loaders"][engine]
         assert row.startswith("skipped: ") if isinstance(row, str) else row["images_s"] > 0
@@ -41,6 +42,25 @@ def test_without_a_gpu_it_says_so():
 
 def test_what_it_starts_is_there():
     assert gpu.TRAINER.exists()
+
+
+def test_the_kernels_are_on_the_page_beside_the_graph(monkeypatch):
+    bench = gpu.Bench(gpu.BenchConfig(device="cpu"))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(bench, "augment", lambda batch, way: {"images_s": 90.0, "images_s_with_copy_of_plan": 80.0,
+                        "first_call_s": 2.0, "memory_mb": 3.0, "batch": batch})  # fmt: skip
+    result = {"kernels": bench.kernels(), "augmenter": [{"images_s": 60.0}]}
+    assert "| 8 | 90 | 1.50 | 80 | 3 MB | 2.0 s |" in gpu_table.of_kernels(result["kernels"], result)
+
+
+def test_kernels_that_fail_leave_the_rest(monkeypatch):
+    def fail(batch, way):
+        raise RuntimeError("PTX is too new\nfor this driver")
+
+    bench = gpu.Bench(gpu.BenchConfig(device="cpu"))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(bench, "augment", fail)
+    assert bench.kernels() == "skipped: RuntimeError, PTX is too new"
 
 
 def test_what_the_trainer_measured_is_on_the_page():

@@ -39,6 +39,7 @@ def averaged(module: nn.Module, world: World, *, static_graph: bool = True) -> n
     # A 1 x 1 kernel lies alike in both layouts, and DDP warns of strides that nobody reads. Of others it has no cause:
     # autograd gives every gradient the layout of its weight.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    return DistributedDataParallel(
-        module, forward_sync_buffers=False, gradient_as_bucket_view=True, static_graph=static_graph
-    )
+    model = DistributedDataParallel(module, gradient_as_bucket_view=True, static_graph=static_graph)
+    # Not an argument: before torch 2.13 that of this name also keeps DDP from giving them out at the beginning.
+    model.broadcast_buffers = False
+    return model

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from gpu import Bench, BenchConfig
 from gpu_suite import run_tests, write_faces
 
 from frl import console
@@ -31,7 +35,7 @@ from frl.training.build import build_step
 from pipelines.loader import make_loader
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 300  # seconds for a run of the command
+LIMIT = 600  # seconds for a run of the command; the first on a machine compiles the network, in several ways
 ONE_RANK_FAILS = 60  # seconds from the start until both ranks have ended
 ENGINES = {"threads": "simplejpeg", "ffcv": "ffcv", "torch": "PIL", "dali": "nvidia.dali"}
 """Each with the package that decodes for it."""
@@ -165,7 +169,10 @@ class Checks:
         self.needs_gpu("there are no contexts")
         out = self.folder / "contexts"
         arguments = [sys.executable, "-m", "frl.cli", *self.arguments(out, self.faces, *BRIEF)]
+        torch.zeros(1, device=self.device)  # so that this process has one
         before = processes_on_gpus()
+        if not before:
+            raise SkippedError("nvidia-smi names no process here, not even this one, as in many containers")
         with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
             most = 0
             while run.poll() is None:
@@ -180,6 +187,22 @@ class Checks:
         found = run_tests()
         expect(not found.get("failed") and "passed" in found, f"failed: {found}")
         return f"{found['passed']} passed, {found['skipped']} skipped"
+
+    def kernels(self) -> str:
+        """The kernels written in Triton: the compiled graph's views; and how fast they are beside it."""
+        if not self.on_gpu and os.environ.get("TRITON_INTERPRET") != "1":
+            raise SkippedError("without a GPU they need TRITON_INTERPRET=1")
+        bench = Bench(BenchConfig(device="cuda" if self.on_gpu else "cpu", batches=(256,)))
+        differences = [(a - b).abs() for a, b in zip(bench.levels("kernels"), bench.levels("graph"), strict=True)]
+        mean, most = (max(map(pick, differences)).item() for pick in (torch.mean, torch.max))
+        # Both round in half precision, which contrast and hue stretch.
+        expect(mean < 0.1 and most < 4, f"their views are off by {mean:.2g} levels on average, {most:.2g} at most")
+        found = f"off by {mean:.2g} levels on average, {most:.2g} at most"
+        if not self.on_gpu:
+            return f"{found} (no speed without a GPU)"
+        (batch,) = bench.work.batches
+        kernels, graph = bench.augment(batch, "kernels")["images_s"], bench.augment(batch, "graph")["images_s"]
+        return f"{found}; {kernels:,.0f} images/s, the compiled graph {graph:,.0f}"
 
     def pretrain(self, out: Path, *options: str) -> None:
         """A run of the command on this device."""
@@ -235,9 +258,12 @@ def installed(package: str) -> bool:
 
 
 def processes_on_gpus() -> int:
-    """How many processes have a context, as the driver counts them."""
+    """How many processes have a context, as the driver counts them; 0 where it does not say."""
     query = ["nvidia-smi", "--query-compute-apps=gpu_uuid,used_memory", "--format=csv,noheader"]
-    return len(subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split("\n")) - 1
+    if shutil.which(query[0]) is None:
+        return 0
+    said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
+    return sum("," in line for line in said.splitlines())  # anything else is a sentence
 
 
 def overlapped_share(events: Iterable[dict[str, Any]]) -> float:
@@ -280,7 +306,7 @@ def main() -> int:
         checks = Checks(config.device, Path(folder))
         order: tuple[Callable[[], str], ...] = (
             checks.twice_alike, checks.score, checks.copies, checks.data_wait, checks.one_of_two_fails,
-            checks.batch_search, checks.one_context, checks.tests,
+            checks.batch_search, checks.one_context, checks.tests, checks.kernels,
         )  # fmt: skip
         for check in order:
             name, started = check.__name__, time.monotonic()
@@ -293,6 +319,10 @@ def main() -> int:
                 print(f"skipped   {name}: {why}", flush=True)
             except SurpriseError as surprise:
                 print(f"SURPRISE  {name}: {surprise}", flush=True)
+                return 1
+            except Exception as error:
+                traceback.print_exc()
+                print(f"SURPRISE  {name}: {type(error).__name__}, as above", flush=True)
                 return 1
             else:
                 print(f"as it should be  {name}: {found} ({time.monotonic() - started:.0f} s)", flush=True)

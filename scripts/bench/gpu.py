@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import statistics
 import sys
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -32,8 +33,9 @@ from pipelines.augment.normalise import NormaliseCrops
 from pipelines.augment.plan import draw
 from pipelines.loader import make_loader
 
+Way = Literal["graph", "kernels"]
 TRAINER = Path(__file__).with_name("train.py")
-LIMIT = 150  # seconds for the trainer
+LIMIT = 300  # seconds for the trainer, which compiles the network in several ways
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class BenchConfig:
     """Folder of the JSON and the table."""
     compile: bool = True
     """Compile the augmentation; never on a CPU, where it takes minutes."""
-    skip: tuple[Literal["tests", "normaliser", "loaders", "trainer"], ...] = ()
+    skip: tuple[Literal["tests", "normaliser", "loaders", "trainer", "kernels"], ...] = ()
     """Parts to leave out."""
     batches: tuple[int, ...] = (64, 256, 512)
     """Batch sizes of the augmenter alone."""
@@ -122,9 +124,26 @@ class Bench:
         """The GPU's way alone, from uint8 images on the device to views, plans included in none, some or all."""
         return [self.augment(batch) for batch in self.work.batches]
 
-    def augment(self, batch: int) -> dict[str, float]:
+    def kernels(self) -> list[dict[str, float]] | str:
+        """The same by the kernels written in Triton, or why there is no figure. They come last: none has met a GPU."""
+        if self.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+            return "skipped: no GPU, and no TRITON_INTERPRET=1"
+        try:
+            return [self.augment(batch, "kernels") for batch in self.work.batches]
+        except Exception as error:
+            return f"skipped: {type(error).__name__}, {next(iter(str(error).splitlines()), '')}"
+
+    def multicrop(self, way: Way, augment: AugmentConfig, dtype: torch.dtype) -> MultiCrop:
+        """A way of making views on the device: the compiled graph, which training takes, or the kernels in Triton."""
+        if way == "graph":
+            return MultiCrop(augment, dtype=dtype, compile=self.compile).to(self.device)
+        from pipelines.augment.gpu.fused import FusedMultiCrop  # there may be no Triton without a GPU
+
+        return FusedMultiCrop(augment, dtype=dtype, compile=self.compile).to(self.device)
+
+    def augment(self, batch: int, way: Way = "graph") -> dict[str, float]:
         work, side = self.work, self.work.side
-        augment = MultiCrop(work.augment, dtype=torch.bfloat16, compile=self.compile).to(self.device)
+        augment = self.multicrop(way, work.augment, torch.bfloat16)
         images = torch.from_numpy(np.stack(list(faces(batch, side)))).to(self.device)
         sizes = np.full((batch, 2), side)
         plans = [draw(work.augment, 0, epoch, np.arange(batch), sizes) for epoch in range(8)]
@@ -154,8 +173,16 @@ class Bench:
             "products_tflop_s": kernels * self.product_flops() / 1e12,
         }
 
+    def levels(self, way: Way) -> list[torch.Tensor]:
+        """The views of some images in grey levels."""
+        batch, side = self.work.batches[0], self.work.side
+        augment = replace(self.work.augment, mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))
+        images = torch.from_numpy(np.stack(list(faces(batch, side)))).to(self.device)
+        plan = draw(augment, 0, 0, np.arange(batch), np.full((batch, 2), side))
+        return self.multicrop(way, augment, torch.float32)(images, plan)
+
     def product_flops(self) -> float:
-        """Operations of an image's matrix products: resampling and blur, along both axes; see docs/gpu_engine.md."""
+        """Operations of an image's products in the graph: resampling and blur, along both axes; docs/gpu_engine.md."""
         side = self.work.side
         return sum(
             count * 2 * 3 * (size * side**2 + size**2 * side + 2 * size**3) for size, count in self.sides
@@ -248,7 +275,7 @@ def main() -> int:
     result: dict[str, Any] = {"about": where}
     parts: dict[str, Callable[[], Any]] = {
         "tests": run_tests, "peaks": bench.peaks, "augmenter": bench.augmenter, "normaliser": bench.normaliser,
-        "loaders": bench.loaders, "trainer": lambda: run_trainer(config.device),
+        "loaders": bench.loaders, "trainer": lambda: run_trainer(config.device), "kernels": bench.kernels,
     }  # fmt: skip
     for name in parts:
         if name not in config.skip:

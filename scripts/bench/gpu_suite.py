@@ -17,7 +17,7 @@ from smooth_images import smooth_image
 
 from frl.beton import BetonWriter
 
-LIMIT = 150  # seconds for the tests
+LIMIT = 300  # seconds for the tests, most of which compile something
 
 
 def faces(count: int, side: int) -> Iterator[np.ndarray]:

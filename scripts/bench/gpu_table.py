@@ -54,6 +54,27 @@ def of_augmenter(measured: list[dict[str, float]], result: dict[str, Any]) -> st
     )
 
 
+def of_kernels(measured: list[dict[str, float]] | str, result: dict[str, Any]) -> str:
+    """Beside the graph, which made the same views of the same images."""
+    if isinstance(measured, str):
+        return f"Kernels in Triton: {measured}."
+    head = ("kernels in Triton, batch", "images/s", "of the graph's", "with the plan's copy", "memory", "first call")
+    return table(
+        head,
+        (
+            (
+                f"{row['batch']}",
+                f"{row['images_s']:,.0f}",
+                f"{row['images_s'] / graph['images_s']:.2f}",
+                f"{row['images_s_with_copy_of_plan']:,.0f}",
+                f"{row['memory_mb']:,.0f} MB",
+                f"{row['first_call_s']:.1f} s",
+            )
+            for row, graph in zip(measured, result["augmenter"], strict=True)
+        ),
+    )
+
+
 def of_normaliser(measured: dict[str, float], _: dict[str, Any]) -> str:
     copied = f"{measured['images_s_copied']:,.0f} images/s are copied to the device ({measured['copy_gb_s']:.1f} GB/s)"
     return f"Crops made while loading: {copied}, {measured['images_s']:,.0f} images/s are normalised there."
@@ -82,4 +103,5 @@ PARTS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "normaliser": of_normaliser,
     "loaders": of_loaders,
     "trainer": of_trainer,
+    "kernels": of_kernels,
 }

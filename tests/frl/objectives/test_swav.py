@@ -191,7 +191,8 @@ def test_queue_survives_a_change_of_world(world):
 def gradients(rank: int, world: int) -> torch.Tensor:
     """Gradients of one step on this rank's share, averaged by DDP; eval mode, so that BatchNorm does not differ."""
     objective = make_objective(ranks=world).eval()
-    model = DistributedDataParallel(objective, forward_sync_buffers=False) if world > 1 else objective
+    model = DistributedDataParallel(objective) if world > 1 else objective
+    model.broadcast_buffers = False
     share = [view.unflatten(0, (count, 8)).chunk(world, 1)[rank].flatten(0, 1) for view, count in zip(views(8), (2, 3))]  # noqa: B905
     model(share).loss.backward()
     return torch.cat([p.grad.flatten() for p in objective.parameters()])
