@@ -88,6 +88,33 @@ def test_the_page_has_the_figures_of_evaluating_the_run(runs: list[Path], faces:
     assert f"{online['landmarks/pooled/nme']:.1%}" in Page(page).text
 
 
+def test_the_report_the_evaluation_and_the_probe_of_a_run_agree_on_knn(
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the same images, at the size, with the mean and the voters of the run, whether or not they are named."""
+    run, weights, found = tmp_path / "run", tmp_path / "backbone.pth", tmp_path / "knn.json"
+    seen = ["--augment.mean", "0.7", "0.2", "0.4", "--augment.std", "0.1", "0.2", "0.3"]
+    probe = ["--knn.data", str(faces), "--knn.size", "24", "--knn.every-epochs", "1"]
+    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(run), *TINY, *seen, *probe]) == 0
+    assert main(["export", str(run), "--out", str(weights)]) == 0
+    online = [line["knn_top1"] for line in read_metrics(run / "metrics.jsonl") if "knn_top1" in line][-1]
+    for source in (run, weights):
+        command = ["evaluate", "knn", "--weights", str(source), "--data", str(faces), "--out", str(found)]
+        assert main([*command, "--overwrite"]) == 0
+        assert "20 neighbours, 24 pixels" in capsys.readouterr().out
+        evaluated = json.loads(found.read_text())
+        assert main(["report", str(run), "--weights", str(source), "--data", str(faces)]) == 0
+        told = capsys.readouterr().out
+        rows = dict(re.findall(r"^  (trained|untrained|raw pixels) +([\d.]+%)$", told, re.M))
+        figures = [f"{result['accuracy']:.1%}" for result in evaluated.values()]
+        assert [rows[name] for name in ("trained", "untrained", "raw pixels")] == figures
+        assert next(iter(evaluated.values()))["accuracy"] == pytest.approx(online, abs=1e-9)
+        assert "20 neighbours vote" in told and "24 pixels" in told
+    main(["evaluate", "knn", "--weights", str(run), "--data", str(faces), "--mean", "0", "0", "0", "--out", str(found),
+          "--overwrite", "--limit", "24"])  # fmt: skip
+    assert json.loads(found.read_text()) != evaluated  # what is named holds
+
+
 def test_the_tasks_of_the_probe_are_shown_unasked_and_missing_files_are_a_note(
     runs: list[Path], faces: Path, tmp_path: Path
 ) -> None:
