@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,15 @@ def test_files_that_do_not_fit_are_refused(train: Path, test: Path, tmp_path: Pa
     refuse("no such file", train=train, test=tmp_path / "no.beton")
     refuse("is no .beton", train=train, test=write_text(tmp_path / "text.beton"), error=BetonError)
     refuse("in both files, such as 'p0'", train=train, test=train)
+    nobody = tmp_path / "nobody.beton"
+    with BetonWriter(nobody, capacity=9, labels=[], settings={}, targets=SPECS[3:4]) as writer:
+        for number in range(9):
+            row = face(np.array([9 + number, 9]), 250)
+            writer.append(row, SIDE, SIDE, -1, f"{number}.jpg", targets={"age": number})
+    copy = tmp_path / "copy.beton"
+    for suffix in ("", ".json"):
+        shutil.copy(f"{nobody}{suffix}", f"{copy}{suffix}")
+    refuse("holds the very faces of", AnyTarget, target="numbers:age", train=nobody, test=copy)
     refuse("is no share", data=train, test_share=1.0)
 
 
