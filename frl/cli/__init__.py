@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from frl import __version__, console
+from frl.cli.repeated import require_once
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def _run(name: str, arguments: list[str]) -> int | None:
         print(f"frl: no command {name!r}.{asked} Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     command, rest = COMMANDS[name], arguments[1:]
+    require_once(rest)
     if not command.has_short_help:  # theirs is that of all options
         rest = ["--help" if argument == "--help-all" else argument for argument in rest]
     return importlib.import_module(command.module).main(rest)

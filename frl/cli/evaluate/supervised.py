@@ -102,8 +102,8 @@ class Supervised(Networks):
         is_share = 0 < self.test_share < 1
         require(is_share, "test_share", f"{self.test_share} is no share between 0 and 1", "Use e.g. 0.2.")
         require(len(self.labels) > 0, "labels", "no part of the labels is asked for", "Use e.g. 1% 10% 100%.")
-        for text in self.labels:
-            Labels.parse(text)
+        parts = [Labels.parse(text) for text in self.labels]
+        require(len(set(parts)) == len(parts), "labels", "names a part twice", "Name each once; --seeds draws more.")
         if self.limit is not None:
             require_least("limit", self.limit, 4, "Leave it out to use all.")
         require_within("seeds", self.seeds, 1, 1000, "Use 3, or more of few labels.")

@@ -223,6 +223,7 @@ def test_a_share_for_the_test_out_of_bounds_is_refused(share: float, train: Path
 
 def test_labels_that_do_not_fit_are_refused(train: Path, test: Path) -> None:
     refuse("neither a share nor a number", train=train, test=test, labels=("some",))
+    refuse("names a part twice", train=train, test=test, labels=("50%", "9", "50.0%"))
     refuse("0.1% of 180 training faces are 0", train=train, test=test, labels=("0.1%",))
     refuse("200 of 180 training faces are 200", train=train, test=test, labels=("200",))
     refuse("nothing published on", train=train, test=test, benchmark="wflv")
