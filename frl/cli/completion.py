@@ -129,7 +129,7 @@ class _Module(NamedTuple):
             if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
                 continue
             name, kind = field.target.id, ast.unparse(field.annotation)
-            if name not in told or "Positional" in kind:
+            if name not in told or "Positional" in kind or kind.startswith("ClassVar"):
                 continue
             flag = name.replace("_", "-")
             if part := self.part(kind):
