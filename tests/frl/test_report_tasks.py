@@ -261,6 +261,24 @@ def test_umap_is_used_where_it_is_installed(gallery: Gallery, monkeypatch: pytes
     assert np.allclose(places, gallery.vectors[:, :2]) and given["n_neighbors"] == 15
 
 
+@pytest.mark.parametrize("count", [3, 5, 60])
+@pytest.mark.filterwarnings("error:n_jobs")
+def test_umap_itself_keeps_neighbours_together(count: int) -> None:
+    """Where it is installed: two far groups of features stay apart, and the same features give the same map."""
+    pytest.importorskip("umap")
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.eye(16)[:2].repeat_interleave(count, dim=0)[:: 2 if count < 10 else 1][:count]
+    vectors = torch.nn.functional.normalize(centres + 0.05 * torch.randn(count, 16, generator=generator), dim=1)
+    places = feature_map.projected(vectors, feature_map.UMAP)
+    assert places.shape == (count, 2) and np.isfinite(places).all()
+    assert np.array_equal(places, feature_map.projected(vectors, feature_map.UMAP))
+    if count > 10:
+        groups = centres.argmax(dim=1).numpy()
+        middles = np.stack([places[groups == group].mean(axis=0) for group in np.unique(groups)])
+        nearest = np.linalg.norm(places[:, None] - middles[None], axis=2).argmin(axis=1)
+        assert (nearest == groups).all()
+
+
 def test_runs_stand_beside_each_other(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", *map(str, runs), "--out", str(tmp_path / "both"), "--tasks", "landmarks"]) == 0
     page = (tmp_path / "both" / "compared.html").read_text()
