@@ -177,9 +177,17 @@ def a_judged(**changes: object) -> Judged:
 
 
 def test_the_confusion_matrix_is_that_of_the_predictions() -> None:
-    shown = texts(judged.section(a_judged()))
-    assert [shown[name] for name in ("sad", "<glad>", "calm")] == [["2", "1", "0"], ["0", "2", "0"], ["0", "1", "0"]]
     page = judged.section(a_judged())
+    matrix = page.split('class="figures confusion"')[1].split("</table>")[0]
+    rows = {unescape(head): cells for head, cells in re.findall(r"<tr><th>([^<]*)</th>(<td.*?)</tr>", matrix)}
+    counts = {head: re.findall(r">(\d+) <small>(\d+%)</small></td>", cells) for head, cells in rows.items()}
+    assert counts == {
+        "sad (3)": [("2", "67%"), ("1", "33%"), ("0", "0%")],
+        "<glad> (2)": [("0", "0%"), ("2", "100%"), ("0", "0%")],
+        "calm (1)": [("0", "0%"), ("1", "100%"), ("0", "0%")],
+    }
+    right = [[" class=right " in cell for cell in cells.split("<td")[1:]] for cells in rows.values()]
+    assert np.array_equal(right, np.eye(3, dtype=bool))
     assert "--share:0.667" in page and "<glad>" not in page
     best = re.findall(r"<td class=best>([^<]*)", page)
     assert best[0] == "66.67%"  # four of six, not the constant's three
