@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from frl.beton import BetonWriter
+from frl.cli import main as frl
 from frl.cli.evaluate import Knn, Verification, main, run
 from frl.config import RunConfig, as_dict
 from frl.errors import BetonError, CheckpointError, ConfigError, SourceError
@@ -216,3 +217,8 @@ def test_results_are_not_overwritten_unasked(images: Path, pairs: Path, tmp_path
         run(task)
     assert out.read_text() == kept
     assert run(replace(task, overwrite=True)) == first
+
+
+def test_a_task_that_is_meant_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert frl(["evaluate", "landmark", "--data", "faces.beton"]) == 1
+    assert "the task: there is none called 'landmark'. Is landmarks meant? Known are" in capsys.readouterr().err
