@@ -83,7 +83,7 @@ def run(config: EmbedConfig) -> Table:
     exact_products()
     faces, device = config.opened(network.size, AugmentConfig(mean=network.mean, std=network.std))
     found = extract_features(network.backbone.to(device), faces.batches, normalise=config.normalise)
-    features = found.vectors.cpu().numpy()
+    features, faces = found.vectors.cpu().numpy(), faces.delivered()
     with atomic_write(config.table) as stream:
         WRITERS[config.table.suffix.lower()](stream, faces, features)
     shown = f"{len(faces):,} faces, shown at {network.size} pixels"

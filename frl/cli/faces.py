@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -22,7 +23,11 @@ from frl.errors import SourceError, blame_machine
 from frl.evaluate.images import Square, image_batches
 from frl.images.formats import HEAD
 from frl.images.names import claims_image, is_image, path_aside
+from frl.printable import printable
 from frl.runtime.distributed import pick_device
+
+SHOWN = 3
+"""Files that are named of those left out."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Faces:
             likewise.
         labels: ``(N,)`` int64, identities of a ``.beton``; -1 where unknown.
         batches: of one view each.
+        left_out: why, of each file of a folder that turned out not to be usable.
     """
 
     names: list[str]
@@ -91,9 +97,25 @@ class Faces:
     corners: NDArray[np.float64]
     labels: NDArray[np.int64]
     batches: Iterable[Batch]
+    left_out: list[SourceError] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def delivered(self) -> Faces:
+        """Those that were in the batches, which have all been delivered; says on stderr which were left out."""
+        if self.left_out:
+            shown = "; ".join(f"{error.subject}: {error.cause}" for error in self.left_out[:SHOWN])
+            more = "; ..." if len(self.left_out) > SHOWN else ""
+            print(printable(f"left out: {len(self.left_out):,} images ({shown}{more})"), file=sys.stderr)
+        kept = np.flatnonzero(~np.isnan(self.sides[:, 0]))
+        return replace(
+            self,
+            names=[self.names[index] for index in kept],
+            sides=self.sides[kept],
+            corners=self.corners[kept],
+            labels=self.labels[kept],
+        )
 
 
 def open_faces(
@@ -110,7 +132,8 @@ def open_faces(
 
     Raises:
         ConfigError: if nothing is given, or a ``.beton`` is not alone.
-        SourceError: if a file is missing or no image, or a folder holds none.
+        SourceError: if a file is missing, or a folder holds no image. Of the batches: if a file that is named is no
+            image, or none in the folders is usable; others there are left out.
         BetonError: if the ``.beton`` is broken.
     """
     require(len(inputs) > 0, "images", "nothing to look at was given", "Name images, a folder, or a .beton.")
@@ -125,6 +148,17 @@ def open_faces(
     def keep(index: int, square: Square) -> None:
         sides[index], corners[index] = square.side, (square.left, square.top)
 
+    left_out: list[SourceError] = []
+
+    def leave_out(index: int, error: SourceError) -> None:
+        if listed[index][0] in inputs:
+            raise error
+        left_out.append(error)
+        if len(left_out) == len(listed):
+            raise SourceError(
+                inputs[0], f"holds no usable image ({error.cause})", "Name a folder of images."
+            ) from error
+
     return Faces(
         names=[name for _, name in listed],
         sides=sides,
@@ -137,7 +171,9 @@ def open_faces(
             batch_size=batch_size,
             device=device,
             on_square=keep,
+            on_unusable=leave_out,
         ),
+        left_out=left_out,
     )
 
 

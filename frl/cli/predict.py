@@ -102,7 +102,9 @@ def run(config: PredictConfig) -> Said:
     exact_products()
     faces, device = config.opened(saved.size, saved.augment)
     shown = Shown(faces, saved.augment, config.count if config.draw is not None else 0)
-    found = said(saved.task, predictions(saved, shown, device, flip=config.flip), faces.sides)
+    predicted = predictions(saved, shown, device, flip=config.flip)
+    faces = faces.delivered()
+    found = said(saved.task, predicted, faces.sides)
     write_table(config.table, faces, found)
     print(f"{saved.task.name} of {len(faces):,} faces: {printable(config.table)}")
     if config.draw is not None:

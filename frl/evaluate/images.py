@@ -92,8 +92,9 @@ def image_batches(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     on_square: Callable[[int, Square], None] = lambda index, square: None,
+    on_unusable: Callable[[int, SourceError], None] | None = None,
 ) -> Iterator[Batch]:
-    """Batches of one view, ``(B, 3, size, size)``, channels-last, in the order of ``paths``; the last may be smaller.
+    """Batches of one view, ``(B, 3, size, size)``, channels-last, in the order of ``paths``; any may be smaller.
 
     Args:
         paths: image files; ``Batch.samples`` are indices into them. Labels are unknown (-1).
@@ -102,19 +103,35 @@ def image_batches(
         batch_size: images in a batch.
         device: where the batch is delivered.
         on_square: told of each image which square of it is shown, before its batch is delivered.
+        on_unusable: told of each that cannot be read, which is left out; None: that is an error.
 
     Raises:
         SourceError: on the first file that cannot be read.
     """
+
+    def load(path: Path) -> tuple[np.ndarray, Square] | SourceError:
+        try:
+            return load_square(path, size)
+        except SourceError as error:
+            if on_unusable is None:
+                raise
+            return error
+
     with ThreadPoolExecutor(DECODERS) as decoders:
         for start in range(0, len(paths), batch_size):
             stop = min(start + batch_size, len(paths))
-            loaded = list(decoders.map(load_square, paths[start:stop], [size] * (stop - start)))
-            images = np.stack([pixels for pixels, _ in loaded])
-            for index, (_, square) in enumerate(loaded, start):
-                on_square(index, square)
+            shown: dict[int, np.ndarray] = {}
+            for index, found in enumerate(decoders.map(load, paths[start:stop]), start):
+                if isinstance(found, tuple):
+                    shown[index], square = found
+                    on_square(index, square)
+                elif on_unusable is not None:
+                    on_unusable(index, found)
+            if not shown:
+                continue
+            images = np.stack(list(shown.values()))
             yield Batch(
                 views=[normalised(torch.from_numpy(images).to(device), augment)],
-                samples=torch.arange(start, stop, device=device),
-                targets={"identity": torch.full((stop - start,), -1, device=device)},
+                samples=torch.tensor(list(shown), device=device),
+                targets={"identity": torch.full((len(shown),), -1, device=device)},
             )

@@ -189,9 +189,35 @@ def test_a_folder_gives_what_frl_write_takes_of_it_and_each_file_is_read_once(
         assert len(written) == 3  # of five, of which two are copies
     shutil.copy(folder / "a.jpg", tmp_path / "named.txt")
     predict(PredictConfig(weights=head, images=(tmp_path / "named.txt",), out=tmp_path / "named.csv"))
-    (folder / "f.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+
+
+def test_what_is_unusable_in_a_folder_is_left_out_and_told(
+    head: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.csv"))
+    heic = folder / "a0.heic"
+    heic.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:300])
+    capsys.readouterr()
+    for batch_size in (1, 2, 64):
+        config = PredictConfig(
+            weights=head, images=(folder,), out=tmp_path / f"{batch_size}.csv", batch_size=batch_size
+        )
+        found = predict(config)
+        np.testing.assert_allclose(found.points, whole.points, atol=1e-3)
+        assert [row["image"] for row in rows_of(config.table)] == ["a.jpg", "b.png", "more/c.jpg"]
+        told = capsys.readouterr().err
+        assert "left out: 2 images" in told and "HEIC, which is not decoded" in told and "broken.jpg: " in told
+    features = embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.npz", size=32))
+    with np.load(tmp_path / "f.npz") as stored:
+        assert stored["names"].tolist() == ["a.jpg", "b.png", "more/c.jpg"] and len(features) == 3
     with pytest.raises(SourceError, match="HEIC, which is not decoded"):
+        predict(PredictConfig(weights=head, images=(heic, folder), out=tmp_path / "q.csv"))
+    for name in ("a.jpg", "b.png", "more/c.jpg"):
+        (folder / name).unlink()
+    with pytest.raises(SourceError, match="photos: holds no usable image"):
         predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "q.csv"))
+    assert not (tmp_path / "q.csv").exists()
 
 
 def test_features_are_of_images_that_look_as_in_the_training(folder: Path, tmp_path: Path) -> None:
