@@ -262,3 +262,26 @@ def test_web_servers_are_read_by_ranges(small_parts: None, tmp_path: Path) -> No
         assert (tmp_path / "copy").read_bytes() == data and all(fault.times == 0 for fault in server.faults)
         with pytest.raises(StoreError, match="is not there"):
             store.state(f"{server.url}/a/b/resolve/main/nothing")
+
+
+def test_a_web_server_that_does_not_answer_is_asked_again_and_no_file_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec calls a file absent whose server is busy, refuses, or is gone."""
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(store, "WAITS_S", (0.01, 0.01))
+    with model_hub() as server:
+        server.commit("a/b", {"faces.beton": b"data"})
+        where = f"{server.url}/a/b/resolve/main/faces.beton"
+        server.faults += [Fault(pattern="^HEAD .*faces", action=503), Fault(pattern="^GET .*faces", action=503)]
+        assert store.state(where).size == 4 and all(fault.times == 0 for fault in server.faults)
+        server.faults[:] = [Fault(pattern="faces", action=503, times=1000)]
+        with pytest.raises(StoreError, match=r"cannot be looked at \(it answers 503\).*tried 3 times"):
+            store.is_file(where)
+        server.faults[:] = [Fault(pattern="faces", action=403, times=1000)]
+        with pytest.raises(StoreError, match=r"may not be looked at \(it answers 403\)"):
+            store.state(where)
+        server.faults.clear()
+        assert store.is_file(where) and not store.is_file(f"{server.url}/a/b/resolve/main/nothing")
+    with pytest.raises(StoreError, match="cannot be looked at"):
+        store.state(where)  # nobody listens there any more
