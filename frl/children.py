@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,19 +32,34 @@ def sheltered() -> Iterator[None]:
     - SIGINT and SIGTERM, which a terminal or a job system sends to all of them at once, stay blocked in them from their
       first moment on: they have nothing to say about it, and we end them.
     - Folders named like our packages, where the user happens to be, lend them no modules.
+    - The user's script is not run in them, which multiprocessing does with one that does not guard against it
+      (``if __name__ == "__main__"``): nothing of it is wanted there.
     """
     resource_tracker.ensure_running()  # or it would be started within, and unblock the signals
     safe = os.environ.get(SAFE_PATH)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     os.environ[SAFE_PATH] = "1"
     try:
-        yield
+        with _script_unseen():
+            yield
     finally:
         if safe is None:
             del os.environ[SAFE_PATH]
         else:
             os.environ[SAFE_PATH] = safe
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _script_unseen() -> Iterator[None]:
+    """Within, multiprocessing finds nothing of the main module that it could run again."""
+    script = vars(sys.modules["__main__"])
+    found: dict[str, Any] = {name: script[name] for name in ("__spec__", "__file__") if name in script}
+    script.update(dict.fromkeys(found))
+    try:
+        yield
+    finally:
+        script.update(found)
 
 
 class WorkerServer:

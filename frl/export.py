@@ -233,7 +233,7 @@ def _write_onnx(stream: BinaryIO, backbone: nn.Module, card: Card) -> None:
     batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height", "width"))
     size, any_size = _size_of_images(card["arch"], backbone)
     program = torch.onnx.export(
-        _InHalf(backbone) if card.get("precision") == "float16" else backbone,
+        _InHalf(backbone).eval() if card.get("precision") == "float16" else backbone,
         (torch.zeros(2, 3, *size),),
         input_names=["images"],
         output_names=["features"],

@@ -106,7 +106,7 @@ def options_of(config: Any, prefix: str = "--") -> Iterator[Option]:
         value = _default(field) if isinstance(config, type) else getattr(config, field.name)
         hint, notes = _plain(hints[field.name])
         name = next((note.name for note in notes if getattr(note, "name", None) is not None), field.name)
-        if tyro.conf.Positional in notes:
+        if tyro.conf.Positional in notes or tyro.conf.Suppress in notes:
             continue
         if dataclasses.is_dataclass(value):
             yield from options_of(value, prefix + (f"{name}." if name else ""))

@@ -68,7 +68,7 @@ def state(where: str) -> State:
     Raises:
         StoreError: if it is not there, may not be read, or the store does not answer.
     """
-    info = _patiently(where, "be looked at", lambda: _system(where).info(where))
+    info = _patiently(where, "be looked at", lambda: _looked_at(where))
     if info.get("type") == "directory" or info.get("size") is None:
         raise StoreError(where, "is no file whose size the store tells", "Give the address of a file.")
     versions = ("ETag", "etag", "md5Hash", "LastModified", "Last-Modified", "mtime", "created")
@@ -95,11 +95,34 @@ def _info(where: str) -> dict[str, Any] | None:
 
     def once() -> dict[str, Any] | None:
         try:
-            return _system(where).info(where)
+            return _looked_at(where)
         except FileNotFoundError:
             return None
 
     return _patiently(where, "be looked at", once)
+
+
+def _looked_at(where: str) -> dict[str, Any]:
+    """What the store says of a file or folder.
+
+    Of a web server fsspec says that a file is not there whatever became of the question.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        PermissionError: if that may not be asked.
+        OSError: if there was no answer; it can be asked again.
+    """
+    try:
+        return _system(where).info(where)
+    except FileNotFoundError as error:
+        why = error.__cause__
+        if not isinstance(why, (TimeoutError, ConnectionError)) and not type(why).__module__.startswith("aiohttp"):
+            raise
+        status = getattr(why, "status", None)
+        if status in (404, 410):
+            raise
+        reason = f"it answers {status}" if status else str(why) or type(why).__name__
+        raise PermissionError(reason) if status in (401, 403) else OSError(reason) from why
 
 
 def listing(where: str) -> Iterator[Listed]:

@@ -109,7 +109,9 @@ run frl evaluate knn --weights backbone.pth --data probe.beton --size 32 --out k
 "$python" -c 'import json; assert json.load(open("knn.json"))'
 
 say "7. A page of the run"
-run frl report run --weights backbone.pth --data probe.beton --size 32
+run frl report run --weights backbone.pth --data probe.beton --size 32 | tee report.txt
+figure=$("$python" -c 'import json; print(format(next(iter(json.load(open("knn.json")).values()))["accuracy"], ".1%"))')
+grep -Eq "^  trained +$figure" report.txt || fail "the report's k-NN accuracy is not the evaluation's, $figure"
 grep -q "Nearest neighbours" run/report/report.html || fail "the page shows no neighbours"
 
 say "8. Publish on a stand-in for a model hub, and load from there"

@@ -31,6 +31,12 @@ case "${1:-}" in
             echo "usage: bash scripts/write_slurm.sh SHARDS OUT.beton SOURCE... [options of frl write]" >&2
             exit 2
         fi
+        for word in "${@:3}"; do
+            case ${word%%=*} in --out | --shard | --workers)
+                echo "write_slurm: $word: is given by OUT.beton, SHARDS or CPUS. Leave it out." >&2
+                exit 2 ;;
+            esac
+        done
         total=$1 out=$(readlink -m "$2")
         folder=$out.shards
         if [ -e "$out" ]; then echo "$out: exists already. Give another name, or delete it." >&2; exit 1; fi

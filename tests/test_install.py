@@ -122,6 +122,7 @@ def test_faces_become_a_backbone_in_another_folder(bare: Path, tmp_path: Path) -
         ["pretrain", "cpu", "--data", "faces.beton", "--out", "run", *TINY],
         ["export", "run", "--out", "backbone.pth"],
         ["report", "run"],
+        ["evaluate", "knn", "--weights", "released:synthetic-faces", "--data", "faces.beton", "--out", "knn.json"],
     ):
         run([frl, *command], tmp_path, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     assert (tmp_path / "backbone.pth").stat().st_size > 1e6
@@ -136,6 +137,8 @@ def test_extras_are_those_of_the_messages_and_all_is_their_union(wheel: Path) ->
         extras[extra].add(package)
     kept_apart = {"all", "ffcv", "dali", "docs", "dev"}
     assert extras["all"] == set().union(*(extras[name] for name in extras.keys() - kept_apart))
+    page = (ROOT / "docs" / "install.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page.split("## Extras")[1].split("\n## ")[0], re.M)) == set(extras)
     sources = [path for folder in ("frl", "pipelines", "writers", "docs") for path in (ROOT / folder).rglob("*.*")]
     named = [
         extra

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from frl.config.check import (
     require_within,
 )
 from frl.config.coerce import coerce
+from frl.config.pairs import pairs
 from frl.errors import ConfigError
 from writers import curate, detect
 from writers.image.crop import CropSpec
@@ -141,13 +141,21 @@ def _check_machines(config: WriteConfig) -> None:
     if config.shards is not None:
         require_least("shards", config.shards, 1, "Use about as many as there are machines.")
     require((config.on is None) == (config.shards is None), "shards", "goes with --on, and --on with it", "Give both.")
-    odd = [text for text in config.on_options if not re.fullmatch(r"[a-z_]+=.+", text)]
-    require(not odd, "on_options", f"{odd} are not NAME=VALUE", "Use partition=cpu, say.")
+    on_options(config)
     cause = "is for Slurm"
     require(config.on == "slurm" or not config.on_options, "on_options", cause, "Give --on slurm, or leave it out.")
     if config.on is not None:
         require(config.shard is None, "shard", "is what --on divides", "Leave one of them out.")
         require(not config.dry_run, "dry_run", "writes nothing, here or elsewhere", "Leave --on out.")
+
+
+def on_options(config: WriteConfig) -> dict[str, str]:
+    """What Slurm is told of each job, by submitit's names.
+
+    Raises:
+        ConfigError: if one is not NAME=VALUE, or a name comes twice.
+    """
+    return pairs(config.on_options, "--on-options", "partition=cpu")
 
 
 def crop_spec(config: WriteConfig) -> CropSpec:

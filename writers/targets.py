@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.beton.targets import Kind, TargetSpec, unite
-from frl.errors import SourceError
+from frl.errors import ConfigError, SourceError
 from writers.detect import Region
 from writers.image.crop import Placement
 from writers.reject import Reject
@@ -27,12 +27,15 @@ def ask(sources: Mapping[str, Source], texts: Sequence[str]) -> dict[str, Source
     """The sources, whose lists give the targets that the command line names.
 
     Raises:
-        ConfigError: a text names no target.
+        ConfigError: a text names no target, or two name the same.
         SourceError: no list has a target of this name.
     """
     parsed = tuple(map(Wanted.parse, texts))
     if not parsed:
         return dict(sources)
+    names = [target.name for target in parsed]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError("--targets", f"{', '.join(twice)} is named twice", "Name each target once, NAME:KIND=COLUMN.")
     wanted = tuple(target for target in parsed if target.name != IDENTITY)
     who = next((target.columns[0] for target in parsed if target.name == IDENTITY), IDENTITY)
     asked = {name: replace(s, wanted=wanted, who=who) if isinstance(s, Listing) else s for name, s in sources.items()}

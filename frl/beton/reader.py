@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from frl import store
 from frl.beton.layout import Field, FieldType
 from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, samples_path
 from frl.beton.targets import TargetSpec
@@ -59,6 +60,9 @@ class Beton:
                 regions = [(0, contents.data_start), (contents.table_start, self.data.size)]
                 self.fingerprint = fingerprint(file.fileno(), regions)
         except OSError as error:
+            if (where := store.address(path)) is not None:
+                cause, remedy = "lies in an object store, and is read from a disk", f"Fetch it first: frl pull {where}"
+                raise BetonError(where, cause, remedy) from error
             raise BetonError(self.path, f"cannot be opened ({error.strerror})", "Check the path.") from error
         self.manifest = Manifest.load(self.path)
         self._check_manifest()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from frl import __version__, console
+from frl.cli.repeated import require_once
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ COMMANDS = {
     "pretrain": Command("frl.cli.pretrain", "pre-train on a .beton or a folder, on every GPU", has_short_help=True),
     "export": Command("frl.cli.export", "turn a checkpoint into weights for torchvision or the published snippet"),
     "push": Command("frl.cli.push", "publish a run's backbone on a model hub, with its card"),
-    "pull": Command("frl.cli.pull", "fetch a network of a model hub: hub:ORG/NAME"),
+    "pull": Command("frl.cli.pull", "fetch a network of a model hub, or a .beton of an object store"),
     "evaluate": Command("frl.cli.evaluate", "measure weights: verification, k-NN identity, landmarks, pose, ..."),
     "predict": Command("frl.cli.predict", "landmarks, expression, ... of photographs by a fine-tuned network"),
     "embed": Command("frl.cli.embed", "features of a folder or .beton as npz, csv or parquet"),
@@ -75,6 +76,7 @@ def _run(name: str, arguments: list[str]) -> int | None:
         print(f"frl: no command {name!r}.{asked} Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     command, rest = COMMANDS[name], arguments[1:]
+    require_once(rest)
     if not command.has_short_help:  # theirs is that of all options
         rest = ["--help" if argument == "--help-all" else argument for argument in rest]
     return importlib.import_module(command.module).main(rest)

@@ -43,7 +43,7 @@ PARTS = (
     Part("ffcv", "the same decoder in ffcv's library (--engine ffcv)", "bash scripts/setup.sh", optional=True),
     Part("nvidia-dali-cuda130", "the DALI loader (--engine dali)", DALI, optional=True),
     Part("tensorboard", "the logs", "pip install tensorboard"),
-    Part("safetensors", "exports of that format", "pip install safetensors", optional=True),
+    Part("safetensors", "weights: frl's own, a hub's, exports", "pip install safetensors"),
     Part("onnxscript", "exports to ONNX", "pip install onnx onnxscript", optional=True),
     Part("timm", "checks of the optimiser", "pip install timm", optional=True),
     Part("dlib-bin", "faces in whole photographs (frl write --detect dlib)", "pip install dlib-bin", optional=True),
@@ -54,6 +54,7 @@ PARTS = (
     Part("s3fs", "S3 (frl write s3://..., --stage)", "pip install s3fs", optional=True),
     Part("submitit", "jobs of Slurm (frl write --on slurm)", "pip install submitit", optional=True),
     Part("ray", "tasks of Ray (frl write --on ray)", "pip install ray", optional=True),
+    Part("umap-learn", "a second map of the features in reports", "pip install umap-learn", optional=True),
     Part("onnxruntime", "checks of exports to ONNX", "pip install onnxruntime", optional=True),
 )
 

@@ -8,80 +8,62 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from frl.cli.faces import Faces, open_faces
+from frl.cli.faces import Faces, LookConfig
 from frl.config import AugmentConfig
-from frl.config.check import require, require_least, require_new_file
-from frl.config.coerce import coerce
+from frl.config.check import require, require_least
 from frl.evaluate.features import extract_features
-from frl.export import load_backbone, require_arch
+from frl.export import require_arch
 from frl.files import atomic_write
 from frl.models.backbone import require_size
+from frl.network import load_network
 from frl.printable import printable
-from frl.runtime.distributed import pick_device
 from frl.runtime.numerics import exact_products
 
 Table = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class EmbedConfig:
+class EmbedConfig(LookConfig):
     """Write a network's features of faces, with their names, for programs of your own."""
 
     weights: tyro.conf.Positional[Path]
     """A run's folder, a checkpoint or an export of frl, a torchvision state dict, or a released checkpoint."""
-    images: tyro.conf.Positional[tuple[Path, ...]]
-    """Images, of which the central square is shown, folders of them, or one .beton."""
     out: Path | None = None
     """File to write: .npz (names, features, labels), .csv (a row a face) or .parquet; none: features.npz, in place of
     an older one."""
     arch: str | None = None
     """Network; none: told by the file or by the shapes of its weights."""
-    size: int = 224
-    """Side of the images shown to the network; use about the size of the larger training crops."""
+    size: int | None = None
+    """Side of the images shown to the network; none: that of the larger crops of its training where the weights say it,
+    else 224."""
     normalise: bool = False
     """Scale every feature to unit length."""
-    batch_size: int = 64
-    """Images in a batch."""
-    mean: tuple[float, float, float] = AugmentConfig().mean
-    """Subtracted from RGB in [0, 1], as in training."""
-    std: tuple[float, float, float] = AugmentConfig().std
-    """Divides RGB after the mean is subtracted, as in training."""
-    device: Literal["auto", "cuda", "cpu"] = "auto"
-    """auto: the GPU if there is one."""
-    overwrite: bool = False
-    """Replace the file if it exists."""
+    mean: tuple[float, float, float] | None = None
+    """Subtracted from RGB in [0, 1]; none: as in the training where the weights say it, else ImageNet's."""
+    std: tuple[float, float, float] | None = None
+    """Divides RGB after the mean is subtracted; none: likewise."""
 
-    def __post_init__(self) -> None:
-        coerce(self)
-
-    @property
-    def table(self) -> Path:
-        """The file to write."""
-        return self.out or Path("features.npz")
+    usual: ClassVar[str] = "features.npz"
+    suffixes: ClassVar[tuple[str, ...]] = (".npz", ".csv", ".parquet")
 
     def check(self) -> None:
-        """Refuse what cannot work, before anything is loaded.
-
-        Raises:
-            ConfigError: on the first contradiction found.
-        """
-        suffix = self.table.suffix.lower()
-        require(suffix in WRITERS, "out", f"{self.table} is none of {', '.join(WRITERS)}", "Name one of them.")
-        there = suffix != ".parquet" or importlib.util.find_spec("pyarrow") is not None
+        """As for all; what the file needs is installed, and the network could see such images."""
+        super().check()
+        there = self.table.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None
         cause = "writing .parquet needs pyarrow, which is not installed"
         require(there, "out", cause, "Run pip install pyarrow, or name a .npz.")
-        require_new_file(self.table, "out", overwrite=self.overwrite or self.out is None)
         if self.arch is not None:
             require_arch(self.arch)
-        require_least("size", self.size, 1, "Use about the size of the larger training crops.")
-        require_least("batch_size", self.batch_size, 1, "The default is 64.")
-        AugmentConfig(mean=self.mean, std=self.std).check()
+        if self.size is not None:
+            require_least("size", self.size, 1, "Use about the size of the larger training crops.")
+        usual = AugmentConfig()
+        AugmentConfig(mean=self.mean or usual.mean, std=self.std or usual.std).check()
 
 
 def main(arguments: list[str]) -> None:
@@ -96,22 +78,16 @@ def run(config: EmbedConfig) -> Table:
         FrlError: whatever is wrong with the weights, the images or the options.
     """
     config.check()
-    backbone, arch = load_backbone(config.weights, config.arch)
-    require_size(arch, config.size, "--size")
-    device = pick_device(config.device, local_rank=0)
+    network = load_network(config.weights, arch=config.arch, size=config.size, mean=config.mean, std=config.std)
+    require_size(network.arch, network.size, "--size")
     exact_products()
-    faces = open_faces(
-        config.images,
-        size=config.size,
-        augment=AugmentConfig(mean=config.mean, std=config.std),
-        batch_size=config.batch_size,
-        device=device,
-    )
-    found = extract_features(backbone.to(device), faces.batches, normalise=config.normalise)
-    features = found.vectors.cpu().numpy()
+    faces, device = config.opened(network.size, AugmentConfig(mean=network.mean, std=network.std))
+    found = extract_features(network.backbone.to(device), faces.batches, normalise=config.normalise)
+    features, faces = found.vectors.cpu().numpy(), faces.delivered()
     with atomic_write(config.table) as stream:
         WRITERS[config.table.suffix.lower()](stream, faces, features)
-    print(f"{features.shape[1]} features ({arch}) of {len(faces):,} faces: {printable(config.table)}")
+    shown = f"{len(faces):,} faces, shown at {network.size} pixels"
+    print(f"{features.shape[1]} features ({network.arch}) of {shown}: {printable(config.table)}")
     return features
 
 
@@ -138,6 +114,7 @@ def _write_parquet(stream: BinaryIO, faces: Faces, features: Table) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns), stream)
 
 
+# A suffix of EmbedConfig's each.
 WRITERS: dict[str, Callable[[BinaryIO, Faces, Table], None]] = {
     ".npz": _write_npz,
     ".csv": _write_csv,

@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+import tyro
 from numpy.typing import NDArray
 
 from frl.batch import Batch
 from frl.beton import Beton
 from frl.beton.manifest import SampleLines, samples_path
 from frl.config import AugmentConfig
-from frl.config.check import require
-from frl.errors import SourceError
-from frl.evaluate.images import MAX_PIXELS, image_batches
-from frl.images.photo import Photo, UnusableImage
-from frl.images.turbojpeg import JpegDecoder
+from frl.config.check import require, require_least, require_new_file
+from frl.config.coerce import coerce
+from frl.errors import SourceError, blame_machine
+from frl.evaluate.images import Square, image_batches
+from frl.images.formats import HEAD
+from frl.images.names import claims_image, is_image, path_aside
+from frl.printable import printable
+from frl.runtime.distributed import pick_device
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif")
-"""Of the files in a folder that are taken for images; a file that is named is read whatever its suffix."""
+SHOWN = 3
+"""Files that are named of those left out."""
+
+
+@dataclass(frozen=True)
+class LookConfig:
+    """What a network is to say of faces: the options of every command that writes a table of it."""
+
+    weights: tyro.conf.Positional[Path]
+    """The network."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Images, of which the central square is shown, folders of them, or one .beton."""
+    out: Path | None = None
+    """File to write, in place of an older one where it is not named."""
+    batch_size: int = 64
+    """Images in a batch."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+
+    usual: ClassVar[str]
+    """What the file is called that is not named."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """Of the files that can be written."""
+
+    def __post_init__(self) -> None:
+        coerce(self)
+
+    @property
+    def table(self) -> Path:
+        """The file to write."""
+        return self.out or Path(self.usual)
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is loaded.
+
+        Raises:
+            ConfigError: on the first contradiction found.
+        """
+        known = self.table.suffix.lower() in self.suffixes
+        require(known, "out", f"{self.table} is none of {', '.join(self.suffixes)}", "Name one of them.")
+        require_new_file(self.table, "out", overwrite=self.overwrite or self.out is None)
+        require_least("batch_size", self.batch_size, 1, "The default is 64.")
+
+    def opened(self, size: int, augment: AugmentConfig) -> tuple[Faces, torch.device]:
+        """The faces, and the device where they are delivered; arguments and errors are those of ``open_faces``."""
+        device = pick_device(self.device, local_rank=0)
+        return open_faces(self.images, size=size, augment=augment, batch_size=self.batch_size, device=device), device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +83,13 @@ class Faces:
 
     Attributes:
         names: of each: the path below the folder that was given, or the name in the ``.beton``.
-        sides: ``(N, 2)`` float64, width and height in pixels of what is shown to the network, before it is resized.
-        corners: ``(N, 2)`` float64, where the upper left corner of that lies in the upright photograph, in pixels.
+        sides: ``(N, 2)`` float64, width and height in pixels of what is shown to the network, before it is resized; of
+            photographs NaN until their batch has been delivered.
+        corners: ``(N, 2)`` float64, where the upper left corner of that lies in the upright photograph, in pixels;
+            likewise.
         labels: ``(N,)`` int64, identities of a ``.beton``; -1 where unknown.
         batches: of one view each.
+        left_out: why, of each file of a folder that turned out not to be usable.
     """
 
     names: list[str]
@@ -41,9 +97,25 @@ class Faces:
     corners: NDArray[np.float64]
     labels: NDArray[np.int64]
     batches: Iterable[Batch]
+    left_out: list[SourceError] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def delivered(self) -> Faces:
+        """Those that were in the batches, which have all been delivered; says on stderr which were left out."""
+        if self.left_out:
+            shown = "; ".join(f"{error.subject}: {error.cause}" for error in self.left_out[:SHOWN])
+            more = "; ..." if len(self.left_out) > SHOWN else ""
+            print(printable(f"left out: {len(self.left_out):,} images ({shown}{more})"), file=sys.stderr)
+        kept = np.flatnonzero(~np.isnan(self.sides[:, 0]))
+        return replace(
+            self,
+            names=[self.names[index] for index in kept],
+            sides=self.sides[kept],
+            corners=self.corners[kept],
+            labels=self.labels[kept],
+        )
 
 
 def open_faces(
@@ -60,7 +132,8 @@ def open_faces(
 
     Raises:
         ConfigError: if nothing is given, or a ``.beton`` is not alone.
-        SourceError: if a file is missing or no image, or a folder holds none.
+        SourceError: if a file is missing, or a folder holds no image. Of the batches: if a file that is named is no
+            image, or none in the folders is usable; others there are left out.
         BetonError: if the ``.beton`` is broken.
     """
     require(len(inputs) > 0, "images", "nothing to look at was given", "Name images, a folder, or a .beton.")
@@ -70,15 +143,37 @@ def open_faces(
         require(len(inputs) == 1, "images", f"{betons[0]} is not alone", remedy)
         return _of_beton(betons[0], size, augment, batch_size, device)
     listed = list(_images(inputs))
-    squares = np.array([_square(path) for path, _ in listed], np.float64)
+    sides, corners = np.full((2, len(listed), 2), np.nan)
+
+    def keep(index: int, square: Square) -> None:
+        sides[index], corners[index] = square.side, (square.left, square.top)
+
+    left_out: list[SourceError] = []
+
+    def leave_out(index: int, error: SourceError) -> None:
+        if listed[index][0] in inputs:
+            raise error
+        left_out.append(error)
+        if len(left_out) == len(listed):
+            raise SourceError(
+                inputs[0], f"holds no usable image ({error.cause})", "Name a folder of images."
+            ) from error
+
     return Faces(
         names=[name for _, name in listed],
-        sides=squares[:, [2, 2]],
-        corners=squares[:, :2],
+        sides=sides,
+        corners=corners,
         labels=np.full(len(listed), -1),
         batches=image_batches(
-            [path for path, _ in listed], size=size, augment=augment, batch_size=batch_size, device=device
+            [path for path, _ in listed],
+            size=size,
+            augment=augment,
+            batch_size=batch_size,
+            device=device,
+            on_square=keep,
+            on_unusable=leave_out,
         ),
+        left_out=left_out,
     )
 
 
@@ -106,12 +201,16 @@ def _names(beton: Beton) -> list[str]:
 
 
 def _images(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The files and their names; those of a folder in the order of their paths."""
+    """The files and their names; those of a folder in the order of their paths, as ``frl write`` takes them.
+
+    A file that is named is read whatever it is called.
+    """
     for path in inputs:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            found = sorted(file for file in path.rglob("*") if _shows_image(file, file.relative_to(path).as_posix()))
             if not found:
-                raise SourceError(path, "holds no images", f"Known suffixes are {', '.join(SUFFIXES)}.")
+                remedy = "Name a folder of images; what is hidden, and what does not begin as an image, is left out."
+                raise SourceError(path, "holds no images", remedy)
             yield from ((file, file.relative_to(path).as_posix()) for file in found)
         elif path.exists():
             yield path, str(path)
@@ -119,11 +218,20 @@ def _images(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             raise SourceError(path, "no such file or folder", "Check the path.")
 
 
-def _square(path: Path) -> tuple[int, int, int]:
-    """Left, top and side of the central square of an upright photograph, as ``load_image`` cuts it."""
+def _shows_image(file: Path, below: str) -> bool:
+    """Whether a file in a folder is an image, by its suffix or else by its first bytes.
+
+    Args:
+        file: its path.
+        below: the same from the folder on.
+    """
+    if path_aside(below) is not None or not file.is_file():
+        return False
+    if claims_image(below):
+        return True
     try:
-        photo = Photo(path.read_bytes(), JpegDecoder(), MAX_PIXELS)
-    except UnusableImage as error:
-        raise SourceError(path, f"cannot be decoded ({error})", "Replace or remove the file.") from error
-    side = min(photo.width, photo.height)
-    return (photo.width - side) // 2, (photo.height - side) // 2, side
+        with open(file, "rb") as stream:
+            return is_image(below, stream.read(HEAD))
+    except OSError as error:
+        blame_machine(error, f"reading {file}")
+        return False

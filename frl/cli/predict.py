@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -17,11 +17,10 @@ import tyro
 from numpy.typing import NDArray
 
 from frl.batch import Batch
-from frl.cli.faces import Faces, open_faces
+from frl.cli.faces import Faces, LookConfig
 from frl.cli.preview import save_picture
 from frl.config import AugmentConfig
 from frl.config.check import require, require_file, require_least, require_new_file
-from frl.config.coerce import coerce
 from frl.evaluate.features import extract_features
 from frl.evaluate.finetune import Saved, load
 from frl.evaluate.finetune.loop import FlipTested
@@ -29,14 +28,11 @@ from frl.evaluate.gallery import thumbnails
 from frl.evaluate.said import Said, contact_sheet, said
 from frl.files import atomic_write
 from frl.printable import printable
-from frl.runtime.distributed import pick_device
 from frl.runtime.numerics import exact_products
-
-FORMATS = (".csv", ".json")
 
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(LookConfig):
     """Say of photographs what a fine-tuned network has learned: landmarks, an expression, valence and arousal, ..."""
 
     weights: tyro.conf.Positional[Path]
@@ -52,38 +48,20 @@ class PredictConfig:
     """Faces on the picture at most."""
     flip: bool = False
     """Say the mean of what is said of an image and, mirrored back, of its mirror image."""
-    batch_size: int = 64
-    """Images in a batch."""
-    device: Literal["auto", "cuda", "cpu"] = "auto"
-    """auto: the GPU if there is one."""
-    overwrite: bool = False
-    """Replace the files if they exist."""
 
-    def __post_init__(self) -> None:
-        coerce(self)
-
-    @property
-    def table(self) -> Path:
-        """The file to write."""
-        return self.out or Path("predictions.csv")
+    usual: ClassVar[str] = "predictions.csv"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".json")
 
     def check(self) -> None:
-        """Refuse what cannot work, before anything is loaded.
-
-        Raises:
-            ConfigError: on the first contradiction found.
-        """
+        """As for all; the weights are there, and the picture can be drawn."""
         require_file(self.weights, "weights")
-        suffix = self.table.suffix.lower()
-        require(suffix in FORMATS, "out", f"{self.table} is neither .csv nor .json", "Name one of them.")
-        require_new_file(self.table, "out", overwrite=self.overwrite or self.out is None)
+        super().check()
         if self.draw is not None:
             require_new_file(self.draw, "draw", overwrite=self.overwrite)
             known = cv2.haveImageWriter(str(self.draw))
             cause = f"{self.draw} has no suffix of a picture that can be written"
             require(known, "draw", cause, "Name a .png or .jpg.")
         require_least("count", self.count, 1, "The default is 64.")
-        require_least("batch_size", self.batch_size, 1, "The default is 64.")
 
 
 @dataclass
@@ -121,13 +99,12 @@ def run(config: PredictConfig) -> Said:
     """
     config.check()
     saved = load(config.weights)
-    device = pick_device(config.device, local_rank=0)
     exact_products()
-    faces = open_faces(
-        config.images, size=saved.size, augment=saved.augment, batch_size=config.batch_size, device=device
-    )
+    faces, device = config.opened(saved.size, saved.augment)
     shown = Shown(faces, saved.augment, config.count if config.draw is not None else 0)
-    found = said(saved.task, predictions(saved, shown, device, flip=config.flip), faces.sides)
+    predicted = predictions(saved, shown, device, flip=config.flip)
+    faces = faces.delivered()
+    found = said(saved.task, predicted, faces.sides)
     write_table(config.table, faces, found)
     print(f"{saved.task.name} of {len(faces):,} faces: {printable(config.table)}")
     if config.draw is not None:

@@ -43,6 +43,7 @@ from pipelines.preview import contact_sheet
 from pipelines.whole_images import WholeImages
 
 THUMBNAIL = 96  # side of the faces on the page, in pixels
+PICTURES = 5000  # kept at most of these faces: 140 MB; the features of all are judged
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class ReportConfig:
     """Folder of the report; none: report/ in the (first) run's."""
     size: int | None = None
     """Side of the images shown to the network; none: that of the run's probe, or of its largest crops."""
-    neighbours: int = 5
-    """Neighbours that vote for an identity."""
-    limit: int = 5000
-    """Images used at most, of each file."""
+    neighbours: int | None = None
+    """Neighbours that vote for an identity; none: as many as of the run's probe."""
+    limit: int | None = None
+    """Images used at most, of each file; none: as many as of the run's probes."""
     tasks: tuple[str, ...] = ()
     """Downstream tasks to show, as frl evaluate judges them frozen: landmarks, expression, ..., classes:NAME; none:
     those of the run's probe (--probe.tasks), if it had any."""
@@ -87,8 +88,10 @@ class ReportConfig:
         """
         if self.size is not None:
             require_least("size", self.size, 1, "Use about the size of the larger training crops.")
-        require_least("neighbours", self.neighbours, 1, "The default is 5.")
-        require_least("limit", self.limit, 1, "The default is 5000.")
+        if self.neighbours is not None:
+            require_least("neighbours", self.neighbours, 1, "The usual number is 20.")
+        if self.limit is not None:
+            require_least("limit", self.limit, 1, "Leave it out for that of the run's probes.")
         require(bool(self.runs), "RUN", "no run is named", "Name the folder of a run of frl pretrain.")
         if self.data is not None:
             require_there(self.data, "data")
@@ -100,8 +103,8 @@ class ReportConfig:
             for option in ("weights", "data"):
                 alone = getattr(self, option) is None
                 require(alone, option, "is of one run, and several are compared", remedy)
-            usual = self.neighbours == ReportConfig.neighbours
-            require(usual, "neighbours", "several runs are compared, without their neighbours", remedy)
+            unasked = self.neighbours is None
+            require(unasked, "neighbours", "several runs are compared, without their neighbours", remedy)
         if self.out is not None:
             require_new_folder(self.out, "out")
 
@@ -153,7 +156,7 @@ def main(arguments: list[str]) -> None:
                 "training": f"{run.optim.epochs} epochs, batch {run.optim.batch_size}, "
                 f"peak learning rate {run.optim.lr:g}",
                 "weights": options.weights.name if options.weights else "newest checkpoint",
-                "faces": faces.name,
+                "faces": f"{faces.name}, shown at {options.size or _size(run)} pixels",
             },
             metrics=metrics,
             crops=crops,
@@ -171,7 +174,7 @@ def main(arguments: list[str]) -> None:
         options.out or folder / "report",
     )
     if accuracy:
-        print(_table(accuracy))
+        print(_table(accuracy, options.size or _size(run)))
     for judged in tasks:
         print(f"{judged.task}, {judged.sides}:\n{scores_table(judged.rows)}")
     print(printable(page))
@@ -246,12 +249,12 @@ def _asked(options: ReportConfig, run: RunConfig) -> ProbeConfig:
     tasks = options.tasks or run.probe.tasks
     if options.task_files:
         data, train, test = options.tasks_data, options.tasks_train, options.tasks_test
-        return ProbeConfig(tasks=tasks, limit=options.limit, data=data, train=train, test=test)
+        return ProbeConfig(tasks=tasks, limit=options.limit or run.probe.limit, data=data, train=train, test=test)
     if options.tasks:
         there = run.probe.data is not None or run.probe.train is not None
         remedy = "Give --tasks-data, or --tasks-train and --tasks-test."
         require(there, "tasks", "there is nothing to learn from, neither here nor in the run's options", remedy)
-    return replace(run.probe, tasks=tasks, limit=min(options.limit, run.probe.limit))
+    return replace(run.probe, tasks=tasks, limit=options.limit or run.probe.limit)
 
 
 def _trained(folder: Path, run: RunConfig, options: ReportConfig, name: str) -> Trained:
@@ -299,14 +302,12 @@ def _look(
         batch_size=128,
         device=device,
         augment=run.augment,
-        limit=options.limit,
+        limit=options.limit or run.knn.limit,
         engine=options.engine or run.data.engine,
         open=open_images,
     )
     try:
-        features, gallery = extract_gallery(
-            trained.to(device), images, run.augment, side=THUMBNAIL, pictures=options.limit
-        )
+        features, gallery = extract_gallery(trained.to(device), images, run.augment, side=THUMBNAIL, pictures=PICTURES)
         if not _has_pairs(features.labels):
             return gallery, {}
         rivals = {"untrained": untrained(arch, run.seed), "raw pixels": RawPixels()}
@@ -314,7 +315,8 @@ def _look(
         found |= {name: extract_features(rival.to(device), images) for name, rival in rivals.items()}
     finally:
         images.close()
-    return gallery, {name: leave_one_out(*rival, neighbours=options.neighbours) for name, rival in found.items()}
+    neighbours = options.neighbours or run.knn.neighbours
+    return gallery, {name: leave_one_out(*rival, neighbours=neighbours) for name, rival in found.items()}
 
 
 def _has_pairs(labels: torch.Tensor) -> bool:
@@ -347,8 +349,9 @@ def _health(metrics: list[dict[str, Any]], run: RunConfig) -> tuple[str, bool]:
     return f"No sign of a collapse at step {last:,}, and no alarm before; {patience}.", True
 
 
-def _table(accuracy: dict[str, KnnResult]) -> str:
+def _table(accuracy: dict[str, KnnResult], size: int) -> str:
     rows = [f"  {name:<12} {result.accuracy:6.1%}" for name, result in accuracy.items()]
     some = next(iter(accuracy.values()))
-    judged = f"{some.neighbours} neighbours vote, {some.queries:,} images of {some.identities:,} identities"
+    people = f"{some.queries:,} images of {some.identities:,} identities"
+    judged = f"{some.neighbours} neighbours vote, {people}, {size} pixels"
     return "\n".join([f"k-NN identity accuracy, leave-one-out ({judged}):", *rows])

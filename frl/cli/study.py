@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 from frl.config.check import require_least
+from frl.config.pairs import pairs
 from frl.errors import ConfigError
 from frl.files import atomic_write
 from frl.printable import printable, printable_lines
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> int:
     config = tyro.cli(StudyConfig, args=arguments, prog="frl study")
     require_least("jobs", config.jobs, 1, "The default is 1.")
     require_least("workers", config.workers, 1, "The default is 1.")
-    study = read_study(find(config.study), pairs(config.set, "--set"))
+    study = read_study(find(config.study), pairs(config.set, "--set", "faces=faces.beton"))
     if config.dry_run:
         for step in steps_of(study.cells()):
             print(printable(" ".join(["frl", *step.arguments(config.out)])))
@@ -89,7 +90,7 @@ def write(study: Study, failures: list[Failure], out: Path) -> int:
 
 def launcher(config: StudyConfig) -> Launcher:
     """Where the steps run."""
-    options = pairs(config.on_options, "--on-options")
+    options = pairs(config.on_options, "--on-options", "partition=cpu")
     if options and config.on != "slurm":
         raise ConfigError("--on-options", f"options of Slurm's jobs, but --on is {config.on}", "Give --on slurm.")
     if config.on == "local":
@@ -123,22 +124,6 @@ def ready() -> dict[str, str]:
 
 def _title(text: str) -> str:
     return next(line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("title:"))
-
-
-def pairs(given: tuple[str, ...], option: str) -> dict[str, str]:
-    """``NAME=VALUE`` as a mapping.
-
-    Raises:
-        ConfigError: if one is none, or a name comes twice.
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not (equals and name.isidentifier()) or name in found:
-            cause = f"{name!r} is given twice" if name in found else f"{text!r} is no NAME=VALUE"
-            raise ConfigError(option, cause, f"Give e.g. {option} faces=faces.beton.")
-        found[name] = value
-    return found
 
 
 @contextmanager

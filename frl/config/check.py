@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from frl.errors import ConfigError
+from frl.store import address
 
 
 def require(condition: bool, option: str, cause: str, remedy: str) -> None:
@@ -53,6 +54,9 @@ def require_seed(option: str, value: int) -> None:
 def require_file(path: Path, option: str) -> None:
     """Refuse a path at which there is no file; raises like `require`."""
     require(not path.is_dir(), option, f"{path} is a folder, where a file is wanted", "Name the file.")
+    if not path.exists() and (where := address(path)) is not None:
+        remedy = f"Fetch it first: {'frl pull ' if where.endswith('.beton') else ''}{where}."
+        require(False, option, f"{where} lies in an object store, and is read from a disk", remedy)
     require(path.exists(), option, f"{path}: no such file", "Check the path.")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +24,32 @@ MAX_PIXELS = 100_000_000
 """Of an image: more are refused before anything is decoded, as by ``frl write``."""
 
 
+class Square(NamedTuple):
+    """The largest square in the middle of an upright photograph, in pixels of that.
+
+    Attributes:
+        left, top: where its upper left corner lies.
+        side: its width and height.
+    """
+
+    left: int
+    top: int
+    side: int
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Square:
+        """That of a photograph of such sides."""
+        side = min(width, height)
+        return cls((width - side) // 2, (height - side) // 2, side)
+
+
 def load_image(path: Path, size: int) -> np.ndarray:
-    """The central square of an image, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8.
+    """``load_square`` without where the square lies."""
+    return load_square(path, size)[0]
+
+
+def load_square(path: Path, size: int) -> tuple[np.ndarray, Square]:
+    """The central square of an image, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8, and its place.
 
     What its pixels are, upright and in RGB, and whether it is damaged, ``Photo`` says, as when a .beton is written.
 
@@ -33,7 +58,8 @@ def load_image(path: Path, size: int) -> np.ndarray:
         MachineError: if the disk fails.
     """
     try:
-        return central_square(decoded(path.read_bytes()), size)
+        upright = decoded(path.read_bytes())
+        return central_square(upright, size), Square.of(*upright.size)
     except FileNotFoundError as error:
         raise SourceError(path, "no such image", "Check the folder of images.") from error
     except UnusableImage as error:
@@ -53,8 +79,7 @@ def decoded(data: bytes) -> Image.Image:
 
 def central_square(upright: Image.Image, size: int) -> np.ndarray:
     """The largest square in the middle, resized bilinearly with anti-aliasing: ``(size, size, 3)`` uint8."""
-    side = min(upright.size)
-    left, top = (upright.width - side) // 2, (upright.height - side) // 2
+    left, top, side = Square.of(*upright.size)
     square = upright.crop((left, top, left + side, top + side))
     return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
 
@@ -66,8 +91,10 @@ def image_batches(
     augment: AugmentConfig,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
+    on_square: Callable[[int, Square], None] = lambda index, square: None,
+    on_unusable: Callable[[int, SourceError], None] | None = None,
 ) -> Iterator[Batch]:
-    """Batches of one view, ``(B, 3, size, size)``, channels-last, in the order of ``paths``; the last may be smaller.
+    """Batches of one view, ``(B, 3, size, size)``, channels-last, in the order of ``paths``; any may be smaller.
 
     Args:
         paths: image files; ``Batch.samples`` are indices into them. Labels are unknown (-1).
@@ -75,16 +102,36 @@ def image_batches(
         augment: gives the mean and the standard deviation.
         batch_size: images in a batch.
         device: where the batch is delivered.
+        on_square: told of each image which square of it is shown, before its batch is delivered.
+        on_unusable: told of each that cannot be read, which is left out; None: that is an error.
 
     Raises:
         SourceError: on the first file that cannot be read.
     """
+
+    def load(path: Path) -> tuple[np.ndarray, Square] | SourceError:
+        try:
+            return load_square(path, size)
+        except SourceError as error:
+            if on_unusable is None:
+                raise
+            return error
+
     with ThreadPoolExecutor(DECODERS) as decoders:
         for start in range(0, len(paths), batch_size):
             stop = min(start + batch_size, len(paths))
-            images = np.stack(list(decoders.map(load_image, paths[start:stop], [size] * (stop - start))))
+            shown: dict[int, np.ndarray] = {}
+            for index, found in enumerate(decoders.map(load, paths[start:stop]), start):
+                if isinstance(found, tuple):
+                    shown[index], square = found
+                    on_square(index, square)
+                elif on_unusable is not None:
+                    on_unusable(index, found)
+            if not shown:
+                continue
+            images = np.stack(list(shown.values()))
             yield Batch(
                 views=[normalised(torch.from_numpy(images).to(device), augment)],
-                samples=torch.arange(start, stop, device=device),
-                targets={"identity": torch.full((stop - start,), -1, device=device)},
+                samples=torch.tensor(list(shown), device=device),
+                targets={"identity": torch.full((len(shown),), -1, device=device)},
             )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.errors import ConfigError
+from frl.tasks.layouts.subjects import across_splits
 
 Rows = NDArray[np.int64]
 
@@ -131,13 +132,14 @@ def require_no_shared_subject(train: Sequence[str], test: Sequence[str]) -> None
     """Refuse two files that show the same people, of whom a head would recognise the test's.
 
     Args:
-        train: names of the subjects in training.
+        train: names of the subjects in training, as ``frl write`` gives them; the split of a benchmark in them counts
+            for nothing.
         test: in the test.
 
     Raises:
         ConfigError: naming one.
     """
-    if both := sorted(set(train) & set(test)):
+    if both := sorted(set(map(across_splits, train)) & set(map(across_splits, test))):
         cause = f"{len(both):,} subjects are in both files, such as {both[0]!r}"
         remedy = "Split by subject (frl split), or, if the benchmark is published so, say --shared-subjects."
         raise ConfigError("--test", cause, remedy)

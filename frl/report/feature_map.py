@@ -18,6 +18,7 @@ WIDTH, HEIGHT, MARGIN = 720, 440, 14  # of the drawing, in its own units
 COLOURS = ("#1f5fd0", "#b4540a", "#157f4a", "#8a3fb5", "#b01f5b", "#0f8b8d", "#a08800", "#6b4f3a", "#4c6ef5", "#d6336c")
 """Of the people with the most faces; the others are grey."""
 MOST = 3000  # points that are drawn
+FEW = 10
 PCA, UMAP = "PCA", "UMAP"
 METHODS: dict[str, Callable[[], bool]] = {
     PCA: lambda: True,
@@ -32,7 +33,9 @@ def projected(vectors: Tensor, method: str) -> NDArray[np.float64]:
     if method == UMAP:
         umap = importlib.import_module("umap")
         neighbours = min(15, len(vectors) - 1)
-        found = umap.UMAP(n_components=2, n_neighbors=neighbours, metric="cosine", random_state=0)
+        # Its spectral start needs more points than it has dimensions; with a seed it takes one thread, said or not.
+        start = "spectral" if len(vectors) > FEW else "random"
+        found = umap.UMAP(n_components=2, n_neighbors=neighbours, metric="cosine", random_state=0, n_jobs=1, init=start)
         return np.asarray(found.fit_transform(vectors[:MOST].cpu().numpy()), np.float64)
     rows = vectors[:MOST].cpu().double()
     centred = rows - rows.mean(dim=0)

@@ -132,13 +132,20 @@ def _confusion(judged: Judged) -> str:
     names, counts = details["classes"], details["confusion"]
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     lines = []
-    for name, line in zip(names, counts, strict=True):
-        total = max(1, sum(line))
-        cells = "".join(f'<td style="--share:{count / total:.3f}">{count:,}</td>' for count in line)
-        lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    for number, (name, line) in enumerate(zip(names, counts, strict=True)):
+        total = sum(line)
+        cells = "".join(
+            f'<td{" class=right" if column == number else ""} style="--share:{count / max(1, total):.3f}">{count:,}'
+            f" <small>{count / total:.0%}</small></td>"
+            if total
+            else "<td>-</td>"
+            for column, count in enumerate(line)
+        )
+        lines.append(f"<tr><th>{escape(name)} ({total:,})</th>{cells}</tr>")
     return (
-        f"<p>Confusion of {escape(called(row))}: rows are what is true, columns what was said.</p>"
-        f'<div class="figures confusion"><table><thead><tr><th></th>{head}</tr></thead>'
+        f"<p>Confusion of {escape(called(row))}: rows are what is true, with the number of faces, columns what was "
+        "said; shares are of the row, and what was said rightly is framed.</p>"
+        f'<div class="figures confusion"><table><thead><tr><th>true \\ said</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

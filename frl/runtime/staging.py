@@ -106,25 +106,45 @@ def _stage_from_store(address: str, folder: Path, time_limit: float) -> Path:
             if _recorded(_record(target)) == list(now) and target.is_file() and target.stat().st_size == now.size:
                 return target
             _record(target).unlink(missing_ok=True)
-            _require_space(target, now.size, address)
-            for path in (samples_path(address), rejects_path(address), manifest_path(address)):
-                beside = store.address(path)
-                assert beside is not None
-                if store.is_file(beside):
-                    store.download(beside, target.with_name(store.name_of(beside)))
-                else:
-                    target.with_name(store.name_of(beside)).unlink(missing_ok=True)
-            copied = store.download(address, target)
-            try:
-                _check(target)
-            except BetonError:
-                target.unlink()
-                raise
+            copied = fetch(address, target)
             with atomic_write(_record(target)) as writer:
                 writer.write(json.dumps(copied).encode())
     except OSError as error:
         raise StagingError(target, f"cannot be written ({error})", "Choose another --stage.") from error
     return target
+
+
+def fetch(address: str, target: Path) -> store.State:
+    """Copy a ``.beton`` of an object store, and the files beside it; then compare every sample with its checksum.
+
+    Args:
+        address: of the ``.beton``.
+        target: what it is to be; its folder is there. What lay beside an older one goes.
+
+    Returns:
+        the state of the store's file that was copied.
+
+    Raises:
+        StoreError: if the store does not give it.
+        StagingError: if there is too little space.
+        BetonError: if the copy is damaged; it is gone then.
+        OSError: if the disk fails.
+    """
+    _require_space(target, store.state(address).size, address)
+    for beside_of in (samples_path, rejects_path, manifest_path):
+        beside, copy = store.address(beside_of(address)), beside_of(target)
+        assert beside is not None
+        if store.is_file(beside):
+            store.download(beside, copy)
+        else:
+            copy.unlink(missing_ok=True)
+    copied = store.download(address, target)
+    try:
+        _check(target)
+    except BetonError:
+        target.unlink()
+        raise
+    return copied
 
 
 def _check(copy: Path) -> None:

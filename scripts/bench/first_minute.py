@@ -207,8 +207,10 @@ class Checks:
     def pretrain(self, out: Path, *options: str) -> None:
         """A run of the command on this device."""
         small = () if self.on_gpu else SMALL
-        batch = ("--optim.batch-size", "128" if self.on_gpu else "8", "--device", self.device.type)
-        done = command(["-m", "frl.cli", *self.arguments(out, self.faces, *small, *batch, *options)])
+        usual = ("--optim.batch-size", "128" if self.on_gpu else "8")
+        batch = () if usual[0] in options else usual
+        device = ("--device", self.device.type)
+        done = command(["-m", "frl.cli", *self.arguments(out, self.faces, *small, *device, *batch, *options)])
         expect(done.returncode == 0, f"frl pretrain ended with status {done.returncode}: {last(done)}")
 
     def arguments(self, out: Path, data: Path, *options: str) -> list[str]:

@@ -182,3 +182,24 @@ def test_measure(run, faces, capsys):
         frl.measure("knnn", run)
     with pytest.raises(ConfigError, match="data: is not given"):
         frl.measure("knn", run)
+
+
+def test_a_plain_script_writes_with_several_processes_and_runs_once(faces, tmp_path):
+    """Without ``if __name__ == "__main__"``, which nobody writes who has not been told to."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "print('here')\n"
+        "import frl\n"
+        "from frl.synthetic import write_folder\n"
+        f"frl.write({str(faces / 'faces')!r}, out='mine.beton', workers=2)\n"
+        "write_folder('drawn', 4, 2, 32, seed=0, workers=2)\n"
+        "print(__file__, len(frl.open('mine.beton')))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "mine.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("here") == 1 and "mine.py 24" in done.stdout and "Traceback" not in done.stderr
+    assert len(list((tmp_path / "drawn").rglob("*.jpg"))) == 8

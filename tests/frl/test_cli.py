@@ -14,9 +14,9 @@ from frl.monitoring.logbook import read_metrics
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
     *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
-    *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--optim.epochs", "2", "--log-every-steps", "2"),
-    *("--objective.prototypes", "12", "--device", "cpu"),
+    *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--objective.prototypes", "12", "--device", "cpu"),
 ]
+SHORT = ["--optim.epochs", "2", "--log-every-steps", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def faces(tmp_path_factory) -> Path:
 def run(faces) -> Path:
     out = faces.parent / "run"
     probe = ["--knn.data", str(faces), "--knn.size", "24", "--knn.every-epochs", "1"]
-    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(out), *TINY, *probe]) == 0
+    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(out), *TINY, *SHORT, *probe]) == 0
     return out
 
 
@@ -87,7 +87,9 @@ def test_pretraining_logs_losses_and_the_probe(run):
 
 
 def test_a_run_begins_with_a_table_and_says_what_it_is_bound_by(faces, tmp_path, capsys):
-    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(tmp_path), *TINY, "--max-steps", "3"]) == 0
+    assert (
+        main(["pretrain", "cpu", "--data", str(faces), "--out", str(tmp_path), *TINY, *SHORT, "--max-steps", "3"]) == 0
+    )
     printed = capsys.readouterr().out
     table = {line[:9].strip(): line[11:] for line in printed.splitlines() if line[9:11] == "  "}
     assert "24 images, engine" in table["data"] and table["model"] == "resnet18"

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 
-from frl.config import ModelConfig, RunConfig, SwAVConfig, as_dict
+from frl.config import AugmentConfig, ModelConfig, RunConfig, SwAVConfig, as_dict
 from frl.errors import CheckpointError, ConfigError
+from frl.evaluate import image_batches
 from frl.export import ARCHITECTURES, backbone_state, export, infer_arch, load_backbone
 from frl.models.backbone import build_backbone
 from frl.objectives import Objective, Setting
@@ -405,3 +407,43 @@ def test_onnx_takes_any_batch_in_either_precision(saved: Path, tmp_path: Path, p
     if precision == "float16":
         kinds = {weight.data_type for weight in pytest.importorskip("onnx").load(path).graph.initializer}
         assert 10 in kinds and 1 not in kinds  # FLOAT16, and not FLOAT
+
+
+@pytest.mark.parametrize(
+    "name, precision, most, angle",
+    [
+        ("x.onnx", "float32", 1e-5, 1e-10),
+        ("x.onnx", "float16", 5e-3, 1e-5),
+        ("x.pth", "float16", 5e-3, 1e-5),
+        ("x.safetensors", "float16", 5e-3, 1e-5),
+    ],
+)
+def test_exports_say_of_real_faces_what_the_network_says(
+    real_faces: Path, tmp_path: Path, name: str, precision: Any, most: float, angle: float
+) -> None:
+    """The released network on photographs: the largest difference over the largest feature, and 1 - cosine."""
+    pytest.importorskip("safetensors")
+    paths = (
+        sorted((real_faces / "lfw_color150").rglob("*.jpg"))[::50]
+        + sorted((real_faces / "utkface200").rglob("*"))[::50]
+    )
+    images = torch.cat(
+        [batch.views[0] for batch in image_batches(paths, size=32, augment=AugmentConfig())]
+    ).contiguous()
+    network, _ = load_backbone("released:synthetic-faces")
+    if name.endswith("onnx"):
+        pytest.importorskip("onnxscript")
+        runtime = pytest.importorskip("onnxruntime")
+        path = export("released:synthetic-faces", tmp_path / name, precision=precision)
+        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        parts = [session.run(["features"], {"images": part.numpy()})[0] for part in images.split(48)]
+        found = torch.from_numpy(np.concatenate(parts)).double()
+    else:
+        loaded, _ = load_backbone(export("released:synthetic-faces", tmp_path / name, precision=precision))
+        with torch.inference_mode():
+            found = loaded(images).double()
+    with torch.inference_mode():
+        wanted = network(images).double()
+    assert len(found) > 100
+    assert (found - wanted).abs().max() < most * wanted.abs().max()
+    assert 1 - torch.nn.functional.cosine_similarity(found, wanted).min() < angle

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
+import typed
 import tyro
 import yaml
 
 from frl.cli import COMMANDS, main
-from frl.cli.completion import SHELLS, script, words_of
+from frl.cli.completion import completed as script
+from frl.cli.completion import words_of
+from frl.cli.evaluate import EVALUATIONS
 from frl.cli.pretrain import COMMON, parsed
 from frl.cli.run_files import with_file
+from frl.cli.shells import SHELLS
 from frl.config import RunConfig, as_dict
 from frl.errors import ConfigError
 from frl.options import options_of
@@ -81,12 +85,27 @@ def test_a_command_that_is_meant_is_named(capsys):
     assert "Is pretrain meant?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["export", "merge", "preview", "report", "split", "synthesize", "verify"])
-def test_what_is_completed_is_what_the_command_takes(command, capsys):
-    main_stopped([command, "--help"])
-    shown = capsys.readouterr().out
-    words = [word for word in words_of(command) if word.startswith("--")]
-    assert words and all(f"{word}" in shown for word in words)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("bench", "pretrain")])
+def test_what_is_completed_is_what_the_command_takes(command):
+    module = importlib.import_module(COMMANDS[command].module)
+    kinds = [
+        kind for name, kind in vars(module).items() if name.endswith("Config") and kind.__module__ == module.__name__
+    ]
+    kinds = {"evaluate": list(EVALUATIONS.values()), "write": [WriteConfig]}.get(command, kinds)
+    taken = set().union(*map(flags_of_tyro, kinds)) | ({"--list"} if command == "study" else set())
+    words = {word for word in words_of(command) if word.startswith("--")}
+    assert {positive(word) for word in words} == taken
+    assert "--no-baselines" in words or command != "evaluate"
+
+
+def positive(flag: str) -> str:
+    """The option that one turns off."""
+    head, dot, name = flag.removeprefix("--").rpartition(".")
+    return f"--{head}{dot}{name.removeprefix('no-')}"
+
+
+def test_the_evaluations_are_completed():
+    assert set(EVALUATIONS) == {word for word in words_of("evaluate") if not word.startswith("-")}
 
 
 def test_completion_needs_no_torch():
@@ -96,24 +115,25 @@ def test_completion_needs_no_torch():
     assert done.returncode == 0 and b"complete -o default -F _frl frl" in done.stdout
 
 
-@pytest.mark.parametrize("words, expected", [("frl pret", "pretrain"), ("frl write --siz", "--size")])
-def test_bash_completes(tmp_path, words, expected):
-    (tmp_path / "frl.bash").write_text(script("bash"))
-    typed = words.split()
-    array = " ".join(typed)
-    code = f"source frl.bash; COMP_WORDS=({array}); COMP_CWORD={len(typed) - 1}; _frl; echo ${{COMPREPLY[@]}}"
-    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    assert expected in done.stdout.split()
-
-
 @pytest.mark.parametrize("shell", SHELLS)
-def test_every_shell_takes_its_script(shell, tmp_path):
-    text = script(shell)
-    assert "pretrain" in text and "size" in text
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
-    (tmp_path / "script").write_text(text)
-    subprocess.run([shell, "-n", tmp_path / "script"], check=True, timeout=60)
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("frl pret", "frl pretrain "),
+        ("frl doc", "frl doctor "),
+        ("frl pretrain moco-v2-", "frl pretrain moco-v2-cpu "),
+        ("frl write --siz", "frl write --size "),
+        ("frl evaluate landm", "frl evaluate landmarks "),
+        ("frl evaluate landmarks --finetune.st", "frl evaluate landmarks --finetune.steps "),
+        ("frl info rep", "frl info reporter.beton "),  # a file
+        ("frl info --siz", "frl info --siz"),  # which it does not take
+        ("frl info report --tasks-d", "frl info report --tasks-d"),  # a file that is called like a command
+        ("frl pus", "frl push "),  # whose help has an apostrophe
+    ],
+)
+def test_the_tabulator_completes(shell, line, expected, tmp_path):
+    (tmp_path / "reporter.beton").touch()
+    assert typed.completed(shell, script(shell), line, tmp_path) == expected
 
 
 def test_what_is_printed_is_taken_back(tmp_path, capsys):

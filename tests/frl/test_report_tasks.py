@@ -88,6 +88,33 @@ def test_the_page_has_the_figures_of_evaluating_the_run(runs: list[Path], faces:
     assert f"{online['landmarks/pooled/nme']:.1%}" in Page(page).text
 
 
+def test_the_report_the_evaluation_and_the_probe_of_a_run_agree_on_knn(
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the same images, at the size, with the mean and the voters of the run, whether or not they are named."""
+    run, weights, found = tmp_path / "run", tmp_path / "backbone.pth", tmp_path / "knn.json"
+    seen = ["--augment.mean", "0.7", "0.2", "0.4", "--augment.std", "0.1", "0.2", "0.3"]
+    probe = ["--knn.data", str(faces), "--knn.size", "24", "--knn.every-epochs", "1"]
+    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(run), *TINY, *seen, *probe]) == 0
+    assert main(["export", str(run), "--out", str(weights)]) == 0
+    online = [line["knn_top1"] for line in read_metrics(run / "metrics.jsonl") if "knn_top1" in line][-1]
+    for source in (run, weights):
+        command = ["evaluate", "knn", "--weights", str(source), "--data", str(faces), "--out", str(found)]
+        assert main([*command, "--overwrite"]) == 0
+        assert "20 neighbours, 24 pixels" in capsys.readouterr().out
+        evaluated = json.loads(found.read_text())
+        assert main(["report", str(run), "--weights", str(source), "--data", str(faces)]) == 0
+        told = capsys.readouterr().out
+        rows = dict(re.findall(r"^  (trained|untrained|raw pixels) +([\d.]+%)$", told, re.M))
+        figures = [f"{result['accuracy']:.1%}" for result in evaluated.values()]
+        assert [rows[name] for name in ("trained", "untrained", "raw pixels")] == figures
+        assert next(iter(evaluated.values()))["accuracy"] == pytest.approx(online, abs=1e-9)
+        assert "20 neighbours vote" in told and "24 pixels" in told
+    main(["evaluate", "knn", "--weights", str(run), "--data", str(faces), "--mean", "0", "0", "0", "--out", str(found),
+          "--overwrite", "--limit", "24"])  # fmt: skip
+    assert json.loads(found.read_text()) != evaluated  # what is named holds
+
+
 def test_the_tasks_of_the_probe_are_shown_unasked_and_missing_files_are_a_note(
     runs: list[Path], faces: Path, tmp_path: Path
 ) -> None:
@@ -150,9 +177,17 @@ def a_judged(**changes: object) -> Judged:
 
 
 def test_the_confusion_matrix_is_that_of_the_predictions() -> None:
-    shown = texts(judged.section(a_judged()))
-    assert [shown[name] for name in ("sad", "<glad>", "calm")] == [["2", "1", "0"], ["0", "2", "0"], ["0", "1", "0"]]
     page = judged.section(a_judged())
+    matrix = page.split('class="figures confusion"')[1].split("</table>")[0]
+    rows = {unescape(head): cells for head, cells in re.findall(r"<tr><th>([^<]*)</th>(<td.*?)</tr>", matrix)}
+    counts = {head: re.findall(r">(\d+) <small>(\d+%)</small></td>", cells) for head, cells in rows.items()}
+    assert counts == {
+        "sad (3)": [("2", "67%"), ("1", "33%"), ("0", "0%")],
+        "<glad> (2)": [("0", "0%"), ("2", "100%"), ("0", "0%")],
+        "calm (1)": [("0", "0%"), ("1", "100%"), ("0", "0%")],
+    }
+    right = [[" class=right " in cell for cell in cells.split("<td")[1:]] for cells in rows.values()]
+    assert np.array_equal(right, np.eye(3, dtype=bool))
     assert "--share:0.667" in page and "<glad>" not in page
     best = re.findall(r"<td class=best>([^<]*)", page)
     assert best[0] == "66.67%"  # four of six, not the constant's three
@@ -232,6 +267,24 @@ def test_umap_is_used_where_it_is_installed(gallery: Gallery, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "umap", module)
     places = feature_map.projected(gallery.vectors, feature_map.UMAP)
     assert np.allclose(places, gallery.vectors[:, :2]) and given["n_neighbors"] == 15
+
+
+@pytest.mark.parametrize("count", [3, 5, 60])
+@pytest.mark.filterwarnings("error:n_jobs")
+def test_umap_itself_keeps_neighbours_together(count: int) -> None:
+    """Where it is installed: two far groups of features stay apart, and the same features give the same map."""
+    pytest.importorskip("umap")
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.eye(16)[:2].repeat_interleave(count, dim=0)[:: 2 if count < 10 else 1][:count]
+    vectors = torch.nn.functional.normalize(centres + 0.05 * torch.randn(count, 16, generator=generator), dim=1)
+    places = feature_map.projected(vectors, feature_map.UMAP)
+    assert places.shape == (count, 2) and np.isfinite(places).all()
+    assert np.array_equal(places, feature_map.projected(vectors, feature_map.UMAP))
+    if count > 10:
+        groups = centres.argmax(dim=1).numpy()
+        middles = np.stack([places[groups == group].mean(axis=0) for group in np.unique(groups)])
+        nearest = np.linalg.norm(places[:, None] - middles[None], axis=2).argmin(axis=1)
+        assert (nearest == groups).all()
 
 
 def test_runs_stand_beside_each_other(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

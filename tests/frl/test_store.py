@@ -178,6 +178,50 @@ def test_a_file_of_a_store_is_staged_once_and_checked(s3: Proxy, beton: Path, sm
     assert readable(DataConfig(data=(beton,))).data == (beton,)
 
 
+def test_a_beton_is_pulled_with_what_lies_beside_it(
+    s3: Proxy, beton: Path, small_parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    upload_all(beton)
+    s3.trouble = Trouble(every=4)
+    monkeypatch.chdir(tmp_path)
+    assert main(["pull", "s3://faces/set/faces.beton"]) == 0 and s3.failed
+    s3.trouble = None
+    for path in beton.parent.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    assert main(["verify", "faces.beton", "--deep"]) == 0
+    assert main(["pull", "s3://faces/set/faces.beton"]) == 1 and "exists already" in capsys.readouterr().err
+    assert main(["pull", "s3://faces/set/faces.beton", "--out", "other.beton"]) == 0
+    with Beton("other.beton") as opened:
+        assert opened.manifest is not None and (tmp_path / "other.beton.samples.tsv").is_file()
+    assert main(["pull", "s3://faces/set/a.h5"]) == 1 and "is no .beton" in capsys.readouterr().err
+    assert main(["pull", "s3://faces/none.beton", "--out", "none.beton"]) == 1
+    assert "is not there" in capsys.readouterr().err and not (tmp_path / "none.beton").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["info", "s3://faces/set/faces.beton"],
+        ["verify", "s3://faces/set/faces.beton", "--deep"],
+        ["extract", "s3://faces/set/faces.beton", "--out", "new"],
+        ["write", "s3://faces/set/faces.beton", "--out", "new.beton"],
+        ["preview", "s3://faces/set/faces.beton", "--preset", "quickstart", "--out", "new.png"],
+        ["split", "s3://faces/set/faces.beton", "--out-train", "new.beton", "--out-probe", "p.beton"],
+        ["embed", "released:synthetic-faces", "s3://faces/set/faces.beton", "--out", "new.npz"],
+        ["evaluate", "knn", "--data", "s3://faces/set/faces.beton", "--arch", "resnet18", "--size", "32"],
+        ["evaluate", "pose", "--data", "s3://faces/set/faces.beton", "--arch", "resnet18", "--size", "32"],
+    ],
+)
+def test_what_reads_from_a_disk_says_how_to_get_it_there(
+    s3: Proxy, beton: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, command: list[str]
+) -> None:
+    upload_all(beton)
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    assert "frl pull s3://faces/set/faces.beton" in capsys.readouterr().err
+    assert not list(tmp_path.glob("new*"))
+
+
 def test_a_copy_whose_bytes_are_wrong_is_refused(s3: Proxy, beton: Path, tmp_path: Path) -> None:
     """The right size, the right name, and one bit of one image."""
     data = bytearray(beton.read_bytes())
@@ -218,3 +262,26 @@ def test_web_servers_are_read_by_ranges(small_parts: None, tmp_path: Path) -> No
         assert (tmp_path / "copy").read_bytes() == data and all(fault.times == 0 for fault in server.faults)
         with pytest.raises(StoreError, match="is not there"):
             store.state(f"{server.url}/a/b/resolve/main/nothing")
+
+
+def test_a_web_server_that_does_not_answer_is_asked_again_and_no_file_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec calls a file absent whose server is busy, refuses, or is gone."""
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(store, "WAITS_S", (0.01, 0.01))
+    with model_hub() as server:
+        server.commit("a/b", {"faces.beton": b"data"})
+        where = f"{server.url}/a/b/resolve/main/faces.beton"
+        server.faults += [Fault(pattern="^HEAD .*faces", action=503), Fault(pattern="^GET .*faces", action=503)]
+        assert store.state(where).size == 4 and all(fault.times == 0 for fault in server.faults)
+        server.faults[:] = [Fault(pattern="faces", action=503, times=1000)]
+        with pytest.raises(StoreError, match=r"cannot be looked at \(it answers 503\).*tried 3 times"):
+            store.is_file(where)
+        server.faults[:] = [Fault(pattern="faces", action=403, times=1000)]
+        with pytest.raises(StoreError, match=r"may not be looked at \(it answers 403\)"):
+            store.state(where)
+        server.faults.clear()
+        assert store.is_file(where) and not store.is_file(f"{server.url}/a/b/resolve/main/nothing")
+    with pytest.raises(StoreError, match="cannot be looked at"):
+        store.state(where)  # nobody listens there any more

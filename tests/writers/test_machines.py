@@ -152,6 +152,7 @@ def test_a_killed_command_leaves_no_process_and_goes_on(photographs, alone, tmp_
         ({"dry_run": True}, "Leave --on out"),
         ({"on_options": ("partition=cpu",)}, "is for Slurm"),
         ({"on": "slurm", "on_options": ("cpu",)}, "NAME=VALUE"),
+        ({"on": "slurm", "on_options": ("time=1", "time=2")}, r"time is given twice \(1, 2\)"),
         ({"on": "slurm", "on_options": ("nosuch=1",)}, "--on slurm: cannot be used"),
     ],
 )

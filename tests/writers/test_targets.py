@@ -511,6 +511,13 @@ def test_what_the_command_line_can_say(text: str) -> None:
     assert ",".join(wanted.columns) == (text.partition("=")[2] or wanted.name)
 
 
+def test_a_target_named_twice_is_refused(tmp_path: Path) -> None:
+    lines = write_list(tmp_path, [{"path": "a.jpg", "age": 1, "who": "ann", "name": "bob"}])
+    for targets, named in ((("age", "age:classes"), "age"), (("identity=who", "identity=name"), "identity")):
+        with pytest.raises(ConfigError, match=f"{named} is named twice"):
+            run(tmp_path, lines, targets=targets)
+
+
 def test_real_faces_keep_their_landmarks(tmp_path: Path, real_faces: Path) -> None:
     """All 68 points of a list as people have them; on frames that are squares already they stay where they were."""
     lines = (real_faces / "ytf_landmarks68.csv").read_text().splitlines()

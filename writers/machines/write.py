@@ -21,7 +21,7 @@ from frl.config import as_dict
 from frl.errors import ConfigError, WriteError
 from frl.printable import printable
 from frl.runtime.clusters import Engine, Jobs, Outcome, Ray, Slurm
-from writers.config import WriteConfig
+from writers.config import WriteConfig, on_options
 from writers.machines.local import Local
 from writers.machines.task import ShardTask
 from writers.stop import StopRequest
@@ -70,9 +70,8 @@ def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
 
 
 def _engine(config: WriteConfig, folder: Path) -> Engine:
-    options = dict(text.partition("=")[::2] for text in config.on_options)
     if config.on == "slurm":
-        return Slurm("frl-write", folder, config.workers, options)
+        return Slurm("frl-write", folder, config.workers, on_options(config))
     return Ray(config.workers) if config.on == "ray" else Local(config.workers)
 
 

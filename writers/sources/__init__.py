@@ -179,6 +179,8 @@ def _kind_in_store(text: str, kind: str, location: str) -> str:
     if kind in ("synthetic", "hdf5", "beton"):
         what = f"{TRUTH} beside drawn faces" if kind == "synthetic" else f"{kind} files"
         cause, remedy = f"{what} are read from a disk alone", "Copy it to this machine first."
+        if kind == "beton":
+            remedy = f"Fetch it first: frl pull {location}."
         if kind == "synthetic":
             remedy += f" vggface2:{location} takes the faces without it."
         raise SourceError(text, cause, remedy)

@@ -15,10 +15,10 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from frl.errors import SourceError, blame_machine
+from frl.images.names import raw_fault
 from writers.sources.files import open_list_text
 from writers.sources.join import Table
 from writers.sources.labels import person
-from writers.sources.skipped import raw_fault
 from writers.sources.source import Box, Candidate, Entry
 
 BOX_COLUMNS = ("NAME_ID", "X", "Y", "W", "H")

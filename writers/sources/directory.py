@@ -9,9 +9,10 @@ from pathlib import Path
 
 from frl.errors import SourceError
 from frl.images.formats import HEAD
+from frl.images.names import aside, claims_image, claims_note, is_image
 from writers.reject import Reject
 from writers.sources.files import read_file, read_head
-from writers.sources.skipped import NO_IMAGE, SPECIAL, UNREADABLE, Skipped, aside, claims_image, claims_note, is_image
+from writers.sources.skipped import NO_IMAGE, SPECIAL, UNREADABLE, Skipped
 from writers.sources.source import Entry, nothing
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from os.path import splitext
 
+from frl.images.names import JPEG_SUFFIXES, claims_image, path_aside, raw_fault, suffix_of
 from writers.reject import Reject
 from writers.sources.annotations import KEYS, Face, load_json, parse_face
 from writers.sources.bucket import Bucket
 from writers.sources.directory import Directory
 from writers.sources.files import read_file
 from writers.sources.join import Join, Table
-from writers.sources.skipped import JPEG_SUFFIXES, claims_image, path_aside, raw_fault, suffix_of
 from writers.sources.source import Entry
 from writers.sources.tar import CompressedTars, Tars
 from writers.sources.unread import Unread

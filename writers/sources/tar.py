@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from frl.images.names import is_image, path_aside
 from writers.sources.bucket import MEMORY
 from writers.sources.files import read_at
-from writers.sources.skipped import NO_IMAGE, Skipped, is_image, path_aside
+from writers.sources.skipped import NO_IMAGE, Skipped
 from writers.sources.source import Entry, nothing
 from writers.sources.tar_members import Member, TarFile, members
 

@@ -24,8 +24,8 @@ from typing import IO, Any, NamedTuple, Self
 from frl import store
 from frl.errors import SourceError
 from frl.images.formats import HEAD
+from frl.images.names import claims_image
 from writers.sources.files import too_large
-from writers.sources.skipped import claims_image
 
 BLOCK = 512
 """Headers and data fill whole blocks of so many bytes."""

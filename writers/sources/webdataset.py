@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 
 from frl import store
 from frl.errors import SourceError
+from frl.images.names import path_aside
 from writers.sources.annotations import KEYS, Face, candidate, load_json, parse_face
 from writers.sources.join import EXAMPLES, Account
 from writers.sources.labels import person
-from writers.sources.skipped import path_aside
 from writers.sources.source import Candidate, Entry
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.tar_members import Member

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import tyro
@@ -15,6 +16,7 @@ from frl.cli.evaluate.knn import Knn
 from frl.cli.evaluate.networks import Networks
 from frl.cli.evaluate.supervised import ActionUnits, Affect, AnyTarget, Expression, Face3d, Landmarks, Pose
 from frl.cli.evaluate.verification import Verification
+from frl.errors import ConfigError
 from frl.files import atomic_write
 
 EVALUATIONS: dict[str, Callable[..., Networks]] = {
@@ -32,7 +34,16 @@ EVALUATIONS: dict[str, Callable[..., Networks]] = {
 
 
 def main(arguments: list[str]) -> None:
-    """Parse the task and its options, measure, and print a table."""
+    """Parse the task and its options, measure, and print a table.
+
+    Raises:
+        FrlError: whatever is wrong with the task, the weights, the data or the options.
+    """
+    name = arguments[0] if arguments else "--help"
+    if not name.startswith("-") and name not in EVALUATIONS:
+        meant = get_close_matches(name, EVALUATIONS, 1)
+        remedy = f"{f'Is {meant[0]} meant? ' if meant else ''}Known are {', '.join(EVALUATIONS)}."
+        raise ConfigError("the task", f"there is none called {name!r}", remedy)
     task = tyro.extras.subcommand_cli_from_dict(
         EVALUATIONS,
         args=arguments,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frl.cli.evaluate.networks import Networks
-from frl.config import EngineName
+from frl.config import EngineName, KnnConfig
 from frl.config.check import require_above, require_least
 from frl.evaluate import KnnResult, extract_features, leave_one_out, require_pairs
 from frl.runtime.distributed import pick_device
@@ -19,11 +19,11 @@ class Knn(Networks):
 
     data: Path
     """A labelled .beton, or a folder with a folder for each person."""
-    neighbours: int = 20
+    neighbours: int = KnnConfig.neighbours
     """Neighbours that vote."""
     temperature: float = 0.07
     """Of the weights of their votes: the smaller, the more the nearest count."""
-    limit: int = 20000
+    limit: int = KnnConfig.limit
     """Images used at most."""
     engine: EngineName = "threads"
     """What decodes the images; see ``frl pretrain``."""
@@ -44,7 +44,7 @@ class Knn(Networks):
         exact_products()
         images = WholeImages(
             self.data,
-            size=self.size,
+            size=self.side,
             batch_size=self.batch_size,
             device=device,
             augment=self.normalisation,
@@ -60,5 +60,5 @@ class Knn(Networks):
                 vectors, labels, neighbours=self.neighbours, temperature=self.temperature
             )
             judged = f"{result.queries:,} images, {result.identities:,} identities, {result.neighbours} neighbours"
-            print(f"{name:<32} {result.accuracy:6.2%} of {judged}")
+            print(f"{name:<32} {result.accuracy:6.2%} of {judged}, {self.side} pixels")
         return results

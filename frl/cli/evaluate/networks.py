@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,9 @@ from frl.config import AugmentConfig
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.config.coerce import coerce
 from frl.evaluate import RawPixels, untrained
-from frl.export import load_backbone, require_arch
+from frl.export import require_arch
 from frl.models.backbone import require_size
+from frl.network import SIZE, Network, load_network
 from frl.runtime import checkpoint
 
 
@@ -33,14 +35,15 @@ class Networks:
     """Measure the same network untrained, and raw pixels, too."""
     seed: int = 0
     """Draws the untrained network."""
-    size: int = 224
-    """Side of the images shown to the network; use about the size of the larger training crops."""
+    size: int | None = None
+    """Side of the images shown to the network; none: that of the larger crops of its training where the weights say it,
+    else 224."""
     batch_size: int = 64
     """Images in a batch."""
-    mean: tuple[float, float, float] = AugmentConfig().mean
-    """Subtracted from RGB in [0, 1], as in training."""
-    std: tuple[float, float, float] = AugmentConfig().std
-    """Divides RGB after the mean is subtracted, as in training."""
+    mean: tuple[float, float, float] | None = None
+    """Subtracted from RGB in [0, 1]; none: as in the training where the weights say it, else ImageNet's."""
+    std: tuple[float, float, float] | None = None
+    """Divides RGB after the mean is subtracted; none: likewise."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """auto: the GPU if there is one."""
     out: Path | None = None
@@ -62,11 +65,13 @@ class Networks:
         if self.arch is not None:
             require_arch(self.arch)
         require_seed("seed", self.seed)
-        require_least("size", self.size, 1, "Use about the size of the larger training crops.")
-        if self.arch is not None:
-            require_size(self.arch, self.size, "--size")
+        if self.size is not None:
+            require_least("size", self.size, 1, "Use about the size of the larger training crops.")
+            if self.arch is not None:
+                require_size(self.arch, self.size, "--size")
         require_least("batch_size", self.batch_size, 1, "The default is 64.")
-        self.normalisation.check()
+        usual = AugmentConfig()
+        AugmentConfig(mean=self.mean or usual.mean, std=self.std or usual.std).check()
         if self.out is not None:
             require_new_file(self.out, "out", overwrite=self.overwrite)
 
@@ -74,13 +79,30 @@ class Networks:
         """The result of each network by its name, of dataclasses or of what JSON knows; prints a row for each."""
         raise NotImplementedError
 
+    @cached_property
+    def loaded(self) -> Network | None:
+        """The weights, with the preprocessing that is given or that they state; None: baselines alone.
+
+        Raises:
+            CheckpointError: if the weights cannot be used.
+        """
+        if self.weights is None:
+            return None
+        return load_network(self.weights, arch=self.arch, size=self.size, mean=self.mean, std=self.std)
+
+    @property
+    def side(self) -> int:
+        """Of the images that every network is shown, in pixels; raises like ``loaded``."""
+        return self.size or (SIZE if self.loaded is None else self.loaded.size)
+
     @property
     def normalisation(self) -> AugmentConfig:
-        """Its mean and standard deviation are those given."""
-        return AugmentConfig(mean=self.mean, std=self.std)
+        """Its mean and standard deviation are those of the images shown; raises like ``loaded``."""
+        usual = AugmentConfig() if self.loaded is None else self.loaded
+        return AugmentConfig(mean=self.mean or usual.mean, std=self.std or usual.std)
 
     def networks(self) -> dict[str, nn.Module]:
-        """What is measured, by the names that tables show: images ``(B, 3, size, size)`` to features.
+        """What is measured, by the names that tables show: images ``(B, 3, side, side)`` to features.
 
         Raises:
             CheckpointError: if the weights cannot be used.
@@ -88,10 +110,10 @@ class Networks:
         """
         arch = self.arch or "resnet50"
         networks: dict[str, nn.Module] = {}
-        if self.weights is not None:
-            backbone, arch = load_backbone(self.weights, self.arch)
-            networks[f"{_label(self.weights)} ({arch})"] = backbone
-        require_size(arch, self.size, "--size")
+        if self.weights is not None and self.loaded is not None:
+            arch = self.loaded.arch
+            networks[f"{_label(self.weights)} ({arch})"] = self.loaded.backbone
+        require_size(arch, self.side, "--size")
         if self.baselines:
             networks |= {f"untrained ({arch})": untrained(arch, self.seed), "raw pixels": RawPixels()}
         return networks

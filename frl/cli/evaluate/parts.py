@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from frl.beton import Beton
+from frl.config.check import require
 from frl.evaluate.splits import Rows, require_no_shared_subject, split_by_subject
 from frl.evaluate.truths import (
     known_rows,
@@ -111,11 +112,13 @@ def two_files(train: Path, test: Path, *, shared_subjects: bool, limit: int | No
 
     Raises:
         BetonError: a file is missing or broken.
-        ConfigError: somebody is in both.
+        ConfigError: somebody is in both, or they hold the same.
     """
     first, second = Part.of(train), Part.of(test)
     if not shared_subjects:
         require_no_shared_subject(first.names, second.names)
+        remedy = "Name another, or --data FILE, which is split."
+        require(first.content != second.content, "test", f"{test} holds the very faces of {train}", remedy)
     return first.first(limit), second.first(limit)
 
 

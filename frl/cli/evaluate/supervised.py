@@ -28,6 +28,7 @@ from frl.evaluate.table import Row, parts_table, scores_table
 from frl.evaluate.task_probe import pooled_width
 from frl.evaluate.unpooled import PooledAndUnpooled
 from frl.export import load_backbone
+from frl.network import SIZE
 from frl.runtime.distributed import World, pick_device, world
 from frl.runtime.numerics import exact_products, numerics
 from frl.tasks.registry import SupervisedTask
@@ -101,15 +102,15 @@ class Supervised(Networks):
         is_share = 0 < self.test_share < 1
         require(is_share, "test_share", f"{self.test_share} is no share between 0 and 1", "Use e.g. 0.2.")
         require(len(self.labels) > 0, "labels", "no part of the labels is asked for", "Use e.g. 1% 10% 100%.")
-        for text in self.labels:
-            Labels.parse(text)
+        parts = [Labels.parse(text) for text in self.labels]
+        require(len(set(parts)) == len(parts), "labels", "names a part twice", "Name each once; --seeds draws more.")
         if self.limit is not None:
             require_least("limit", self.limit, 4, "Leave it out to use all.")
         require_within("seeds", self.seeds, 1, 1000, "Use 3, or more of few labels.")
         if self.cache is not None:
             require_new_folder(self.cache, "cache")
         if self.how == "finetune":
-            self.recipe.check()
+            replace(self.finetune, size=self.size or SIZE, flip_test=self.flip, seed=self.seed).check()
         elif self.save is not None or self.finetune != FinetuneConfig():
             option = "save" if self.save is not None else "finetune"
             require(False, option, f"--how {self.how} trains no network", "Use --how finetune, or leave it out.")
@@ -122,9 +123,10 @@ class Supervised(Networks):
 
     @property
     def recipe(self) -> FinetuneConfig:
-        """Fine-tuning, which sees images as all networks do."""
-        augment = replace(self.finetune.augment, mean=self.mean, std=self.std)
-        return replace(self.finetune, size=self.size, flip_test=self.flip, seed=self.seed, augment=augment)
+        """Fine-tuning, which sees images as all networks do; raises like ``loaded``."""
+        shown = self.normalisation
+        augment = replace(self.finetune.augment, mean=shown.mean, std=shown.std)
+        return replace(self.finetune, size=self.side, flip_test=self.flip, seed=self.seed, augment=augment)
 
     def measure(self) -> dict[str, Any]:
         """The task on each network; prints the table. A collective call where networks are fine-tuned."""
@@ -224,7 +226,7 @@ class Extraction:
         mirrored = self._vectors(OfMirrorImages(seen), self.test) if self.options.flip else None
         if handmade:
             return {"": FrozenFeatures(train=train, test=test, mirrored=mirrored)}
-        width = pooled_width(network, self.options.size)
+        width = pooled_width(network, self.options.side)
         parts = {"pooled": slice(0, width), "unpooled": slice(width, None)}
         wanted = list(parts) if self.options.features == "both" else [self.options.features]
         return {
@@ -245,7 +247,7 @@ class Extraction:
         def compute() -> torch.Tensor:
             images = WholeImages(
                 part.path,
-                size=options.size,
+                size=options.side,
                 batch_size=options.batch_size,
                 device=self.device,
                 augment=options.normalisation,
@@ -257,7 +259,7 @@ class Extraction:
             finally:
                 images.close()
 
-        view = f"whole {options.size} {options.mean} {options.std}"
+        view = f"whole {options.side} {options.normalisation.mean} {options.normalisation.std}"
         count = part.faces
         if options.limit is not None and options.limit < count:
             count, view = options.limit, f"{view} first {options.limit}"

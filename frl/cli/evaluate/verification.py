@@ -144,7 +144,7 @@ class Verification(Networks):
             return verify_templates(
                 network,
                 faces,
-                size=self.size,
+                size=self.side,
                 augment=self.normalisation,
                 batch_size=self.batch_size,
                 device=device,
@@ -153,7 +153,7 @@ class Verification(Networks):
         return verify_pairs(
             network,
             faces,
-            size=self.size,
+            size=self.side,
             augment=self.normalisation,
             batch_size=self.batch_size,
             device=device,
@@ -169,7 +169,7 @@ class Verification(Networks):
         from pipelines.whole_images import WholeImages  # takes seconds, which others do not need to spend
 
         images = WholeImages(
-            self.fit_data, size=self.size, batch_size=self.batch_size, device=device, augment=self.normalisation
+            self.fit_data, size=self.side, batch_size=self.batch_size, device=device, augment=self.normalisation
         )
         try:
             return extract_features(network, images, normalise=False).vectors.cpu().numpy()

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frl.errors import SourceError, blame_machine
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+from frl.images.names import IMAGE_SUFFIXES
 
 DAMAGED = (OSError, EOFError, LookupError, NotImplementedError, TypeError, ValueError, zlib.error)
 """What decoders raise over bytes that are not theirs."""

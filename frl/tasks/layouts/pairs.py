@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.errors import SourceError, blame_machine
+from frl.images.names import IMAGE_SUFFIXES
 
 SHOWN = 3
 """Names in a remark."""
 
-OTHER_SUFFIXES = (".png", ".jpeg", ".JPG", ".PNG", ".webp", ".bmp")
+OTHER_SUFFIXES = tuple(dict.fromkeys([".png", ".jpeg", ".JPG", ".PNG", *sorted(IMAGE_SUFFIXES)]))
 """Under which an image may lie that a list calls ``.jpg``, in the order in which they are looked for."""
 
 

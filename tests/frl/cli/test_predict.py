@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +169,72 @@ def test_features_of_photographs_of_unit_length(head: Path, folder: Path, tmp_pa
     np.testing.assert_allclose(features[0], features[3], atol=1e-5)
 
 
+def test_a_folder_gives_what_frl_write_takes_of_it_and_each_file_is_read_once(
+    head: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(folder / "b.png", folder / "more" / "d")  # no suffix, but an image
+    shutil.copy(folder / "a.jpg", folder / "e.jfif")
+    for name in (".hidden.jpg", "._a.jpg", "@eaDir/thumbnail.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"nobody looks into it")
+    reads: Counter[str] = Counter()
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (reads.update([path.name]), read_bytes(path))[1])
+    found = predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.csv", batch_size=2))
+    names = [row["image"] for row in rows_of(tmp_path / "p.csv")]
+    assert names == ["a.jpg", "b.png", "e.jfif", "more/c.jpg", "more/d"] and len(found.points) == 5
+    assert {name: reads[Path(name).name] for name in names} == dict.fromkeys(names, 1)
+    assert main(["write", f"folder:{folder}", "--out", str(tmp_path / "written.beton"), "--workers", "1"]) == 0
+    with Beton(tmp_path / "written.beton") as written:
+        assert len(written) == 3  # of five, of which two are copies
+    shutil.copy(folder / "a.jpg", tmp_path / "named.txt")
+    predict(PredictConfig(weights=head, images=(tmp_path / "named.txt",), out=tmp_path / "named.csv"))
+
+
+def test_what_is_unusable_in_a_folder_is_left_out_and_told(
+    head: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.csv"))
+    heic = folder / "a0.heic"
+    heic.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:300])
+    capsys.readouterr()
+    for batch_size in (1, 2, 64):
+        config = PredictConfig(
+            weights=head, images=(folder,), out=tmp_path / f"{batch_size}.csv", batch_size=batch_size
+        )
+        found = predict(config)
+        np.testing.assert_allclose(found.points, whole.points, atol=1e-3)
+        assert [row["image"] for row in rows_of(config.table)] == ["a.jpg", "b.png", "more/c.jpg"]
+        told = capsys.readouterr().err
+        assert "left out: 2 images" in told and "HEIC, which is not decoded" in told and "broken.jpg: " in told
+    features = embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.npz", size=32))
+    with np.load(tmp_path / "f.npz") as stored:
+        assert stored["names"].tolist() == ["a.jpg", "b.png", "more/c.jpg"] and len(features) == 3
+    with pytest.raises(SourceError, match="HEIC, which is not decoded"):
+        predict(PredictConfig(weights=head, images=(heic, folder), out=tmp_path / "q.csv"))
+    for name in ("a.jpg", "b.png", "more/c.jpg"):
+        (folder / name).unlink()
+    with pytest.raises(SourceError, match="photos: holds no usable image"):
+        predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "q.csv"))
+    assert not (tmp_path / "q.csv").exists()
+
+
+def test_features_are_of_images_that_look_as_in_the_training(folder: Path, tmp_path: Path) -> None:
+    """Size, mean and deviation are those of the export, unless others are named."""
+    out = tmp_path / "f.npz"
+    network = untrained(ARCH)
+    card = {"arch": "resnet18", "width": "8", "stem": "no-pool", "size": "40", "mean": "[0.7, 0.2, 0.4]"}
+    safetensors = pytest.importorskip("safetensors.torch")
+    weights = tmp_path / "w.safetensors"
+    safetensors.save_file(network.state_dict(), weights, metadata=card)
+    told = embed(EmbedConfig(weights=weights, images=(folder,), out=out, device="cpu"))
+    options = {"weights": weights, "images": (folder,), "out": out, "device": "cpu", "overwrite": True}
+    named = embed(EmbedConfig(**options, size=40, mean=(0.7, 0.2, 0.4)))
+    np.testing.assert_array_equal(told, named)
+    assert not np.allclose(told, embed(EmbedConfig(**options, mean=(0.0, 0.0, 0.0))))
+
+
 def test_what_cannot_work_is_refused(head: Path, folder: Path, beton: Path, tmp_path: Path) -> None:
     for images, error, message in (
         ((), ConfigError, "nothing to look at"),
@@ -180,7 +248,7 @@ def test_what_cannot_work_is_refused(head: Path, folder: Path, beton: Path, tmp_
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="holds no images"):
         embed(EmbedConfig(weights=head, images=(tmp_path / "empty",), out=tmp_path / "f.npz"))
-    with pytest.raises(ConfigError, match="neither .csv nor .json"):
+    with pytest.raises(ConfigError, match="is none of .csv, .json"):
         predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.xls"))
     with pytest.raises(ConfigError, match="is none of .npz, .csv, .parquet"):
         embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.h5"))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from labelled_faces import write_faces
+from processes import kill
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from frl.cli import main
@@ -17,7 +21,7 @@ from frl.monitoring.logbook import read_metrics
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
     *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
-    *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--optim.epochs", "2", "--log-every-steps", "2"),
+    *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--log-every-steps", "2"),
     *("--objective.prototypes", "12", "--device", "cpu", "--precision", "fp32", "--model.width", "16"),
 ]
 TASKS = ["--probe.tasks", "landmarks", "numbers:affect", "--probe.size", "24"]
@@ -33,7 +37,8 @@ def run(faces: Path) -> Path:
     out = faces.parent / "run"
     probes = [*TASKS, "--probe.data", str(faces), "--probe.every-epochs", "2"]
     knn = ["--knn.data", str(faces), "--knn.size", "24", "--knn.every-epochs", "1"]
-    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(out), *TINY, *probes, *knn]) == 0
+    command = ["pretrain", "cpu", "--data", str(faces), "--out", str(out), "--optim.epochs", "2"]
+    assert main([*command, *TINY, *probes, *knn]) == 0
     return out
 
 
@@ -58,6 +63,42 @@ def test_the_last_scores_are_those_of_evaluating_the_run(run: Path, faces: Path,
                 assert logged[f"{task}/{row['features']}/{score}"] == pytest.approx(value["mean"], rel=1e-3, abs=1e-4)
                 compared += 1
     assert compared >= 6
+
+
+def test_a_run_that_is_killed_goes_on_to_the_very_same_scores(faces: Path, tmp_path: Path) -> None:
+    """SIGKILL twice, each after a probe; then to the step at which an uninterrupted run ends."""
+    probes = [*TASKS, "--probe.data", str(faces), "--probe.every-epochs", "1"]
+    # No machine is so fast that the run ends before it is killed.
+    long = ["--optim.epochs", "100000", "--checkpoint-every-steps", "2", "--workers", "1", "--compile", "off"]
+    command = ["pretrain", "cpu", "--data", str(faces), *TINY, *probes, *long]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for _ in range(2):
+        known = len(_scores(killed))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "frl.cli", *command, "--out", str(killed)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            while len(_scores(killed)) <= known or not list(killed.glob("checkpoints/*.pt")):
+                assert process.poll() is None, "it ended by itself"
+                time.sleep(0.02)
+        finally:
+            kill(process, group=True)
+    last = max(int(path.stem.rpartition("-")[2]) for path in killed.glob("checkpoints/*.pt")) + 7
+    for out in (killed, whole):
+        assert main([*command, "--out", str(out), "--max-steps", str(last)]) == 0
+    found, wanted = _scores(killed), _scores(whole)
+    assert len(wanted) > 3 and all(len(scores) >= 12 for scores in wanted.values())
+    assert found == wanted
+
+
+def _scores(run: Path) -> dict[int, dict[str, float]]:
+    """What the probe of tasks found after each epoch; of an epoch that was trained again the last."""
+    lines = read_metrics(run / "metrics.jsonl") if (run / "metrics.jsonl").exists() else []
+    probed = [line for line in lines if "landmarks/pooled/nme" in line]
+    return {line["epoch"]: {name: value for name, value in line.items() if "/" in name} for line in probed}
 
 
 def _headline(task: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,15 @@ def test_files_that_do_not_fit_are_refused(train: Path, test: Path, tmp_path: Pa
     refuse("no such file", train=train, test=tmp_path / "no.beton")
     refuse("is no .beton", train=train, test=write_text(tmp_path / "text.beton"), error=BetonError)
     refuse("in both files, such as 'p0'", train=train, test=train)
+    nobody = tmp_path / "nobody.beton"
+    with BetonWriter(nobody, capacity=9, labels=[], settings={}, targets=SPECS[3:4]) as writer:
+        for number in range(9):
+            row = face(np.array([9 + number, 9]), 250)
+            writer.append(row, SIDE, SIDE, -1, f"{number}.jpg", targets={"age": number})
+    copy = tmp_path / "copy.beton"
+    for suffix in ("", ".json"):
+        shutil.copy(f"{nobody}{suffix}", f"{copy}{suffix}")
+    refuse("holds the very faces of", AnyTarget, target="numbers:age", train=nobody, test=copy)
     refuse("is no share", data=train, test_share=1.0)
 
 
@@ -213,6 +223,7 @@ def test_a_share_for_the_test_out_of_bounds_is_refused(share: float, train: Path
 
 def test_labels_that_do_not_fit_are_refused(train: Path, test: Path) -> None:
     refuse("neither a share nor a number", train=train, test=test, labels=("some",))
+    refuse("names a part twice", train=train, test=test, labels=("50%", "9", "50.0%"))
     refuse("0.1% of 180 training faces are 0", train=train, test=test, labels=("0.1%",))
     refuse("200 of 180 training faces are 200", train=train, test=test, labels=("200",))
     refuse("nothing published on", train=train, test=test, benchmark="wflv")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from frl.cli.study import find, pairs, ready
+from frl.cli.study import find, ready
+from frl.config.pairs import pairs
 from frl.errors import ConfigError
 from frl.study.grid import parse_study, read_study
 from frl.study.perform import steps_of
@@ -126,7 +127,9 @@ def test_the_studies_that_come_with_frl_are_sound():
 
 
 def test_pairs():
-    assert pairs(("a=1", "b=c=d"), "--set") == {"a": "1", "b": "c=d"}
-    for wrong in (("a",), ("=1",), ("a=1", "a=2")):
-        with pytest.raises(ConfigError, match="--set"):
-            pairs(wrong, "--set")
+    assert pairs(("a=1", "b=c=d"), "--set", "a=1") == {"a": "1", "b": "c=d"}
+    for wrong in ("a", "=1", "a=", "a-b=1"):
+        with pytest.raises(ConfigError, match=f"--set: '{wrong}' is not NAME=VALUE"):
+            pairs((wrong,), "--set", "a=1")
+    with pytest.raises(ConfigError, match=r"--set: a is given twice \(1, 2\)"):
+        pairs(("a=1", "a=2"), "--set", "a=1")

@@ -5,6 +5,7 @@ import math
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from frl.cli import main
@@ -13,6 +14,7 @@ from frl.machine import processor, vector_bits
 from pipelines.benchmark import report
 from pipelines.benchmark.contestants import ENTRIES, Entry
 from pipelines.benchmark.measure import BenchConfig, measure, programme
+from pipelines.benchmark.picture import picture
 from pipelines.benchmark.process import Failed, Process, Round
 from pipelines.benchmark.results import CROPS, FULL, Result, Results, load, machine, save
 from pipelines.benchmark.task import Task
@@ -185,3 +187,20 @@ class TestCommand:
     def test_an_unknown_benchmark(self, capsys):
         assert main(["bench", "nothing"]) == 1
         assert "no benchmark 'nothing'. Known are" in capsys.readouterr().err
+
+
+def test_no_title_and_no_figure_of_the_picture_is_cut_off():
+    found = [
+        Result(name=name, recipe=recipe, rounds=[Round(images_per_s=1234.5, cpu_ms_per_image=number / 5)])
+        for recipe in (FULL, CROPS)
+        for number, name in enumerate(ENTRIES)
+        if recipe == FULL or not name.startswith("stage-")
+    ]
+    figure = picture(Results(found, machine={}))
+    figure.canvas.draw()
+    assert len(figure.axes) == 3
+    for axes in figure.axes:
+        for text in (axes.title, *axes.texts):
+            extent = text.get_window_extent()
+            assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1 and extent.y1 <= figure.bbox.y1, text
+    plt.close(figure)
