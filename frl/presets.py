@@ -142,7 +142,7 @@ SMALL_SGD = OptimConfig(
     weight_decay=1e-4,
 )
 # SwAV under LARC at batch 64, with the published jitter and the full width, fell to three or four dimensions of 32 on
-# real faces, whatever epsilon, and stayed there for hundreds of steps at a loss of ln K. This optimiser, twice the batch
+# real faces, whatever epsilon, for hundreds of steps at a loss of ln K. This optimiser, twice the batch
 # and half the jitter leave ln K within an epoch and keep the rank. There may be few prototypes and features or many:
 # frozen landmarks came out alike with 128 in 32 dimensions and 512 in 128, and the rank was higher with more.
 SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=128, epsilon=0.03)
