@@ -95,7 +95,7 @@ def test_objectives(faces):
     (by_time,) = rows(run(*shared, "--seconds", 0.5), "objective")
     assert by_time[:2] == ["simclr", "`simclr-cpu`"] and "±" in by_time[2]
     (by_steps,) = rows(run(*shared, "--steps", 2, "--seeds", 2), "objective")
-    assert by_steps[4] == "2" and "±" in by_steps[3]
+    assert by_steps[5] == "2" and "±" in by_steps[3]
 
 
 def test_every_script_is_run_by_a_test():

@@ -143,7 +143,7 @@ def test_the_command_trains_resumes_exports_and_reports_it(tmp_path, capsys):
     assert main(["write", str(tmp_path / "faces"), "--out", str(faces), "--workers", "1"]) == 0
     options = [
         *("--data", str(faces), "--out", str(out), "--device", "cpu", "--precision", "fp32"),
-        *("--augment.crops.0.size", "24", "--augment.crops.1.size", "16", "--optim.batch-size", "8"),
+        *("--model.width", "64", "--model.stem", "pool", "--augment.crops.0.size", "24", "--optim.batch-size", "8"),
         *("--optim.reference-batch", "8", "--optim.epochs", "2", "--objective.weight", "0.5"),
     ]
     train = ["pretrain", "cpu", "--objective", OBJECTIVE, *options]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 NAME = "frl-faces"
 SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "frl", "pipelines", "writers")
 TINY = (
-    *("--augment.crops.0.size", "24", "--augment.crops.1.size", "16", "--objective.prototypes", "12"),
+    *("--augment.crops.0.size", "24", "--objective.prototypes", "12"),
     *("--optim.batch-size", "8", "--optim.epochs", "1", "--compile", "off"),
 )
 

@@ -184,12 +184,15 @@ class MoCoV3Config(ObjectiveConfig, name="moco-v3", implementation="frl.objectiv
 class BYOLConfig(ObjectiveConfig, name="byol", implementation="frl.objectives.byol:BYOL"):
     """Prediction of a teacher's view, without negatives (Grill et al., 2020)."""
 
-    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "feature_dim")
+    shapes: ClassVar[tuple[str, ...]] = ("hidden_dim", "feature_dim", "head_batch_norm")
 
     hidden_dim: int = 4096
     """Width of the hidden layers of projector and predictor."""
     feature_dim: int = 256
     """Width of the projected feature."""
+    head_batch_norm: bool = False
+    """Whether BatchNorm without scale or shift ends the projector. The published one ends in a linear layer; with it
+    features are apart from the first step: for small networks and runs of a few hundred steps."""
     momentum: float = 0.99
     """How much of the teacher stays at the first step; it rises to 1 along a half cosine. The authors use 0.97 for 40
     epochs, 0.99 for 100 and 300, 0.996 for 1000."""
@@ -207,7 +210,8 @@ class BYOLConfig(ObjectiveConfig, name="byol", implementation="frl.objectives.by
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
-        return {"teacher": f"momentum {self.momentum:g}, rising to 1"}
+        head = {"BatchNorm": "at the end of the projector, too"} if self.head_batch_norm else {}
+        return {"teacher": f"momentum {self.momentum:g}, rising to 1", **head}
 
 
 @dataclass(frozen=True, kw_only=True)

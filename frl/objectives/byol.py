@@ -20,7 +20,8 @@ class BYOL(Taught):
 
     def __init__(self, config: BYOLConfig, backbone: nn.Module, width: int, setting: Setting) -> None:
         hidden, out = config.hidden_dim, config.feature_dim
-        super().__init__(backbone, mlp((width, hidden, out), last_bias=False), setting)
+        last = nn.BatchNorm1d(out, affine=False) if config.head_batch_norm else None
+        super().__init__(backbone, mlp((width, hidden, out), last_norm=last, last_bias=False), setting)
         self.config = config
         self.predictor = mlp((out, hidden, out), last_bias=False)
 

@@ -118,15 +118,30 @@ class Judged(NamedTuple):
 
     Attributes:
         after, before: accuracy of the network trained, and untrained.
-        error: standard error of ``after`` over the images.
+        queries: images that were named.
         steps, seconds: of training, the seconds of processor time.
     """
 
     after: float
     before: float
-    error: float
+    queries: int
     steps: int
     seconds: float
+
+    @property
+    def error(self) -> float:
+        """Standard error of ``after`` over the images."""
+        return math.sqrt(self.after * (1 - self.after) / self.queries)
+
+    @property
+    def gain(self) -> float:
+        """What training adds."""
+        return self.after - self.before
+
+    @property
+    def gain_error(self) -> float:
+        """Standard error of the gain over the images."""
+        return math.hypot(self.error, math.sqrt(self.before * (1 - self.before) / self.queries))
 
 
 def judged(name: str, seed: int, options: Options) -> Judged:
@@ -144,13 +159,13 @@ def judged(name: str, seed: int, options: Options) -> Judged:
         seconds = time.process_time() - began
         loader.close()
     after, _ = accuracy(run.objective.backbone, config, options.strangers)
-    error = math.sqrt(after * (1 - after) / queries)
+    found = Judged(after, before, queries, run.step.taken, seconds)
     print(
-        f"RESULT {name} seed {seed}: {after:.1%} +- {error:.1%}, untrained {before:.1%}, "
+        f"RESULT {name} seed {seed}: {after:.1%} +- {found.error:.1%}, untrained {before:.1%}, "
         f"{run.step.taken} steps, {seconds:.0f} s",
         flush=True,
     )
-    return Judged(after, before, error, run.step.taken, seconds)
+    return found
 
 
 def row(name: str, runs: Sequence[Judged]) -> tuple[str, ...]:
@@ -161,7 +176,14 @@ def row(name: str, runs: Sequence[Judged]) -> tuple[str, ...]:
         spreads = f" ± {stdev(run.after for run in runs):.1%}", f" ± {stdev(run.before for run in runs):.1%}"
     objective = preset(name).config.objective.name
     accuracies = f"{after:.1%}{spreads[0]}", f"{before:.1%}{spreads[1]}"
-    return objective, f"`{name}`", *accuracies, f"{steps:,.0f}", f"{seconds:.0f}"
+    return objective, f"`{name}`", *accuracies, gained(runs), f"{steps:,.0f}", f"{seconds:.0f}"
+
+
+def gained(runs: Sequence[Judged]) -> str:
+    """What training adds, in standard errors: over the seeds, each beside its own start; of one run over the images."""
+    gains = [run.gain for run in runs]
+    error = runs[0].gain_error if len(runs) == 1 else stdev(gains) / math.sqrt(len(runs))
+    return f"{fmean(gains) / error:.1f}" if error else "-"
 
 
 def main() -> None:
@@ -169,7 +191,8 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     torch.set_num_threads(1)
     rows = [row(name, [judged(name, seed, options) for seed in range(options.seeds)]) for name in options.presets]
-    print(table(("objective", "preset", "k-NN identity", "untrained", "steps", "processor seconds"), rows))
+    heads = "objective", "preset", "k-NN identity", "untrained", "gain in standard errors", "steps", "processor seconds"
+    print(table(heads, rows))
 
 
 if __name__ == "__main__":

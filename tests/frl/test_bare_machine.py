@@ -52,7 +52,7 @@ def test_doctor_names_what_is_missing_and_the_command(bare: None, capsys: pytest
 
 def test_the_whole_way_works_without_them(bare: None, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     faces, beton, run = tmp_path / "faces", tmp_path / "faces.beton", tmp_path / "run"
-    tiny = ["--augment.crops.0.size", "24", "--augment.crops.1.size", "16", "--objective.prototypes", "12"]
+    tiny = ["--augment.crops.0.size", "24", "--objective.prototypes", "12"]
     tiny += ["--optim.batch-size", "8", "--optim.epochs", "1"]
     tiny += ["--knn.data", str(beton), "--knn.size", "24", "--knn.every-epochs", "1"]
     for command in (

@@ -13,7 +13,6 @@ from frl.monitoring.logbook import read_metrics
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
-    *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
     *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--objective.prototypes", "12", "--device", "cpu"),
 ]
 SHORT = ["--optim.epochs", "2", "--log-every-steps", "2"]
@@ -31,7 +30,8 @@ def faces(tmp_path_factory) -> Path:
 def run(faces) -> Path:
     out = faces.parent / "run"
     probe = ["--knn.data", str(faces), "--knn.size", "24", "--knn.every-epochs", "1"]
-    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(out), *TINY, *SHORT, *probe]) == 0
+    torchvisions = ["--model.width", "64", "--model.stem", "pool"]
+    assert main(["pretrain", "cpu", "--data", str(faces), "--out", str(out), *TINY, *SHORT, *probe, *torchvisions]) == 0
     return out
 
 
@@ -92,8 +92,8 @@ def test_a_run_begins_with_a_table_and_says_what_it_is_bound_by(faces, tmp_path,
     )
     printed = capsys.readouterr().out
     table = {line[:9].strip(): line[11:] for line in printed.splitlines() if line[9:11] == "  "}
-    assert "24 images, engine" in table["data"] and table["model"] == "resnet18"
-    assert table["crops"] == "2 x 24 px + 1 x 16 px" and table["preset"].startswith("cpu: 2 epochs, batch 8, peak lr")
+    assert "24 images, engine" in table["data"] and table["model"] == "resnet18-w16-nopool"
+    assert table["crops"] == "2 x 24 px" and table["preset"].startswith("cpu: 2 epochs, batch 8, peak lr")
     assert table["device"].startswith("1 x ") and table["precision"] in ("fp32", "bf16")
     assert "8 images at once a process" in table["batch"] and "GiB of activations" in table["memory"]
     assert "the CPU" in table["placement"] and table["time"].startswith("6 steps") and table["output"] == str(tmp_path)

@@ -35,7 +35,6 @@ from frl.tasks.registry import Truth, task_of
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
-    *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
     *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--optim.epochs", "1", "--log-every-steps", "1"),
     *("--objective.prototypes", "12", "--device", "cpu", "--precision", "fp32", "--model.width", "16"),
 ]
@@ -302,7 +301,7 @@ def test_runs_stand_beside_each_other(runs: list[Path], tmp_path: Path, capsys: 
     ]
     assert shown["landmarks: nme, unpooled ↓"] == [f"{values[-1]:.1%}" for values in logged]
     assert shown["seed"] == ["0", "7"] and "out" not in shown
-    assert {"one (resnet18-w16), unpooled", "two (resnet18-w16), unpooled", "HOG"} <= shown.keys()
+    assert {"one (resnet18-w16-nopool), unpooled", "two (resnet18-w16-nopool), unpooled", "HOG"} <= shown.keys()
     charts = [unescape(each) for each in re.findall(r'data-readings="(.*?)"', page)]
     loss = next(json.loads(each) for each in charts if "step" in each)
     assert [said[-1].split()[0] for said in loss["text"]] == ["one", "two"]

@@ -199,7 +199,6 @@ def test_which_paths_are_sources(photos, tmp_path):
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
-    *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
     *("--model.width", "8", "--optim.batch-size", "4", "--optim.epochs", "4", "--objective.prototypes", "12"),
     *("--device", "cpu", "--precision", "fp32", "--deterministic"),
 ]

@@ -20,7 +20,6 @@ from frl.monitoring.logbook import read_metrics
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
-    *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
     *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--log-every-steps", "2"),
     *("--objective.prototypes", "12", "--device", "cpu", "--precision", "fp32", "--model.width", "16"),
 ]

@@ -8,6 +8,7 @@ import pytest
 from tiny_methods import diagnosis_after, run_of
 
 HEALTHY: dict[str, dict[str, Any]] = {
+    "swav of identities": {"positives": "image"},
     "dino": {},
     "barlow": {"lr": 0.02, "redundancy_weight": 0.1},
     "vicreg": {"lr": 0.01},
@@ -25,6 +26,7 @@ def test_what_learns_gives_no_alarm(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "without", "sign", "remedy"),
     [
+        ("swav of identities", {"epsilon": 1.0}, "stays at ln K", "lower --objective.epsilon from 1 to 0.6"),
         ("dino", {"center_momentum": 1.0}, "all images into", "lower --objective.center-momentum from 1 to 0.9"),
         (
             "dino",

@@ -15,6 +15,7 @@ from torch import nn
 
 from frl.config import CropSpec
 from frl.models.compiled import choose_encoders
+from frl.monitoring.health import feature_std
 from frl.objectives.agreement import agreement
 from frl.objectives.contrast import info_nce, unit
 from frl.runtime.distributed import World
@@ -206,6 +207,18 @@ def test_a_head_with_batchnorm_sees_the_groups_that_the_backbone_sees():
     image = views_of(1)[0][:BATCH]
     expected = [objective.projector(objective.backbone(part)) for part in image.chunk(4)]
     torch.testing.assert_close(objective.queries(image), unit(torch.cat(expected)))
+
+
+def test_a_projector_that_ends_in_batchnorm_keeps_images_apart():
+    """Of images that are nearly alike, too; student and teacher each by the statistics of their own batch."""
+    image = views_of(0)[0][:BATCH]
+    alike = [torch.cat([image[:1] + 0.1 * image, image[:1] - 0.1 * image])]
+    objective, published = objective_of(run_of("byol", head_batch_norm=True)), objective_of(run_of("byol"))
+    for projected in (*objective.taught(alike), objective.projector(objective.backbone(alike[0][:BATCH]))):
+        torch.testing.assert_close(projected.mean(0), torch.zeros_like(projected[0]), atol=1e-9, rtol=0)
+        torch.testing.assert_close(projected.var(0, correction=0), torch.ones_like(projected[0]), atol=0.01, rtol=0)
+    apart, published_apart = (feature_std(each(alike).features) for each in (objective, published))
+    assert apart > published_apart + 0.1
 
 
 def test_further_crops_only_predict():

@@ -18,7 +18,6 @@ from frl.runtime import checkpoint
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
-    *("--augment.crops.1.size", "16", "--augment.crops.1.count", "1"),
     *("--optim.batch-size", "8", "--optim.reference-batch", "8", "--optim.epochs", "2", "--log-every-steps", "1"),
     *("--objective.prototypes", "12", "--objective.queue-length", "16", "--objective.queue-from-epoch", "0"),
     *("--device", "cpu", "--knn.size", "24", "--knn.every-epochs", "1"),
