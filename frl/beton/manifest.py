@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from frl.beton.schema import Schema
 from frl.beton.targets import TargetSpec
@@ -149,9 +149,7 @@ class ContentHash:
 
     def add(self, image_sha256: bytes, line: bytes, targets: bytes = b"") -> None:
         """Take in the next sample."""
-        self._digest.update(image_sha256)
-        self._digest.update(line)
-        self._digest.update(targets)
+        self._digest.update(image_sha256 + line + targets)
 
     def copy(self) -> ContentHash:
         """A hash that goes on from here by itself."""
@@ -178,8 +176,7 @@ def fingerprint(file: int, regions: list[tuple[int, int]]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleLine:
+class SampleLine(NamedTuple):
     """What the sidecar says of one sample.
 
     Attributes:
@@ -196,8 +193,9 @@ class SampleLine:
 
     def encode(self) -> bytes:
         """The line, with its end."""
-        targets = () if self.targets_crc32 is None else (f"{self.targets_crc32:08x}",)
-        return tsv_line(f"{self.crc32:08x}", str(self.label), self.name, *targets)
+        targets = "" if self.targets_crc32 is None else f"\t{self.targets_crc32:08x}"
+        line = f"{self.crc32:08x}\t{self.label}\t{_escaped(self.name)}{targets}\n"
+        return line.encode("utf-8", "surrogateescape")
 
     @classmethod
     def decode(cls, line: bytes) -> SampleLine:
@@ -209,15 +207,20 @@ class SampleLine:
         crc32, label, name, *targets = line.rstrip(b"\n").split(b"\t")
         if len(targets) > 1:
             raise ValueError(f"{3 + len(targets)} cells in a line")
-        plain = _ESCAPED.sub(lambda m: _UNESCAPES.get(m[0], m[0]), name.decode("utf-8", "surrogateescape"))
+        plain = name.decode("utf-8", "surrogateescape")
+        if "\\" in plain:
+            plain = _ESCAPED.sub(lambda m: _UNESCAPES.get(m[0], m[0]), plain)
         targets_crc32 = int(targets[0], 16) if targets else None
         return cls(crc32=int(crc32, 16), label=int(label), name=plain, targets_crc32=targets_crc32)
 
 
 def tsv_line(*cells: str) -> bytes:
     """One line of tab-separated cells, whatever characters (or undecodable bytes of file names) they hold."""
-    escaped = (_TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], cell) for cell in cells)
-    return "\t".join(escaped).encode("utf-8", "surrogateescape") + b"\n"
+    return "\t".join(map(_escaped, cells)).encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _escaped(cell: str) -> str:
+    return _TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], cell)
 
 
 class SampleLines:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pictures import encode, picture
 from source_layouts import LAYOUTS, Images, pack, plant
 
 from frl.beton import Beton, verify
 from frl.beton.manifest import Manifest
+from frl.images.names import suffix_of
 from writers.sources import open_source
 from writers.sources.skipped import total
 from writers.to_beton import main
@@ -231,3 +234,8 @@ def test_a_camera_raw_in_a_list_is_not_its_preview(tmp_path: Path) -> None:
     plant(tmp_path, {"1.CR2": encode(picture(60, 60), "TIFF"), "list.csv": b"path\n1.CR2\n"})
     (candidate,) = open_source(str(tmp_path / "list.csv")).candidates()
     assert "camera raw" in (candidate.fault or "")
+
+
+@given(path=st.text("ab./\u00e9G", max_size=12))
+def test_a_suffix_is_what_python_calls_so(path: str) -> None:
+    assert suffix_of(path) == os.path.splitext(path)[1].lower()
