@@ -200,7 +200,9 @@ def test_a_size_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>not found</html>", os.urandom(5000), gzip.compress(b"no tar"), b"\x1f\x8bzip"]
+    "content",
+    [b"", b"<html>not found</html>", os.urandom(5000), gzip.compress(b"no tar"), b"\x1f\x8bzip"],
+    ids=["empty", "a web page", "noise", "gzip of a text", "a cut gzip"],  # the same ones in every process
 )
 def test_what_is_no_tar_is_refused(tmp_path: Path, content: bytes) -> None:
     tars = store(tmp_path / "faces.tar.gz", content)
