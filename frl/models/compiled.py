@@ -128,8 +128,9 @@ def faster_precision(config: RunConfig, world: World) -> Literal["bf16", "fp32"]
 
     The run's largest crops show it, as many at once as the run has up to ``TRIED_PIXELS``: of few images the
     conversion of the weights, which is once a step, would be most of the time. The formats take turns on one thread,
-    in its own processor time, which other work on the machine changes little. A close result is looked at again; bf16
-    is taken where it wins clearly, since it is less exact. A collective call; all ranks choose alike.
+    in its own processor time, which other work on the machine changes little. A close result is looked at again, and
+    so is a first defeat of bf16, whose kernels are made with its first pass; bf16 is taken where it wins clearly, since
+    it is less exact. A collective call; all ranks choose alike.
     """
     crops = max(config.augment.crops, key=lambda spec: spec.count * spec.size**2)
     images = min(config.images_at_once(world.size), TRIED_PIXELS // (crops.count * crops.size**2))
@@ -141,11 +142,11 @@ def faster_precision(config: RunConfig, world: World) -> Literal["bf16", "fp32"]
     with one_thread():
         of_fp32.trial([backbone], time.thread_time)  # takes the memory that both use
         bf16 = fp32 = math.inf
-        for _ in range(MOST_ROUNDS):
+        for turn in range(MOST_ROUNDS):
             found = [contest.trial([backbone], time.thread_time)[0] for contest in (of_bf16, of_fp32)]
             mean = world.mean(torch.tensor(found)).tolist()
             bf16, fp32 = min(bf16, mean[0]), min(fp32, mean[1])
-            if not CLEARLY - CLOSE < bf16 / fp32 < CLEARLY + CLOSE:
+            if bf16 < (CLEARLY - CLOSE) * fp32 or (turn and bf16 > (CLEARLY + CLOSE) * fp32):
                 break
     chosen: Literal["bf16", "fp32"] = "bf16" if bf16 < CLEARLY * fp32 else "fp32"
     if world.is_main:

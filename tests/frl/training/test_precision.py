@@ -47,7 +47,8 @@ BF16, FP32 = "torch.bfloat16", "torch.float32"
     [
         ([5.0], [9.0, 10.0], "bf16", 1),  # of fp32 the first pass does not count
         ([9.0, 9.9], [99.0, 10.0, 9.0], "fp32", 2),
-        ([10.0], [9.0, 1.0], "fp32", 1),
+        ([10.0, 9.0], [9.0, 1.0, 1.0], "fp32", 2),  # bf16 has a second try
+        ([10.0, 0.5], [9.0, 1.0, 1.0], "bf16", 2),
         ([8.0, 7.0], [9.0, 10.0, 10.0], "bf16", 2),  # close at first, and clear the second time
         ([8.6, 8.6, 8.6], [9.0, 10.0, 10.0, 10.0], "fp32", MOST_ROUNDS),  # close to the end, and not clearly faster
         ([8.4, 8.4, 8.4], [9.0, 10.0, 10.0, 10.0], "bf16", MOST_ROUNDS),
