@@ -15,12 +15,14 @@ from types import FrameType
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import get_args_parser
 from torch.distributed.run import main as torchrun
 
 from frl.runtime.termination import Meaning, Termination, handling
 
 # Without it, torchrun takes SIGHUP from a run that was started with nohup. SIGQUIT is nobody's request to save.
 SIGNALS = ["--signals-to-handle", "SIGQUIT"]
+PATIENCE = "--shutdown-timeout"
 
 
 def main(arguments: list[str]) -> int:
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         with handling(handle):
-            torchrun([*SIGNALS, *arguments])
+            torchrun([*SIGNALS, *known(arguments)])
     except SignalException as request:
         return 128 + request.sigval
     except ChildFailedError as error:
@@ -48,6 +50,15 @@ def main(arguments: list[str]) -> int:
         print(f"launch: rank {rank} (process {failure.pid}) {how}", file=sys.stderr)
         return status if status >= 0 else 128 - status
     return 0
+
+
+def known(arguments: list[str]) -> list[str]:
+    """``arguments`` without ``--shutdown-timeout SECONDS`` where torchrun has no such option, as that of torch 2.11."""
+    if PATIENCE not in arguments or PATIENCE in get_args_parser().format_help():
+        return arguments
+    print(f"launch: this torchrun has no {PATIENCE}, and gives ranks 30 s to save and stop", file=sys.stderr)
+    place = arguments.index(PATIENCE)
+    return arguments[:place] + arguments[place + 2 :]
 
 
 def _kill_ranks() -> None:

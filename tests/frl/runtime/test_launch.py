@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from signal import SIGHUP, SIGINT, SIGTERM, Signals
 import launched_rank
 import pytest
 from processes import assert_gone
+
+from frl.runtime import launch as launcher
 
 pytestmark = pytest.mark.timeout(200)
 Launch = Callable[..., subprocess.Popen]
@@ -103,3 +106,14 @@ def test_the_status_is_that_of_the_rank_that_failed(launch: Launch, tmp_path: Pa
     _, errors = process.communicate(timeout=90)
     assert process.returncode == ends_with
     assert "launch: rank 1 (process" in errors and words in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_torchrun_without_the_patience_is_not_asked_for_it(monkeypatch, capsys, has_it) -> None:
+    """torch 2.11's is one, and would end with a usage message."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(*["--shutdown-timeout"] * has_it or ["--other"])
+    monkeypatch.setattr(launcher, "get_args_parser", lambda: parser)
+    given = ["--standalone", "--shutdown-timeout", "600", "--nproc-per-node", "2"]
+    assert launcher.known(given) == (given if has_it else ["--standalone", "--nproc-per-node", "2"])
+    assert ("30 s to save" in capsys.readouterr().err) == (not has_it)
