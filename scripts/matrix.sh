@@ -2,10 +2,11 @@
 # The tests on every Python that frl supports and this machine has, each in an environment of its own, without ffcv.
 #
 #   bash scripts/matrix.sh                                          bash scripts/matrix.sh tests/frl/beton -x
-#   PYTHONS="3.12 /opt/python3.13/bin/python3" bash scripts/matrix.sh
+#   PYTHONS="3.12 /opt/python3.13/bin/python3" bash scripts/matrix.sh        LOWEST=1 PYTHONS=3.12 bash scripts/matrix.sh
 #
 # PYTHONS: versions, or paths to interpreters; 3.11 3.12 3.13 if not given. A version is looked for on the PATH, by uv and
 # by pyenv; one that is not here is named at the end, and is an error only if it was asked for (status 3 if none is here).
+# LOWEST=1: with the oldest torch and torchvision that setup.py admits, in place of those of requirements.txt.
 # Environments stay in .venv/matrix-VERSION; uv (in requirements.txt) shares their files, so that the second costs little.
 # Without arguments the tests are those that meet an interpreter's own differences: files, options, kernels, engines, the
 # whole way from faces to an export. Arguments replace them and go to pytest.
@@ -30,9 +31,14 @@ find_python() { # VERSION or path
     return 1
 }
 
+lowest() { sed -nE "s/^ *\"$1>=([0-9.]+)\",$/\1/p" setup.py; } # package
+
 install() { # python, environment
     local needs
     needs=$(grep -Ev '^(#|ffcv==|nvidia-dali)' requirements.txt)
+    if [ "${LOWEST:-0}" = 1 ]; then
+        needs=$(sed -E "s/^(torch)==.*/\1==$(lowest torch).*/; s/^(torchvision)==.*/\1==$(lowest torchvision).*/" <<<"$needs")
+    fi
     if [ -n "$uv" ]; then
         "$uv" venv --quiet --allow-existing --no-python-downloads --python "$1" "$2"
         "$uv" pip install --quiet --python "$2/bin/python" -r <(echo "$needs")
@@ -50,6 +56,7 @@ for version in ${asked:-3.11 3.12 3.13}; do
     fi
     name=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     environment=.venv/matrix-$name
+    [ "${LOWEST:-0}" != 1 ] || environment+=-lowest
     echo "matrix: $("$python" --version) in $environment"
     install "$python" "$environment"
     if PYTHONPATH=$PWD "$environment/bin/python" -m pytest -q -p no:cacheprovider -n 2 "${tests[@]}"; then
