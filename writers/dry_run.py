@@ -62,6 +62,7 @@ class DryRun:
         label: int,
         name: str,
         targets: Mapping[str, ArrayLike] | None = None,
+        sha256: bytes | None = None,
     ) -> None:
         """Take in a sample."""
         nbytes = len(encoded) + self._schema.tail

@@ -32,8 +32,10 @@ class Item(NamedTuple):
 
     def names(self, faces: int) -> list[str]:
         """What to call the faces found on it: its own name if there is one, else photo#1.jpg, photo#2.jpg, ..."""
+        if faces == 1:
+            return [self.name]
         stem, suffix = os.path.splitext(self.name)
-        return [self.name] if faces == 1 else [f"{stem}#{number}{suffix}" for number in range(1, faces + 1)]
+        return [f"{stem}#{number}{suffix}" for number in range(1, faces + 1)]
 
 
 def within(source: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class _Preparer:
 
     def __init__(self, preparation: Preparation) -> None:
         self._stores = preparation.stores
+        self._knowing = {
+            name: store for name, store in self._stores.items() if isinstance(store, TargetStore)
+        }  # once: to ask it of a protocol takes as long as to read a header
         self._targets = Targets(preparation.targets)
         self._crop = FaceCropper(preparation.spec)
         self._find = start(preparation.detect)
@@ -67,8 +70,8 @@ class _Preparer:
 
     def _known(self, item: Item) -> Values | None:
         """The targets of an item; None where its source knows none."""
-        store = self._stores.get(item.source)
-        return store.targets(item.candidate.place) if isinstance(store, TargetStore) else item.candidate.targets
+        store = self._knowing.get(item.source)
+        return item.candidate.targets if store is None else store.targets(item.candidate.place)
 
     def _regions(self, item: Item, photo: Photo) -> Sequence[Region | Reject]:
         """Where the faces are. What the source knows always wins over the detector."""
@@ -91,8 +94,7 @@ class _Preparer:
             needs_pixels = self._refuse_poor.needs_pixels or self._fingerprint.needs_pixels
             grey = self._crop.grey(face) if needs_pixels else None
             self._refuse_poor(grey, face.width)
-            return replace(
-                face,
+            return face._replace(
                 fingerprint=self._fingerprint(face.data, grey),
                 over_border=region.box is not None and share_inside(photo.width, photo.height, region.box) < WHOLE,
                 central=region.box is None and photo.width != photo.height,

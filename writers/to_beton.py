@@ -125,7 +125,7 @@ def write(
         results = prepare_all(rest, sources, pool, config.out)
         outcomes = tqdm(results, initial=begun, total=len(items), unit="img", disable=None)
         try:
-            for done, (item, faces) in enumerate(zip(rest, outcomes, strict=True), begun + 1):
+            for done, (item, faces) in enumerate(outcomes, begun + 1):
                 stop.check()
                 file.counts["boxes"] += item.candidate.box is not None
                 if item.candidate.box is None and config.detect.detect != "none":
@@ -139,8 +139,10 @@ def write(
                         refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
                     else:
                         label = -1 if identity is None else labels[identity]
-                        file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets)
-                        file.counts.update(noted(outcome, label))
+                        digest = outcome.fingerprint.digest if outcome.fingerprint else None
+                        file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets, digest)
+                        for what in noted(outcome, label):
+                            file.counts[what] += 1
                 file.commit(done)
                 progress(done, len(items))
                 if config.samples is not None and file.samples >= config.samples:

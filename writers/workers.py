@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
@@ -13,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import reduction
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
@@ -26,13 +29,17 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 CHUNK = 16
-"""Tasks sent at a time: a message costs as much as a small image."""
+"""Tasks sent at a time, where they are few or slow: a message costs as much as several small images."""
+SHARES = 32
+"""Chunks that each worker gets at least, before they grow: so that in the end none waits long for another."""
 AHEAD = 4
 """Chunks per worker begun before the oldest result is taken: what bounds the memory."""
 POLL_S = 0.2
 """Seconds between two looks at whether to go on waiting."""
 QUEUED = 2
 """Chunks a worker holds, so that it never waits for the next."""
+OUTBOX_BYTES = 2 << 20
+"""Memory in which a worker leaves the results of a chunk; larger ones go through its pipe."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,64 @@ class _Chunk(NamedTuple):
     tasks: Sequence[Any]
 
 
+class _Left(NamedTuple):
+    """Where in the outbox the results of a chunk lie, sent in their place."""
+
+    start: int
+    stop: int
+
+
+class _Outbox:
+    """Memory that a worker shares with its parent: one part for each chunk that it may hold, used in turn.
+
+    What is left there is copied once each way, where a pipe would copy it four times. A chunk is sent only after the
+    results of the one ``QUEUED`` before it were taken, so no part is written to before it was read. The memory has no
+    name, and is gone with the last process that holds it.
+    """
+
+    def __init__(self, file: int | None = None) -> None:
+        self._file = os.memfd_create("results") if file is None else file
+        if file is None:
+            os.ftruncate(self._file, QUEUED * OUTBOX_BYTES)
+        self._memory = mmap.mmap(self._file, QUEUED * OUTBOX_BYTES)
+        self._start = 0
+
+    def __reduce__(self) -> tuple[Callable[[Any], _Outbox], tuple[Any]]:
+        return _open_outbox, (reduction.DupFd(self._file),)
+
+    def leave(self, results: list[Any]) -> _Left | list[Any]:
+        """Put results into the next part, and say where; the results themselves if they do not fit."""
+        pickled = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
+        start, stop = self._start, self._start + len(pickled)
+        self._start = (start + OUTBOX_BYTES) % (QUEUED * OUTBOX_BYTES)
+        if len(pickled) > OUTBOX_BYTES:
+            return results
+        self._memory[start:stop] = pickled
+        return _Left(start, stop)
+
+    def take(self, left: _Left) -> list[Any]:
+        """The results that were left."""
+        with memoryview(self._memory) as memory, memory[left.start : left.stop] as part:
+            results: list[Any] = pickle.loads(part)
+        return results
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._memory.close()
+        os.close(self._file)
+
+
+def _open_outbox(file: Any) -> _Outbox:
+    return _Outbox(file.detach())
+
+
 @dataclass
 class _Worker:
     """One process, its end of the pipe, and the chunks it was given, oldest first."""
 
     process: ForkServerProcess
     connection: Connection
+    outbox: _Outbox
     current: Any  # ctypes.c_longlong in shared memory: the index, in its chunk, of the task at hand
     chunks: deque[_Chunk]
 
@@ -72,6 +131,7 @@ class WorkerPool(Generic[Task, Result]):
         count: worker processes; 0: one for each core this process may use.
         name: what to call a task in an error.
         weight: how much of a chunk a task fills, 1 by default; for tasks that carry data.
+        most: tasks sent at a time, where there are many: 64, say, of quick ones.
         patience_s: seconds without any result after which the workers are given up.
         check: called several times a second while results are awaited; may raise, to stop.
 
@@ -86,6 +146,7 @@ class WorkerPool(Generic[Task, Result]):
         count: int = 0,
         name: Callable[[Task], str] = str,
         weight: Callable[[Task], float] = lambda task: 1,
+        most: int = CHUNK,
         patience_s: float = 300,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -93,6 +154,7 @@ class WorkerPool(Generic[Task, Result]):
         self._count = count or cores()
         self._name = name
         self._weight = weight
+        self._most = most
         self._patience_s = patience_s
         self._check = check
         self._workers: list[_Worker] = []
@@ -103,9 +165,10 @@ class WorkerPool(Generic[Task, Result]):
         for _ in range(self._count):
             ours, theirs = self._context.Pipe()
             current = self._context.RawValue(ctypes.c_longlong, -1)
-            process = worker_server().start(_serve, self._start, theirs, current)
+            outbox = _Outbox()
+            process = worker_server().start(_serve, self._start, theirs, outbox, current)
             theirs.close()
-            self._workers.append(_Worker(process, ours, current, deque()))
+            self._workers.append(_Worker(process, ours, outbox, current, deque()))
         return self
 
     def __exit__(
@@ -116,10 +179,15 @@ class WorkerPool(Generic[Task, Result]):
         for worker in self._workers:
             worker.process.join(timeout=5)
             worker.connection.close()
+            worker.outbox.close()
         self._workers.clear()
 
-    def map(self, tasks: Iterable[Task]) -> Iterator[Result]:
+    def map(self, tasks: Iterable[Task], total: int = 0) -> Iterator[Result]:
         """Yield the results in the order of ``tasks``, which are only taken as results are.
+
+        Args:
+            tasks: what to do.
+            total: how many there are about, if that is known.
 
         Raises:
             FrlError: what a task raised, if it was one of these.
@@ -127,7 +195,8 @@ class WorkerPool(Generic[Task, Result]):
             WriteError: naming the task, if a worker died over it, or if it takes for ever.
             Whatever ``check`` raises.
         """
-        chunks = self._chunks(tasks)
+        full = min(self._most, max(CHUNK, total // (SHARES * len(self._workers))))
+        chunks = self._chunks(tasks, full)
         done: dict[int, list[Result]] = {}
         taken, waiting = 0, next(chunks, None)
         while waiting or any(worker.chunks for worker in self._workers) or done:
@@ -139,12 +208,12 @@ class WorkerPool(Generic[Task, Result]):
             else:
                 done.update(self._receive())
 
-    def _chunks(self, tasks: Iterable[Task]) -> Iterator[_Chunk]:
+    def _chunks(self, tasks: Iterable[Task], full: int) -> Iterator[_Chunk]:
         number, chunk, weight = 0, [], 0.0
         for task in tasks:
             chunk.append(task)
             weight += self._weight(task)
-            if weight >= CHUNK:
+            if weight >= full:
                 yield _Chunk(number, chunk)
                 number, chunk, weight = number + 1, [], 0.0
         if chunk:
@@ -178,7 +247,8 @@ class WorkerPool(Generic[Task, Result]):
                 raise self._death(worker) from None
             if isinstance(message, _Failure):
                 raise self._blame(worker, message)
-            yield worker.chunks.popleft().number, message
+            results = worker.outbox.take(message) if isinstance(message, _Left) else message
+            yield worker.chunks.popleft().number, results
 
     def _wait(self) -> Sequence[Any]:
         """The connections from which there is something to receive; none if that takes for ever."""
@@ -213,7 +283,7 @@ class WorkerPool(Generic[Task, Result]):
         return self._name(worker.chunks[0].tasks[max(0, worker.current.value)]) if worker.chunks else "no image at hand"
 
 
-def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, current: Any) -> None:
+def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, outbox: _Outbox, current: Any) -> None:
     """The life of a worker."""
     inbox: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
@@ -224,7 +294,7 @@ def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, cu
             for current.value, task in enumerate(inbox.get()):
                 results.append(function(task))
             current.value = 0  # valid in the next chunk, too
-            connection.send(results)
+            connection.send(outbox.leave(results))
     except Exception as error:
         doing = "preparing it" if current.value >= 0 else "its start"
         connection.send(_Failure(current.value, explained(error, doing)))

@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from struct import Struct
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from frl.beton.partial import PartialFile
 from frl.beton.schema import Schema
 
 BLOCK = 4096
+
+ALLOCATION_ROW = Struct("<QQQ")
+"""``ALLOCATION`` without numpy, which takes as long for one row as for a hundred."""
 
 
 def first_page(schema: Schema, capacity: int, page_size: int) -> int:
@@ -68,16 +72,16 @@ class Sums:
         return replace(self, content=content, lines_digest=digest, known=self.known.copy())
 
     def add_sample(
-        self, schema: Schema, encoded: bytes | memoryview, start: int, line: bytes, values: Sequence[bytes]
+        self, schema: Schema, stop: int, image_sha256: bytes, line: bytes, values: Sequence[bytes] = ()
     ) -> None:
-        """Take in an image, its place, its line and the stored bytes of its targets."""
+        """Take in an image by its digest, where it ends, its line and the stored bytes of its targets."""
         self.samples += 1
-        self.data_stop = start + len(encoded) + schema.tail
+        self.data_stop = stop + schema.tail
         for spec, value in zip(schema.targets, values, strict=True):
             self.known[spec.name] += spec.knows(value)
         self.lines_size += len(line)
         self.lines_digest.update(line)
-        self.content.add(hashlib.sha256(encoded).digest(), line, b"".join(values))
+        self.content.add(image_sha256, line, b"".join(values))
 
     def add_rows(self, records: bytes, allocations: bytes) -> None:
         """Take in rows of the metadata and of the allocation table."""
@@ -107,7 +111,7 @@ class Sums:
 
 
 class Ledger:
-    """Notes samples and rejects in the unfinished files, the rows of fixed size in blocks.
+    """Notes samples and rejects in the unfinished files, what is noted of samples in blocks.
 
     Args:
         files: where to; empty, or left by an earlier run for ``restore``.
@@ -119,30 +123,28 @@ class Ledger:
         self.sums = Sums(content=ContentHash(identities, schema.targets))
         self._files = files
         self._schema = schema
-        self._records = np.zeros(BLOCK, schema.record)
-        self._allocations = np.zeros((BLOCK, schema.entries), ALLOCATION)
-        self._rows = 0
+        self._records: list[bytes] = []
+        self._allocations: list[bytes] = []
+        self._lines: list[bytes] = []
 
     def add(
         self,
-        encoded: bytes | memoryview,
         start: int,
+        nbytes: int,
+        image_sha256: bytes,
         height: int,
         width: int,
         line: SampleLine,
         values: Sequence[bytes] = (),
     ) -> None:
         """Note a sample whose image lies at ``start``, and the arrays among its targets right behind it."""
-        schema = self._schema
-        pieces = schema.pieces(start, len(encoded))
-        self._records[self._rows] = schema.row(pieces, height, width, line.label, values)
-        for entry, (place, nbytes) in enumerate(pieces):
-            self._allocations[self._rows, entry] = (self.sums.samples, place, nbytes)
-        self._rows += 1
+        pieces = self._schema.pieces(start, nbytes)
+        self._records.append(self._schema.row(pieces, height, width, line.label, values))
+        self._allocations.extend(ALLOCATION_ROW.pack(self.sums.samples, *piece) for piece in pieces)
         text = line.encode()
-        self._files.lines.append(text)
-        self.sums.add_sample(schema, encoded, start, text, values)
-        if self._rows == BLOCK:
+        self._lines.append(text)
+        self.sums.add_sample(self._schema, start + nbytes, image_sha256, text, values)
+        if len(self._records) == BLOCK:
             self.flush()
 
     def add_rejects(self, lines: bytes) -> None:
@@ -151,13 +153,15 @@ class Ledger:
         self.sums.add_rejects(lines)
 
     def flush(self) -> None:
-        """Write the rows that are held back."""
-        records, allocations = self._records[: self._rows].tobytes(), self._allocations[: self._rows].tobytes()
-        first = self.sums.samples - self._rows
+        """Write the rows and lines that are held back."""
+        records, allocations = b"".join(self._records), b"".join(self._allocations)
+        first = self.sums.samples - len(self._records)
         self._files.beton.write_at(records, self._schema.records_start + first * self._schema.record.itemsize)
         self._files.table.append(allocations)
+        self._files.lines.append(b"".join(self._lines))
         self.sums.add_rows(records, allocations)
-        self._rows = 0
+        for held in (self._records, self._allocations, self._lines):
+            held.clear()
 
     def restore(self, entries: list[Entry]) -> int:
         """Take over what an earlier run noted, as far as every byte of it is as its journal says.
@@ -193,5 +197,6 @@ def _replay(files: Files, schema: Schema, before: Sums, entry: Entry) -> Sums | 
     images = np.frombuffer(allocations, ALLOCATION)[:: schema.entries].tolist()
     for record, (_, start, nbytes), line in zip(np.frombuffer(records, schema.record), images, lines, strict=False):
         data = files.beton.read_at(nbytes + schema.tail, start)
-        sums.add_sample(schema, data[:nbytes], start, line, schema.values(record, data[nbytes:]))
+        digest = hashlib.sha256(data[:nbytes]).digest()
+        sums.add_sample(schema, start + nbytes, digest, line, schema.values(record, data[nbytes:]))
     return sums if sums.entry(entry.done, entry.counts) == entry else None

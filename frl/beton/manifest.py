@@ -149,9 +149,7 @@ class ContentHash:
 
     def add(self, image_sha256: bytes, line: bytes, targets: bytes = b"") -> None:
         """Take in the next sample."""
-        self._digest.update(image_sha256)
-        self._digest.update(line)
-        self._digest.update(targets)
+        self._digest.update(image_sha256 + line + targets)
 
     def copy(self) -> ContentHash:
         """A hash that goes on from here by itself."""
@@ -196,8 +194,9 @@ class SampleLine:
 
     def encode(self) -> bytes:
         """The line, with its end."""
-        targets = () if self.targets_crc32 is None else (f"{self.targets_crc32:08x}",)
-        return tsv_line(f"{self.crc32:08x}", str(self.label), self.name, *targets)
+        targets = "" if self.targets_crc32 is None else f"\t{self.targets_crc32:08x}"
+        line = f"{self.crc32:08x}\t{self.label}\t{_escaped(self.name)}{targets}\n"
+        return line.encode("utf-8", "surrogateescape")
 
     @classmethod
     def decode(cls, line: bytes) -> SampleLine:
@@ -216,8 +215,11 @@ class SampleLine:
 
 def tsv_line(*cells: str) -> bytes:
     """One line of tab-separated cells, whatever characters (or undecodable bytes of file names) they hold."""
-    escaped = (_TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], cell) for cell in cells)
-    return "\t".join(escaped).encode("utf-8", "surrogateescape") + b"\n"
+    return "\t".join(map(_escaped, cells)).encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _escaped(cell: str) -> str:
+    return _TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], cell)
 
 
 class SampleLines:

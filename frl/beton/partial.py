@@ -8,9 +8,16 @@ from pathlib import Path
 
 from frl.files import try_lock
 
+GATHERED_BYTES = 1 << 19
+GATHERED_PIECES = 1024
+"""What is held back at most of what is written piece behind piece: Linux takes so many at once (IOV_MAX)."""
+
 
 class PartialFile:
     """A file that grows under a temporary name, hidden beside its final one, until it is published.
+
+    Pieces that follow each other are gathered, and written together: by then, for whoever reads the file by another
+    way, or needs to know that the disk took them, ``flush`` has to be called. ``sync`` and ``publish`` do.
 
     The temporary name of a path is always the same, and a lock that dies with its process guards it: a later run
     takes over what a killed one left, and two runs cannot write one file. Raises OSError like any file.
@@ -26,6 +33,8 @@ class PartialFile:
     def __init__(self, final: Path, *, keep: bool = False) -> None:
         self.final = final
         self.path = final.with_name(f".{final.name}.partial")
+        self._gathered: list[bytes] = []
+        self._gathered_at = self._gathered_stop = 0  # where in the file
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             self._lock()
@@ -46,7 +55,8 @@ class PartialFile:
             raise BlockingIOError("another process is writing it")
 
     def fileno(self) -> int:
-        """The open descriptor."""
+        """The open descriptor of a file in which everything is that was written."""
+        self.flush()
         return self._file
 
     def append(self, data: bytes | memoryview) -> None:
@@ -55,14 +65,37 @@ class PartialFile:
 
     def write_at(self, data: bytes | memoryview, offset: int) -> None:
         """Write all of ``data`` at ``offset``; a gap before it reads as zeros."""
+        nbytes = len(data) if type(data) is bytes else memoryview(data).nbytes
+        if offset != self._gathered_stop or nbytes >= GATHERED_BYTES:
+            self.flush()
+            self._gathered_at = offset
+        self._gathered_stop = stop = offset + nbytes
+        if stop > self.size:
+            self.size = stop
+        if nbytes >= GATHERED_BYTES:
+            self._gathered_at = stop
+            self._write(data, offset)
+            return
+        self._gathered.append(data if type(data) is bytes else bytes(data))
+        if stop - self._gathered_at >= GATHERED_BYTES or len(self._gathered) == GATHERED_PIECES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand to the system what is held back."""
+        pieces, offset, stop = self._gathered, self._gathered_at, self._gathered_stop
+        self._gathered, self._gathered_at = [], stop
+        if pieces and (written := os.pwritev(self._file, pieces, offset)) < stop - offset:
+            self._write(b"".join(pieces)[written:], offset + written)  # a disk that is full says so when asked again
+
+    def _write(self, data: bytes | memoryview, offset: int) -> None:
         rest = memoryview(data).cast("B")
         while rest:
             written = os.pwrite(self._file, rest, offset)
             rest, offset = rest[written:], offset + written
-        self.size = max(self.size, offset)
 
     def read_at(self, nbytes: int, offset: int) -> bytes:
         """So many bytes from ``offset`` on; fewer where the file ends."""
+        self.flush()
         blocks = []
         while nbytes and (block := os.pread(self._file, nbytes, offset)):
             blocks.append(block)
@@ -71,15 +104,18 @@ class PartialFile:
 
     def truncate(self, size: int) -> None:
         """Cut off what lies behind ``size``."""
+        self.flush()
         os.ftruncate(self._file, size)
         self.size = size
 
     def sync(self) -> None:
         """Wait until the disk has the content."""
+        self.flush()
         os.fsync(self._file)
 
     def publish(self) -> None:
         """Give the file its final name, replacing what is there; follow with ``frl.files.fsync_folder``."""
+        self.flush()
         os.rename(self.path, self.final)
         self.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from struct import Struct
 
 import numpy as np
 
@@ -15,6 +16,10 @@ IMAGE_AND_LABEL = (
     Field(name="image", type_id=FieldType.IMAGE),
     Field(name="label", type_id=FieldType.INT, dtype="<i8"),
 )
+
+IMAGE_AND_LABEL_ROW = Struct("<BHHQ3xq")
+"""Their record. What follows it of a target are 8 bytes: a number, or the place of an array."""
+PLACE = Struct("<Q")
 
 
 @dataclass(frozen=True)
@@ -74,15 +79,16 @@ class Schema:
 
     def row(
         self, pieces: Sequence[tuple[int, int]], height: int, width: int, label: int, values: Sequence[bytes]
-    ) -> tuple[object, ...]:
-        """The metadata of a sample whose data are ``pieces``."""
+    ) -> bytes:
+        """The metadata of a sample whose data are ``pieces``, as ``record`` reads them."""
         (start, _), *arrays = pieces
-        places = iter(arrays)
-        cells = (
-            next(places)[0] if spec.field.has_data else spec.decode(value)[()]
-            for spec, value in zip(self.targets, values, strict=True)
+        row = IMAGE_AND_LABEL_ROW.pack(ImageMode.JPG, width, height, start, label)
+        if not self.targets:
+            return row
+        places = (PLACE.pack(place) for place, _ in arrays)
+        return row + b"".join(
+            next(places) if spec.field.has_data else value for spec, value in zip(self.targets, values, strict=True)
         )
-        return (ImageMode.JPG, width, height, start), label, *cells
 
     def values(self, record: np.void, arrays: bytes) -> tuple[bytes, ...]:
         """The stored bytes of a sample's targets, of its metadata and what lies behind its image."""

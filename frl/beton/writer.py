@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import time
@@ -167,6 +168,7 @@ class BetonWriter:
         label: int,
         name: str,
         targets: Mapping[str, ArrayLike] | None = None,
+        sha256: bytes | None = None,
     ) -> None:
         """Add one sample. A refused one leaves no trace, so the caller may go on.
 
@@ -176,6 +178,7 @@ class BetonWriter:
             label: index of its identity, -1 where unknown.
             name: where it came from.
             targets: what is known of it, by the names of the file's targets.
+            sha256: the digest of the JPEG, if the caller has it.
 
         Raises:
             WriteError: the image or a target does not fit into the format, or the disk took no more.
@@ -189,13 +192,15 @@ class BetonWriter:
         start = place(self._position, nbytes + self._schema.tail, self._page_size)
         targets_crc32 = zlib.crc32(b"".join(values)) if values else None
         line = SampleLine(crc32=zlib.crc32(encoded), label=label, name=name, targets_crc32=targets_crc32)
-        arrays = self._schema.arrays(values)
-        with self._errors():
+        arrays = self._schema.arrays(values) if values else b""
+        try:  # without ``_errors``, which costs as much as a checksum
             self._beton.write_at(encoded, start)
             if arrays:
                 self._beton.write_at(arrays, start + nbytes)
-            self._ledger.add(encoded, start, height, width, line, values)
-            self._position = start + nbytes + len(arrays)
+            self._ledger.add(start, nbytes, sha256 or hashlib.sha256(encoded).digest(), height, width, line, values)
+        except OSError as error:
+            raise self._explained(error) from error
+        self._position = start + nbytes + len(arrays)
 
     def append_page(
         self, page: np.ndarray, samples: Iterable[tuple[int, int, int, int, SampleLine, tuple[bytes, ...]]]
@@ -215,7 +220,8 @@ class BetonWriter:
             self._beton.write_at(page.data, start)
             for offset, nbytes, height, width, line, values in samples:
                 self._check_sample(nbytes, height, width, line.label, line.name)
-                self._ledger.add(page[offset : offset + nbytes].data, start + offset, height, width, line, values)
+                digest = hashlib.sha256(page[offset : offset + nbytes].data).digest()
+                self._ledger.add(start + offset, nbytes, digest, height, width, line, values)
         self._position = start + len(page)
 
     def reject(self, name: str, reason: str) -> None:
@@ -235,6 +241,7 @@ class BetonWriter:
         """
         with self._errors():
             self._ledger.flush()
+            self._lines.flush()
         lines, entries = iter(SampleLines(self._lines.path)), self._schema.entries
         for first in range(0, self.samples * entries, BLOCK * entries):
             rows = self._table.read_at(BLOCK * entries * ALLOCATION.itemsize, first * ALLOCATION.itemsize)
@@ -302,10 +309,12 @@ class BetonWriter:
         try:
             yield
         except OSError as error:
-            cause = f"could not be written ({error.strerror or error})"
-            self._disk_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-            remedy = REMEDIES.get(error.errno or 0, "Check the folder and its permissions")
-            raise WriteError(self.path, cause, f"{remedy}.") from error
+            raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> WriteError:
+        self._disk_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        remedy = REMEDIES.get(error.errno or 0, "Check the folder and its permissions")
+        return WriteError(self.path, f"could not be written ({error.strerror or error})", f"{remedy}.")
 
     def _let_go(self, error: BaseException | None) -> None:
         """Remove the temporary files; but after an error keep those that can be resumed, unless the disk is full."""

@@ -14,6 +14,10 @@ START_OF_IMAGE = b"\xff\xd8"
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the three are tables and an extension
 WITHOUT_LENGTH = frozenset(range(0xD0, 0xD8)) | {0x01}
 EOI, SOS = 0xD9, 0xDA
+JFIF_START = b"\xff\xd8\xff\xe0"
+COMMON_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+"""Sequential and progressive frames with Huffman's code."""
+TABLES_AND_COMMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xFE})
 
 
 class Segment(NamedTuple):
@@ -74,6 +78,34 @@ def frame(data: bytes | memoryview) -> Frame:
             size = data[start + 5 : start + 9]
             return Frame(size[0] << 8 | size[1], size[2] << 8 | size[3], data[start + 9])
     raise ValueError("its JPEG has no frame header")
+
+
+def plain_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG whose header says that it is one upright picture in luma and chroma.
+
+    That is certain of a header that holds JFIF's segment, tables, comments and a frame of three colours, one behind the
+    other, and nothing else. Of any other the result is None, and a parser of all that JPEGs hold has to say: Exif may
+    turn the picture, Adobe's segment change its colours, and an index name further pictures.
+    """
+    if data[:4] != JFIF_START or data[6:11] != b"JFIF\0" or data[4:6] < b"\0\x10":
+        return None
+    last, size = len(data) - 10, None
+    at = 4 + (data[4] << 8 | data[5])
+    while at <= last and data[at] == 0xFF:
+        code = data[at + 1]
+        if code == SOS:
+            return size
+        nbytes = data[at + 2] << 8 | data[at + 3]
+        if code in COMMON_FRAMES and size is None:
+            if nbytes != 17 or data[at + 4] != 8 or data[at + 9] != 3:
+                return None
+            size = data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
+            if 0 in size:
+                return None
+        elif code not in TABLES_AND_COMMENTS:
+            return None
+        at += 2 + nbytes
+    return None
 
 
 def whole_frame(data: np.ndarray) -> Frame:

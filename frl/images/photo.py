@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from frl.errors import is_fault_of_machine
 from frl.images.formats import DECODED, HEAD, why_not_decoded
+from frl.images.markers import plain_size
 from frl.images.mend import mendings
 from frl.images.turbojpeg import EIGHTHS, DamagedJpegError, JpegDecoder
 
@@ -89,6 +91,7 @@ class Photo:
         data: the file; once it has been decoded, without what was odd about it, though no pixel changed.
         mended: whether there was such.
         width, height: of the upright image, in pixels.
+        is_plain_jpeg: whether it is an upright JPEG in the colours that all decoders know: YCbCr.
 
     Raises:
         UnusableImage: if it is none, damaged, or larger than ``max_pixels``.
@@ -97,44 +100,46 @@ class Photo:
     def __init__(self, data: bytes, jpegs: JpegDecoder, max_pixels: int) -> None:
         if not data:
             raise UnusableImage("empty file")
+        self.data = data
+        self.mended = False
+        self._original = data
+        self._jpegs = jpegs
+        self._whole: Raster | None = None
+        plain = plain_size(data)
+        self._width, self._height = plain or self._image.size
+        if self._width * self._height > max_pixels:
+            raise UnusableImage(f"{self._width} x {self._height} pixels, more than {max_pixels / 1e6:g} megapixels")
+        if plain:
+            self.is_plain_jpeg = self._is_jpeg = self._is_rgb_jpeg = self._is_rgb_or_grey_jpeg = True
+            self._orientation = 1
+        else:
+            self._look_closer()
+        turned = self._orientation >= 5
+        self.width, self.height = (self._height, self._width) if turned else (self._width, self._height)
+
+    def _look_closer(self) -> None:
+        """Learn from Pillow what a header of any kind says."""
+        image = self._image
+        self._is_jpeg = image.format in ("JPEG", "MPO")
+        self._is_rgb_jpeg = self._is_jpeg and image.mode == "RGB"
+        self._is_rgb_or_grey_jpeg = self._is_jpeg and image.mode in ("RGB", "L")
+        if not self._is_jpeg:  # on loading, Pillow finds the orientation of a PNG, and turns a TIFF upright
+            with _refusing_damage():
+                image.load()
+            self._width, self._height = image.size
+        self._orientation = _orientation(image)
+        ycbcr = "jfif" in image.info or image.info.get("adobe_transform", 1) == 1
+        self.is_plain_jpeg = self._is_rgb_jpeg and image.format == "JPEG" and ycbcr and self._orientation == 1
+
+    @cached_property
+    def _image(self) -> Image.Image:
+        """The image as Pillow opens it; raises like ``Photo``."""
         Image.MAX_IMAGE_PIXELS = None
         with _refusing_damage():
             try:
-                self._image = Image.open(io.BytesIO(data), formats=DECODED)
+                return Image.open(io.BytesIO(self._original), formats=DECODED)
             except UnidentifiedImageError:
-                raise UnusableImage(why_not_decoded(data[:HEAD])) from None
-        width, height = self._image.size
-        if width * height > max_pixels:
-            raise UnusableImage(f"{width} x {height} pixels, more than {max_pixels / 1e6:g} megapixels")
-        self.data = data
-        self.mended = False
-        self._jpegs = jpegs
-        self._whole: Raster | None = None
-        if not self._is_jpeg:  # on loading, Pillow finds the orientation of a PNG, and turns a TIFF upright
-            with _refusing_damage():
-                self._image.load()
-        self._orientation = _orientation(self._image)
-        self.width, self.height = self._image.size[::-1] if self._orientation >= 5 else self._image.size
-
-    @property
-    def _is_jpeg(self) -> bool:
-        return self._image.format in ("JPEG", "MPO")
-
-    @property
-    def is_plain_jpeg(self) -> bool:
-        """Whether it is an upright JPEG in the colours that all decoders know: YCbCr."""
-        image = self._image
-        return (
-            image.format == "JPEG"
-            and image.mode == "RGB"
-            and ("jfif" in image.info or image.info.get("adobe_transform", 1) == 1)
-            and self._orientation == 1
-        )
-
-    @property
-    def _is_rgb_or_grey_jpeg(self) -> bool:
-        """Whether TurboJPEG can make it RGB."""
-        return self._is_jpeg and self._image.mode in ("RGB", "L")
+                raise UnusableImage(why_not_decoded(self._original[:HEAD])) from None
 
     def check(self) -> None:
         """Decode as little of a plain JPEG as shows whether it is whole.
@@ -142,7 +147,7 @@ class Photo:
         Raises:
             UnusableImage: if it is not.
         """
-        self._decoded(lambda data: self._jpegs.check(data, *self._image.size))
+        self._decoded(lambda data: self._jpegs.check(data, self._width, self._height))
 
     def pixels(self, scale: float = 1.0) -> Raster:
         """The upright image in RGB. It is kept once it has been asked for whole, and then serves every scale.
@@ -178,10 +183,10 @@ class Photo:
         Raises:
             UnusableImage: if it is damaged.
         """
-        if self._whole is not None or not (self._is_jpeg and self._image.mode == "RGB"):
+        if self._whole is not None or not self._is_rgb_jpeg:
             return None
         eighths = self._eighths(scale)
-        stored = self._decoded(lambda data: self._jpegs.decode_planes(data, *self._image.size, eighths))
+        stored = self._decoded(lambda data: self._jpegs.decode_planes(data, self._width, self._height, eighths))
         if stored is None:
             return None
         luma, blue, red = stored.planes
@@ -209,14 +214,15 @@ class Photo:
 
     def _eighths(self, scale: float) -> int:
         """The scale to decode at."""
-        return next((n for n in EIGHTHS if n >= 8 * scale), 8) if max(self._image.size) >= 8 else 8
+        return next((n for n in EIGHTHS if n >= 8 * scale), 8) if max(self._width, self._height) >= 8 else 8
 
     def _rgb(self, eighths: int) -> Image.Image:
-        image = self._image
+        size = self._width, self._height
         if self._is_rgb_or_grey_jpeg:
-            return Image.fromarray(self._decoded(lambda data: self._jpegs.decode(data, *image.size, eighths)))
+            return Image.fromarray(self._decoded(lambda data: self._jpegs.decode(data, *size, eighths)))
         if self._is_jpeg:
-            self._decoded(lambda data: self._jpegs.check(data, *image.size, cmyk=True))
+            self._decoded(lambda data: self._jpegs.check(data, *size, cmyk=True))
+        image = self._image
         with _refusing_damage():
             image.load()
         if image.mode.startswith("I;16"):
@@ -230,6 +236,7 @@ class Photo:
         try:
             return decode(self.data)
         except DamagedJpegError as complaint:
+            _ = self._image  # of what Pillow refuses as well, its reason is told
             for data in mendings(self.data):
                 with suppress(DamagedJpegError):
                     decoded = decode(data)

@@ -63,6 +63,8 @@ class JpegDecoder:
     def __init__(self) -> None:
         self._library = _load()
         self._handle = self._library.tjInitDecompress()
+        self._checked = np.empty(0, np.uint8)  # pixels that nobody looks at
+        self._checked_address = 0
 
     def check(self, data: bytes, width: int, height: int, *, cmyk: bool = False) -> None:
         """Decode to an eighth of the size: all of the entropy-coded stream, but only the DC of each block.
@@ -77,7 +79,11 @@ class JpegDecoder:
             DamagedJpegError: if it is not whole.
         """
         pixel_format, channels = (TJPF_CMYK, 4) if cmyk else (TJPF_GRAY, 1)
-        self._decompress(data, _reduced(width, 1), _reduced(height, 1), pixel_format, channels)
+        width, height = _reduced(width, 1), _reduced(height, 1)
+        if len(self._checked) < width * height * channels:
+            self._checked = np.empty(width * height * channels, np.uint8)
+            self._checked_address = self._checked.ctypes.data
+        self._decompress_to(self._checked_address, data, width, height, pixel_format)
 
     def decode(self, data: bytes, width: int, height: int, eighths: int = 8) -> np.ndarray:
         """The RGB pixels of a JPEG of one or three colours, reduced by a smaller inverse DCT.
@@ -137,12 +143,15 @@ class JpegDecoder:
 
     def _decompress(self, data: bytes, width: int, height: int, pixel_format: int, channels: int) -> np.ndarray:
         pixels = np.empty((height, width, channels), np.uint8)
+        self._decompress_to(pixels.ctypes.data, data, width, height, pixel_format)
+        return pixels
+
+    def _decompress_to(self, address: int, data: bytes, width: int, height: int, pixel_format: int) -> None:
         pitch, flags = 0, 0  # rows without padding; the decoder's most exact methods
         if self._library.tjDecompress2(
-            self._handle, data, len(data), pixels.ctypes.data, width, pitch, height, pixel_format, flags
+            self._handle, data, len(data), address, width, pitch, height, pixel_format, flags
         ):
             raise self._damage()
-        return pixels
 
     def _damage(self) -> DamagedJpegError:
         return DamagedJpegError(self._library.tjGetErrorStr2(self._handle).decode(errors="replace"))

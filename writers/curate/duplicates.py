@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 CACHE_KB = 1 << 14
 """Memory of the database; what does not fit lies in the system's folder for temporary files."""
 
+DIGEST_BYTES = 16
+"""What is kept of a digest: among a billion faces, two different ones have the same with a chance of 1 in 10^21."""
+
 
 class Duplicates:
     """The faces kept so far. The names and digests lie in a temporary database on the disk, so memory does not grow
@@ -59,7 +62,10 @@ class Duplicates:
 
     def refuse(self, name: str, fingerprint: Fingerprint) -> Reject | None:
         """Why a face is left out: it is a copy of one that was kept, which is named. None: it is new, and kept."""
-        found = self._kept.execute("SELECT name FROM kept WHERE digest = ?", [fingerprint.digest]).fetchone()
+        digest = fingerprint.digest[:DIGEST_BYTES]
+        if fingerprint.look is None and self._keep(digest, name):  # in one statement, for almost every face is new
+            return None
+        found = self._kept.execute("SELECT name FROM kept WHERE digest = ?", (digest,)).fetchone()
         if found:
             return Reject(f"the same bytes as {found[0]}", Reason.DUPLICATE)
         if fingerprint.look is not None:
@@ -68,9 +74,14 @@ class Duplicates:
                 (original,) = self._kept.execute("SELECT name FROM kept WHERE number = ?", [number]).fetchone()
                 return Reject(f"looks like {original}", Reason.NEAR_DUPLICATE)
             self._near_index().add(fingerprint.look)
-        self._kept.execute("INSERT INTO kept VALUES (?, ?, ?)", [self._count, fingerprint.digest, name])
-        self._count += 1
+        self._keep(digest, name)
         return None
+
+    def _keep(self, digest: bytes, name: str) -> bool:
+        """Note a face, if there is none of its digest."""
+        new = self._kept.execute("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", (self._count, digest, name)).rowcount
+        self._count += new
+        return bool(new)
 
     def _near_index(self) -> NearIndex:
         if self._near is None:

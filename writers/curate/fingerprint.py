@@ -26,7 +26,7 @@ class Fingerprint(NamedTuple):
     """What tells a face from others.
 
     Attributes:
-        digest: equal for equal bytes.
+        digest: SHA-256 of the bytes, which the file's own digest takes in, too.
         look: (8,) uint32, close in Hamming distance for pictures that look alike, or None.
     """
 
@@ -58,7 +58,7 @@ class Fingerprints:
         """
         if self._kind == "none":
             return None
-        digest = _digest(data)
+        digest = hashlib.sha256(data).digest()
         if self._hash is None or grey is None:
             return Fingerprint(digest)
         bits = self._hash(Image.fromarray(grey)).reshape(-1, BANDS).T  # each word holds low and high frequencies
@@ -78,14 +78,3 @@ def perceptual_hash() -> Callable[[Image.Image], np.ndarray]:
             "--dedupe near", f"needs ImageHash ({error})", "Install it: pip install ImageHash."
         ) from error
     return lambda picture: phash(picture, hash_size=HASH_SIDE).hash
-
-
-def _load_digest() -> Callable[[bytes], bytes]:
-    try:
-        from blake3 import blake3
-    except ImportError:  # a little slower; digests are never compared across runs
-        return lambda data: hashlib.blake2b(data, digest_size=16).digest()
-    return lambda data: blake3(data).digest(16)
-
-
-_digest = _load_digest()

@@ -95,8 +95,7 @@ class Placement(NamedTuple):
         return np.column_stack([*flat, scale * points[:, 2:]])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Face:
+class Face(NamedTuple):
     """A sample ready to be stored.
 
     Attributes:

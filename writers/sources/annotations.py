@@ -73,6 +73,8 @@ def numbered(path: str, number: int) -> str:
     The first keeps the photograph's own name, unless that looks like a further face of another: the first face of
     ``photo#2.jpg`` is ``photo#2#1.jpg``.
     """
+    if number == 1 and "#" not in path:
+        return path
     stem, suffix = splitext(path)
     return path if number == 1 and not NUMBERED.fullmatch(stem) else f"{stem}#{number}{suffix}"
 

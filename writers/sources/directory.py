@@ -10,7 +10,7 @@ from pathlib import Path
 from frl.errors import SourceError
 from frl.images.formats import HEAD
 from writers.reject import Reject
-from writers.sources.files import read_file, read_head
+from writers.sources.files import read_head, read_local
 from writers.sources.skipped import NO_IMAGE, SPECIAL, UNREADABLE, Skipped, aside, claims_image, claims_note, is_image
 from writers.sources.source import Entry, nothing
 
@@ -93,16 +93,19 @@ class Directory:
         self, folder: str, skipped: Skipped | None = None, ancestors: tuple[str, ...] = ()
     ) -> Iterator[tuple[str, os.DirEntry[str]]]:
         here = os.path.join(self.location, folder)
-        place = os.path.realpath(here)
-        if place in ancestors:
-            raise SourceError(here, "a link leads back to a folder that contains it", "Remove the link.")
+        above = ancestors or (os.path.realpath(here),)
+        prefix = os.path.join(folder, "") if folder else ""
         for entry in entries(here, skipped):
-            path = os.path.join(folder, entry.name)
-            if entry.is_dir():
-                yield from self._files(path, skipped, (*ancestors, place))
-            else:
+            path = prefix + entry.name
+            if not entry.is_dir():
                 yield path, entry
+                continue
+            # Where a folder really is takes a look at every part of its path; only a link leads anywhere else.
+            place = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
+            if place in above:
+                raise SourceError(entry.path, "a link leads back to a folder that contains it", "Remove the link.")
+            yield from self._files(path, skipped, (*above, place))
 
     def read(self, place: str) -> bytes:
         """The file's bytes; see ``Store``."""
-        return read_file(os.path.join(self.location, place))
+        return read_local(os.path.join(self.location, place))

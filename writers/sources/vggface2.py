@@ -49,7 +49,7 @@ class VGGFace2:
         else:
             images = tar_images(self.store)
         for entry, identity, path in images:
-            key = f"{identity}/{os.path.splitext(path)[0]}"
+            key = f"{identity}/{os.path.splitext(path)[0]}" if boxes or landmarks else ""
             faces = boxes.rows(key, entry.path) if boxes and not entry.fault else ()
             if landmarks and not entry.fault and len(faces) < 2:  # the table knows one face a photograph
                 for points in landmarks.rows(key, entry.path):

@@ -312,7 +312,7 @@ def assert_absent_or_sound(path: Path, lengths: set[int]) -> None:
         assert len(report.checked) == 4  # The sidecars were there, and agreed.
 
 
-STEPS = ("pwrite", "fsync", "rename", "unlink", "ftruncate")
+STEPS = ("pwrite", "pwritev", "fsync", "rename", "unlink", "ftruncate")
 """The calls by which a writer changes the disk."""
 
 
