@@ -92,7 +92,7 @@ setup(
             *["huggingface_hub>=1.0", "s3fs>=2025.1", "moto[server]>=5.0", "submitit>=1.5", "ray>=2.40"],
             *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
             *["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],
-            *["albumentationsx>=2.5", "lightly>=1.5", "pytorch-metric-learning>=2.8"],
+            *["albumentationsx>=2.5", "lightly>=1.5", "pytorch-metric-learning>=2.8", "webdataset>=1.0"],
         ],
     },
     entry_points={"console_scripts": ["frl = frl.cli:main"]},

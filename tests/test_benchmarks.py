@@ -98,9 +98,19 @@ def test_objectives(faces):
     assert by_steps[4] == "2" and "±" in by_steps[3]
 
 
+def test_writer():
+    output = run("writer", "--images", 40, "--sides", 256, 400, "--rounds", 1, "--workers", 1, "--memory", 20)
+    found = {row[0]: row[1:] for row in rows(output, "writer")}
+    assert {"frl", "PIL loop", "tar", "cp -r"} <= found.keys()
+    assert found["frl"][:2] == ["1.00", "1.00"]
+    assert all(float(cpu_ms) > 0 for _, _, cpu_ms, *_ in found.values())
+    assert float(found["frl"][4]) > 0 == float(found["tar"][4])  # only what is Python has imports
+    assert "shrunk from 400 pixels, 40 images" in output and "memory, 20 images" in output
+
+
 def test_every_script_is_run_by_a_test():
     tested = {name.removeprefix("test_") for name in globals()}
-    elsewhere = {"writer", "gpu", "first_minute", "parity", "in_place"}  # tests of their own
+    elsewhere = {"gpu", "first_minute", "parity", "in_place"}  # tests of their own
     from_runs = {"health", "start"}  # a drawing of two long runs; the time of `frl pretrain`, which many tests run
     scripts = {path.stem for path in (ROOT / "scripts" / "bench").glob("*.py") if "def main" in path.read_text()}
     assert scripts <= tested | elsewhere | from_runs

@@ -1,18 +1,23 @@
-"""Our writer beside stock ffcv's DatasetWriter and a loop over PIL on the same JPEGs, and the memory of ours."""
+"""Our writer beside others on the same JPEGs, by the clock and by processor time, and the memory of ours.
+
+The others: a loop over PIL and stock ffcv's DatasetWriter, which decode and encode every image; WebDataset's
+ShardWriter, tar and cp -r, which copy the files and look at none of them.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import io
+import ctypes
+import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from multiprocessing import get_context, set_start_method
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +26,20 @@ import tyro
 from bench_report import about, in_words
 from PIL import Image
 from smooth_images import smooth_image
-from writer_table import Comparison, Memory, compared, remembered
+from writer_contestants import SIZE, command, installed, jpegs
+from writer_table import Comparison, Memory, Run, compared, remembered
 
 from frl import console
 from frl.machine import cores
-from writers.config import WriteConfig
-from writers.curate import CurateConfig
-from writers.to_beton import write
 
-SIZE = 256
-QUALITY = 90
-DISTINCT = 64
+DRAWN = 64
+"""Pictures that are drawn; an image is one of ``SHIFTS`` times ``SHIFTS`` parts of one of them."""
+SHIFTS = 64
+QUALITY = 75
+"""Of the images: about 11 kB at 256 pixels, as of photographs."""
+
+PR_SET_CHILD_SUBREAPER = 36
+"""Of Linux' prctl: whoever has it inherits the processes that its own leave behind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,98 +52,66 @@ class BenchConfig:
     """Images per round of the comparison; a tenth where they have more than a megapixel."""
     sides: tuple[int, ...] = (256, 400, 1600)
     """Pixels a side of the images of the comparison: those of 256 pass through, larger ones are shrunk."""
+    faces: Path | None = None
+    """A folder of identity folders of JPEGs to measure on, in place of drawn ones; they are named n000123/..."""
     rounds: int = 3
     """Rounds; the writers take turns, and the median counts."""
     workers: int = 0
-    """Worker processes of each writer; 0: one per core."""
+    """Worker processes of each writer that has such; 0: one per core."""
     memory: tuple[int, ...] = (1000, 20000)
     """Numbers of images for which the memory is measured."""
 
 
 def plant(root: Path, images: int, side: int) -> Path:
-    """Identity folders of JPEGs with the smoothness of photographs; few differ, the others are hard links to them."""
+    """Identity folders of JPEGs with the smoothness of photographs, no two of them alike."""
+    if images > DRAWN * SHIFTS**2:
+        raise SystemExit(f"--images {images}: no more than {DRAWN * SHIFTS**2:,} different ones are drawn")
     random = np.random.default_rng(0)
+    drawn = [smooth_image(random, side + SHIFTS) for _ in range(min(images, DRAWN))]
     for i in range(images):
+        down, across = divmod(i // DRAWN, SHIFTS)
         file = root / f"n{i % 100:06}" / f"{i}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
-        if i >= DISTINCT:
-            os.link(root / f"n{i % DISTINCT:06}" / f"{i % DISTINCT}.jpg", file)
-            continue
-        Image.fromarray(smooth_image(random, side)).save(file, quality=90)
+        part = drawn[i % DRAWN][down : down + side, across : across + side]
+        Image.fromarray(part).save(file, quality=QUALITY)
     return root
 
 
-class Photos:
-    """The folder as a dataset for ffcv: pixels and label, read by Pillow."""
-
-    def __init__(self, root: Path) -> None:
-        self.paths = sorted(root.glob("*/*.jpg"))
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        data = self.paths[index].read_bytes()
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), int(self.paths[index].parent.name[1:])
+def measure(name: str, root: Path, out: Path, workers: int) -> Run:
+    """Run a writer once, and count the processor time of all processes that it starts, also those it leaves behind."""
+    with get_context("fork").Pool(1) as pool:  # a process whose only children are these
+        seconds, cpu, start = pool.apply(_run_and_count, (command(name, root, out, workers),))
+    shutil.rmtree(out) if out.is_dir() else out.unlink()
+    return Run(seconds=seconds, cpu=cpu, start=start)
 
 
-def stock_seconds(root: Path, out: Path, workers: int) -> float:
-    """Time of stock ffcv's writer, without its import."""
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.writer import DatasetWriter
-
-    set_start_method("fork", force=True)  # what ffcv expects; this process was spawned, and would spawn in turn
-    start = time.monotonic()
-    image = RGBImageField(write_mode="jpg", max_resolution=SIZE, jpeg_quality=QUALITY)
-    writer = DatasetWriter(str(out), {"image": image, "label": IntField()}, num_workers=workers)
-    writer.from_indexed_dataset(Photos(root))
-    return time.monotonic() - start
-
-
-def pil_sample(path: Path) -> tuple[int, bytes]:
-    """Label and JPEG of an image's central square, as a script for the purpose makes them."""
-    image = Image.open(path).convert("RGB")
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    jpeg = io.BytesIO()
-    square.resize((min(side, SIZE),) * 2).save(jpeg, "JPEG", quality=QUALITY)
-    return int(path.parent.name[1:]), jpeg.getvalue()
-
-
-def pil_seconds(root: Path, out: Path, workers: int) -> float:
-    """Time of a loop over PIL in as many processes, into one file: the JPEGs, then a table of labels and places."""
-    start = time.monotonic()
-    paths = Photos(root).paths
-    table = np.zeros(len(paths), [("label", "<i8"), ("start", "<u8"), ("bytes", "<u8")])
-    with out.open("wb") as file, get_context("fork").Pool(workers) as pool:
-        for i, (label, jpeg) in enumerate(pool.imap(pil_sample, paths, chunksize=16)):
-            table[i] = label, file.tell(), len(jpeg)
-            file.write(jpeg)
-        table.tofile(file)
-    return time.monotonic() - start
-
-
-def our_seconds(root: Path, out: Path, workers: int) -> float:
-    """Time of our writer, from listing to rename."""
-    copies_stay = CurateConfig(dedupe="none")  # most of the files are links to a few
-    config = WriteConfig(sources=(str(root),), out=out, size=SIZE, workers=workers, overwrite=True, curate=copies_stay)
-    return write(config).seconds
+def _run_and_count(arguments: list[str]) -> tuple[float, float, float]:
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    begin = time.monotonic()
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - begin
+    if done.returncode:
+        raise RuntimeError(f"{arguments} failed: {done.stderr[-2000:]}")
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"seconds": seconds, "start_cpu": 0.0}
+    return said["seconds"], usage.ru_utime + usage.ru_stime - said["start_cpu"], said["start_cpu"]
 
 
 def compare(title: str, root: Path, config: BenchConfig, scratch: Path) -> Comparison:
-    """Let the writers take turns, each time in a fresh process."""
-    contestants = {"frl": our_seconds, "PIL loop": pil_seconds}
-    if importlib.util.find_spec("ffcv"):
-        contestants["stock ffcv"] = stock_seconds
-    else:
-        print("stock ffcv is not installed and is left out: bash scripts/setup.sh")
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    """Let the writers take turns, each time in fresh processes."""
+    names = installed()
+    runs: dict[str, list[Run]] = {name: [] for name in names}
     for _ in range(config.rounds):
-        for name, contestant in contestants.items():
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                seconds[name].append(pool.submit(contestant, root, scratch / f"{name}.beton", config.workers).result())
-    return Comparison(title=title, images=len(Photos(root)), seconds=seconds)
+        for name in names:
+            runs[name].append(measure(name, root, scratch / "out.beton", config.workers))
+            print(f"{title}: {name}: {json.dumps(asdict(runs[name][-1]))}", file=sys.stderr, flush=True)
+    files = jpegs(root)
+    return Comparison(title=title, images=len(files), nbytes=sum(f.stat().st_size for f in files), runs=runs)
 
 
 def shared_memory_mb(pid: int) -> float:
@@ -149,26 +125,36 @@ def shared_memory_mb(pid: int) -> float:
     return own / 1024 + sum(shared_memory_mb(int(child)) for child in children)
 
 
+def peak_so_far_mb(pid: int) -> float:
+    """The most memory that a process has had; what ``wait4`` says of it may be ours, from before it was another."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
 def peak_memory_mb(root: Path, out: Path, workers: int) -> tuple[float, float]:
     """Peaks of our command in megabytes: of its main process, and of all its processes together, sampled."""
     script = Path(__file__).resolve().parents[2] / "writers" / "to_beton.py"
-    command = [sys.executable, script, root, "--out", out, "--workers", workers, "--overwrite", "--dedupe", "none"]
+    command = [sys.executable, script, root, "--out", out, "--workers", workers, "--overwrite"]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak, ended = 0.0, threading.Event()
+    main, peak, ended = 0.0, 0.0, threading.Event()
 
     def watch() -> None:
-        nonlocal peak
+        nonlocal main, peak
         while not ended.wait(0.05):
+            main = max(main, peak_so_far_mb(process.pid))
             peak = max(peak, shared_memory_mb(process.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    _, status, usage = os.wait4(process.pid, 0)
+    status = process.wait()
     ended.set()
     watcher.join()
     if status:
         raise SystemExit(f"the writer failed: {status}")
-    return usage.ru_maxrss / 1024, peak
+    return main, peak
 
 
 def main() -> None:
@@ -181,11 +167,14 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f} before, {config.rounds} round(s)")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        for side in config.sides:
+        if config.faces is not None:
+            print(compared(compare("passed through", config.faces, config, scratch)), flush=True)
+        for side in config.sides if config.faces is None else ():
             images = config.images // (10 if side > 1000 else 1)
-            title = "passthrough" if side == SIZE else f"shrunk from {side} px"
-            found = compare(title, plant(scratch / f"of{side}", images, side), config, scratch)
-            print(compared(found), flush=True)
+            title = "passed through" if side == SIZE else f"shrunk from {side} pixels"
+            root = plant(scratch / f"of{side}", images, side)
+            print(compared(compare(title, root, config, scratch)), flush=True)
+            shutil.rmtree(root)
         for images in config.memory:
             root = plant(scratch / f"memory{images}", images, SIZE)
             main_mb, all_mb = peak_memory_mb(root, scratch / "memory.beton", config.workers)

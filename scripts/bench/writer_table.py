@@ -6,6 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from bench_report import table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a writer.
+
+    Attributes:
+        seconds: by the clock, without its start.
+        cpu: processor time of all its processes, user and system, without its start.
+        start: processor time until it began: its imports.
+    """
+
+    seconds: float
+    cpu: float
+    start: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,12 +31,14 @@ class Comparison:
     Attributes:
         title: what is done to the images.
         images: how many there are.
-        seconds: of every round, by writer; ours is the first.
+        nbytes: of all of them.
+        runs: of every round, by writer; ours is the first.
     """
 
     title: str
     images: int
-    seconds: Mapping[str, Sequence[float]]
+    nbytes: int
+    runs: Mapping[str, Sequence[Run]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +51,25 @@ class Memory:
 
 
 def compared(found: Comparison) -> str:
-    """Rates, and ours as ratios of the rounds."""
-    rates = {name: found.images / float(np.median(times)) for name, times in found.seconds.items()}
-    head = f"{found.title}, {found.images:,} images: "
-    lines = [head + ", ".join(f"{name} {rate:,.0f} images/s" for name, rate in rates.items())]
-    (_, ours), *others = found.seconds.items()
-    for name, times in others:
-        low, middle, high = np.percentile(np.array(times) / np.array(ours), (0, 50, 100))
-        lines.append(f"  frl is {middle:.2f} times as fast as {name} (rounds: {low:.2f} to {high:.2f})")
-    return "\n".join(lines)
+    """A table: of each writer the median of its rounds, beside ours, and the spread of the ratios."""
+    (_, ours), *_ = found.runs.items()
+    rows = []
+    for name, runs in found.runs.items():
+        by_clock = _ratios([run.seconds for run in runs], [run.seconds for run in ours])
+        by_cpu = _ratios([run.cpu for run in runs], [run.cpu for run in ours])
+        rate = found.images / float(np.median([run.seconds for run in runs]))
+        cpu_ms = float(np.median([run.cpu for run in runs])) / found.images * 1e3
+        start = float(np.median([run.start for run in runs]))
+        rows.append((name, by_cpu, by_clock, f"{cpu_ms:.3f}", f"{rate:,.0f}", f"{start:.1f}"))
+    head = ("writer", "CPU time, frl = 1", "wall time, frl = 1", "CPU-ms an image", "images/s", "CPU-s of its start")
+    kilobytes = found.nbytes / found.images / 1e3
+    title = f"{found.title}, {found.images:,} images of {kilobytes:.1f} kB, no two alike:"
+    return f"{title}\n\n{table(head, rows)}\n"
+
+
+def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> str:
+    low, middle, high = np.percentile(np.array(theirs) / np.array(ours), (0, 50, 100))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})" if len(ours) > 1 and low < high else f"{middle:.2f}"
 
 
 def remembered(found: Memory) -> str:
