@@ -49,6 +49,13 @@ class ItemList(Sequence[Item]):
         for first in range(self._first, self._stop, BLOCK):
             yield from self._read(first, min(first + BLOCK, self._stop))
 
+    def rows(self) -> Iterator[bytes]:
+        """What the list holds of the items, equal for equal lists, in blocks."""
+        query = "SELECT item FROM sorted WHERE rowid BETWEEN ? AND ?"
+        for first in range(self._first, self._stop, BLOCK):
+            found = self._database.execute(query, (first + 1, min(first + BLOCK, self._stop)))
+            yield b"".join(row[0] for row in found)
+
     @overload
     def __getitem__(self, index: int) -> Item: ...
     @overload

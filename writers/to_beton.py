@@ -29,7 +29,7 @@ from writers.curate import Duplicates
 from writers.dry_run import DryRun
 from writers.flow import Outcome, prepare_all, start_pool
 from writers.image.crop import Face
-from writers.item_list import choose
+from writers.item_list import ItemList, choose
 from writers.items import Item, label_identities, name_work
 from writers.reject import Reason, Reject
 from writers.sources import (
@@ -112,12 +112,13 @@ def write(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
     skipped = total(source.store for source in sources.values())
-    file = open_target(config, settings(config, sources), items, labels, joins, find_targets(sources))
+    file = open_target(config, settings(config, sources), items, chosen, labels, joins, find_targets(sources))
     with file, workers as pool, Duplicates() as duplicates:
-        begun = file.done
+        begun, searched = file.done, config.detect.detect != "none"
         if Shard.parse(config.shard).number == 1:  # each of them lists everything, and the counts of all are added up
             for reason, count in skipped.counts().items():
                 file.counts[f"skipped: {reason}"] = count
+        file.counts["boxes"] += 0  # told of in the manifest also where there is none
         if begun:
             print(f"{printable(config.out)}: going on after the {begun:,} images that are done", file=sys.stderr)
             duplicates.restore(config.curate.dedupe, file.stored())
@@ -127,10 +128,12 @@ def write(
         try:
             for done, (item, faces) in enumerate(outcomes, begun + 1):
                 stop.check()
-                file.counts["boxes"] += item.candidate.box is not None
-                if item.candidate.box is None and config.detect.detect != "none":
+                if item.candidate.box is not None:
+                    file.counts["boxes"] += 1
+                elif searched:
                     file.counts[FOUND] += count_found(faces)
-                identity = item.identity if sum(isinstance(face, Face) for face in faces) < 2 else None  # whose is it?
+                several = len(faces) > 1 and sum(isinstance(face, Face) for face in faces) > 1
+                identity = None if several else item.identity  # whose is it?
                 for name, face in zip(item.names(len(faces)), faces, strict=True):
                     outcome = duplicates.sift(name, face)
                     if isinstance(outcome, Reject):
@@ -239,6 +242,7 @@ def open_target(
     config: WriteConfig,
     kept: dict[str, object],
     items: Sequence[Item],
+    chosen: ItemList,
     labels: dict[str, int],
     joins: Sequence[Account],
     targets: tuple[TargetSpec, ...],
@@ -253,7 +257,7 @@ def open_target(
         labels=list(labels),
         settings=kept,
         overwrite=config.overwrite,
-        work=name_work(items, labels, kept),
+        work=name_work(chosen.rows(), labels, kept),  # the settings say which part of them
         joins=[asdict(account) for account in joins],
         targets=targets,
     )

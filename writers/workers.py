@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import mmap
 import multiprocessing
 import os
@@ -289,6 +290,7 @@ def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, ou
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     try:
         function = start()
+        gc.freeze()  # what is there now stays: no collection has to look at it
         while True:
             results = []
             for current.value, task in enumerate(inbox.get()):

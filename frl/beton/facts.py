@@ -107,11 +107,11 @@ def gather(beton: Beton) -> Facts:
 def _count_sources(path: Path, sources: dict[str, str]) -> dict[str, int]:
     """How many samples each source gave; their names begin with its own."""
     counts = dict.fromkeys(sources, 0)
-    longest_first = sorted(sources, key=len, reverse=True)
+    longest_first = [(f"{source}/" if source else "", source) for source in sorted(sources, key=len, reverse=True)]
     try:
         for line in SampleLines(samples_path(path)):
-            for source in longest_first:
-                if line.name.startswith(f"{source}/" if source else ""):
+            for beginning, source in longest_first:
+                if line.name.startswith(beginning):
                     counts[source] += 1
                     break
     except FileNotFoundError:

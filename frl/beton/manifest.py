@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from frl.beton.schema import Schema
 from frl.beton.targets import TargetSpec
@@ -176,8 +176,7 @@ def fingerprint(file: int, regions: list[tuple[int, int]]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampleLine:
+class SampleLine(NamedTuple):
     """What the sidecar says of one sample.
 
     Attributes:
@@ -208,7 +207,9 @@ class SampleLine:
         crc32, label, name, *targets = line.rstrip(b"\n").split(b"\t")
         if len(targets) > 1:
             raise ValueError(f"{3 + len(targets)} cells in a line")
-        plain = _ESCAPED.sub(lambda m: _UNESCAPES.get(m[0], m[0]), name.decode("utf-8", "surrogateescape"))
+        plain = name.decode("utf-8", "surrogateescape")
+        if "\\" in plain:
+            plain = _ESCAPED.sub(lambda m: _UNESCAPES.get(m[0], m[0]), plain)
         targets_crc32 = int(targets[0], 16) if targets else None
         return cls(crc32=int(crc32, 16), label=int(label), name=plain, targets_crc32=targets_crc32)
 

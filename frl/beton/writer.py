@@ -186,7 +186,7 @@ class BetonWriter:
         nbytes = len(encoded)
         self._check_sample(nbytes, height, width, label, name)
         try:
-            values = encode_all(self._schema.targets, targets)
+            values = encode_all(self._schema.targets, targets) if self._schema.targets or targets else ()
         except ValueError as error:
             raise WriteError(name, str(error), "Mend it, or leave it out: what is unknown is marked so.") from None
         start = place(self._position, nbytes + self._schema.tail, self._page_size)

@@ -44,6 +44,10 @@ class Face(NamedTuple):
     targets: Mapping[str, array[float] | array[int]] | None = None
 
 
+UNKNOWN = (Face(),)
+"""What is known of a photograph of which nothing is."""
+
+
 def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None) -> Iterator[Candidate]:
     """The candidates of one photograph: one a face; the photograph itself if nothing is known of its faces.
 
@@ -52,7 +56,7 @@ def candidates(entry: Entry, faces: Sequence[Face], identity: str | None = None)
         faces: what is known. The first has the photograph's name, the others ``photo#2.jpg``, ``photo#3.jpg``, ...
         identity: who is on it, where the faces do not say so themselves. Of several faces nobody knows whose it is.
     """
-    for number, face in enumerate(faces or [Face()], 1):
+    for number, face in enumerate(faces or UNKNOWN, 1):
         yield candidate(entry, face, number, identity if len(faces) < 2 else None)
 
 
