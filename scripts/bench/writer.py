@@ -54,6 +54,8 @@ class BenchConfig:
     """Pixels a side of the images of the comparison: those of 256 pass through, larger ones are shrunk."""
     faces: Path | None = None
     """A folder of identity folders of JPEGs to measure on, in place of drawn ones; they are named n000123/..."""
+    writers: tuple[str, ...] = ()
+    """Which writers: frl, then any of PIL loop, stock ffcv, WebDataset, tar and cp -r; none: all that are installed."""
     rounds: int = 3
     """Rounds; the writers take turns, and the median counts."""
     workers: int = 0
@@ -104,7 +106,9 @@ def _run_and_count(arguments: list[str]) -> tuple[float, float, float]:
 
 def compare(title: str, root: Path, config: BenchConfig, scratch: Path) -> Comparison:
     """Let the writers take turns, each time in fresh processes."""
-    names = installed()
+    names = list(config.writers) or installed()
+    if names[0] != "frl" or not set(names) <= set(installed()):
+        raise SystemExit(f"--writers {' '.join(names)}: frl has to be the first of {', '.join(installed())}")
     runs: dict[str, list[Run]] = {name: [] for name in names}
     for _ in range(config.rounds):
         for name in names:

@@ -81,3 +81,16 @@ def test_memory_stays_flat() -> None:
 
     peak(100)
     assert peak(40_000) - peak(10_000) < 1 << 18
+
+
+@given(numbers=st.lists(st.integers(0, 30), unique=True, min_size=1), other=st.lists(st.integers(0, 30), unique=True))
+def test_rows_are_equal_for_equal_lists_alone(numbers: list[int], other: list[int]) -> None:
+    def rows(numbers: list[int]) -> bytes:
+        return b"".join(sort_items(map(item, numbers), key).rows())
+
+    assert rows(numbers) == rows(sorted(numbers))
+    assert (rows(numbers) == rows(other)) == (set(numbers) == set(other))
+    assert (
+        b"".join(sort_items(map(item, numbers), key)[1:].rows()) == rows(sorted(numbers, key=str)[1:])
+        or len(numbers) == 1
+    )

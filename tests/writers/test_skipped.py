@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pictures import encode, picture
 from source_layouts import LAYOUTS, Images, pack, plant
 
 from frl.beton import Beton, verify
 from frl.beton.manifest import Manifest
 from writers.sources import open_source
-from writers.sources.skipped import total
+from writers.sources.skipped import suffix_of, total
 from writers.to_beton import main
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
@@ -231,3 +233,8 @@ def test_a_camera_raw_in_a_list_is_not_its_preview(tmp_path: Path) -> None:
     plant(tmp_path, {"1.CR2": encode(picture(60, 60), "TIFF"), "list.csv": b"path\n1.CR2\n"})
     (candidate,) = open_source(str(tmp_path / "list.csv")).candidates()
     assert "camera raw" in (candidate.fault or "")
+
+
+@given(path=st.text("ab./\u00e9G", max_size=12))
+def test_a_suffix_is_what_python_calls_so(path: str) -> None:
+    assert suffix_of(path) == os.path.splitext(path)[1].lower()

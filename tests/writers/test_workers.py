@@ -15,10 +15,18 @@ from pathlib import Path
 
 import pytest
 from processes import assert_gone, left_in_shared_memory
-from worker_tasks import start_dying, start_failing, start_never, start_reading_environment, start_squares
+from worker_tasks import (
+    blow_up,
+    start_blowing_up,
+    start_dying,
+    start_failing,
+    start_never,
+    start_reading_environment,
+    start_squares,
+)
 
 from frl.errors import InternalError, MachineError, SourceError, WriteError
-from writers.workers import AHEAD, CHUNK, WorkerPool
+from writers.workers import AHEAD, CHUNK, OUTBOX_BYTES, WorkerPool
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -39,6 +47,33 @@ def test_results_come_in_the_order_of_the_tasks(count: int, tasks: int) -> None:
         assert len(pids) == count
         assert list(pool.map(range(tasks))) == [task * task for task in range(tasks)]
     assert_gone(pids)
+
+
+def test_results_of_any_size_arrive() -> None:
+    """From chunks that leave almost all of the shared memory empty to such as find no room there."""
+    tasks = [*range(4 * CHUNK), *range(60, 0, -1), *[600] * CHUNK]
+    sizes = [sum(task << 12 for task in tasks[first : first + CHUNK]) for first in range(0, len(tasks), CHUNK)]
+    assert min(sizes) < OUTBOX_BYTES < max(sizes)
+    with WorkerPool(start_blowing_up, count=2) as pool:
+        for task, result in zip(tasks, pool.map(tasks), strict=True):
+            assert result == blow_up(task)
+
+
+@pytest.mark.parametrize(("total", "size"), [(0, CHUNK), (64 * CHUNK, CHUNK), (192 * CHUNK, 3 * CHUNK), (10**6, 64)])
+def test_many_quick_tasks_travel_in_larger_chunks(total: int, size: int) -> None:
+    """Each of the two workers still gets 32 of them. It holds two when the first result is there, and a fifth waits."""
+    with WorkerPool(start_squares, count=2, most=64) as pool:
+        first = []
+
+        def tasks() -> Iterator[int]:
+            for task in range(20 * CHUNK):
+                first.append(task)
+                yield task
+
+        results = pool.map(tasks(), total)
+        assert next(results) == 0
+        assert 5 * size <= len(first) <= 9 * size
+        assert list(results) == [task * task for task in range(1, 20 * CHUNK)]
 
 
 def test_work_in_flight_is_bounded() -> None:
