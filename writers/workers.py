@@ -75,8 +75,11 @@ class _Outbox:
 
     def __init__(self, file: int | None = None) -> None:
         self._file = os.memfd_create("results") if file is None else file
-        if file is None:
+        try:
             os.ftruncate(self._file, QUEUED * OUTBOX_BYTES)
+        except OSError:
+            os.close(self._file)
+            raise
         self._memory = mmap.mmap(self._file, QUEUED * OUTBOX_BYTES)
         self._start = 0
 
@@ -115,7 +118,7 @@ class _Worker:
 
     process: ForkServerProcess
     connection: Connection
-    outbox: _Outbox
+    outbox: _Outbox | None
     current: Any  # ctypes.c_longlong in shared memory: the index, in its chunk, of the task at hand
     chunks: deque[_Chunk]
 
@@ -166,7 +169,9 @@ class WorkerPool(Generic[Task, Result]):
         for _ in range(self._count):
             ours, theirs = self._context.Pipe()
             current = self._context.RawValue(ctypes.c_longlong, -1)
-            outbox = _Outbox()
+            outbox = None
+            with contextlib.suppress(OSError):  # where files may not be so large (ulimit -f), all goes through the pipe
+                outbox = _Outbox()
             process = worker_server().start(_serve, self._start, theirs, outbox, current)
             theirs.close()
             self._workers.append(_Worker(process, ours, outbox, current, deque()))
@@ -180,7 +185,8 @@ class WorkerPool(Generic[Task, Result]):
         for worker in self._workers:
             worker.process.join(timeout=5)
             worker.connection.close()
-            worker.outbox.close()
+            if worker.outbox is not None:
+                worker.outbox.close()
         self._workers.clear()
 
     def map(self, tasks: Iterable[Task], total: int = 0) -> Iterator[Result]:
@@ -248,7 +254,7 @@ class WorkerPool(Generic[Task, Result]):
                 raise self._death(worker) from None
             if isinstance(message, _Failure):
                 raise self._blame(worker, message)
-            results = worker.outbox.take(message) if isinstance(message, _Left) else message
+            results = worker.outbox.take(message) if worker.outbox and isinstance(message, _Left) else message
             yield worker.chunks.popleft().number, results
 
     def _wait(self) -> Sequence[Any]:
@@ -284,7 +290,9 @@ class WorkerPool(Generic[Task, Result]):
         return self._name(worker.chunks[0].tasks[max(0, worker.current.value)]) if worker.chunks else "no image at hand"
 
 
-def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, outbox: _Outbox, current: Any) -> None:
+def _serve(
+    start: Callable[[], Callable[[Any], Any]], connection: Connection, outbox: _Outbox | None, current: Any
+) -> None:
     """The life of a worker."""
     inbox: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
@@ -296,7 +304,7 @@ def _serve(start: Callable[[], Callable[[Any], Any]], connection: Connection, ou
             for current.value, task in enumerate(inbox.get()):
                 results.append(function(task))
             current.value = 0  # valid in the next chunk, too
-            connection.send(outbox.leave(results))
+            connection.send(outbox.leave(results) if outbox else results)
     except Exception as error:
         doing = "preparing it" if current.value >= 0 else "its start"
         connection.send(_Failure(current.value, explained(error, doing)))
