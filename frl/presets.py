@@ -335,9 +335,7 @@ PRESETS = {
         lr=0.3,
         optim=DECAYING_SGD,
     ),
-    "simsiam-cpu": small(
-        "SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.1, optim=DECAYING_SGD
-    ),
+    "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.3),
     "dino": Preset(
         summary="DINO's for ResNet-50: 100 epochs, batch 512, a teacher of 65,536 outputs",
         advice="The setting of the authors' page for ResNet-50 on eight GPUs. For a smaller batch they advise a slower "

@@ -21,7 +21,7 @@ class BenchConfig:
     """What to measure."""
 
     data: tyro.conf.Positional[Path]
-    """A .beton file of at least 64 images."""
+    """A .beton file of at least 128 images."""
     rounds: int = 5
     """Fresh processes; the first also warms the caches and is told apart."""
 
