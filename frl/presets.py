@@ -147,8 +147,8 @@ SMALL_SGD = OptimConfig(
 # frozen landmarks came out alike with 128 in 32 dimensions and 512 in 128, and the rank was higher with more.
 SMALL_SWAV = SwAVConfig(hidden_dim=512, feature_dim=32, prototypes=128, epsilon=0.03)
 # Without negatives little drives images apart at first. Weight decay keeps the weights before a BatchNorm small, so
-# that a high rate goes on moving them.
-FAST_SGD = replace(SMALL_SGD, weight_decay=5e-4)
+# that a rate goes on moving them.
+DECAYING_SGD = replace(SMALL_SGD, weight_decay=5e-4)
 # Of losses whose gradients are ten times those of others: the steps do not depend on it.
 SMALL_ADAMW = replace(SMALL_SGD, optimiser="adamw", nesterov=False)
 
@@ -228,6 +228,21 @@ PRESETS = {
             optim=SMALL_SGD,
             health=HealthConfig(patience_steps=200),
             checkpoint_every_steps=200,
+        ),
+        measured=tuple(
+            Measured(
+                data="10,519 real faces, none of LFW; landmarks of HELEN, frozen and unpooled, at 64 px",
+                device="one core of an AMD EPYC (AVX-512)",
+                time=time,
+                result=result,
+            )
+            for time, result in (
+                (
+                    "4.1 processor minutes (`--optim.epochs 20 --seed 0`)",
+                    "NME 9.5 %; untrained 14.7 %; raw pixels 11.5 %; HOG 8.1 %",
+                ),
+                ("2.4 processor minutes (`--optim.epochs 12 --seed 1`)", "NME 10.7 %; SimCLR as long, seed 0: 10.4 %"),
+            )
         ),
     ),
     "quickstart": Preset(
@@ -313,7 +328,13 @@ PRESETS = {
     "moco-v3-cpu": small(
         "MoCo v3", MoCoV3Config(hidden_dim=512, feature_dim=64, temperature=0.2, momentum=0.9), lr=0.3
     ),
-    "byol-cpu": small("BYOL", BYOLConfig(hidden_dim=512, feature_dim=64, momentum=0.9), lr=1.0, optim=FAST_SGD),
+    "byol-cpu": small(
+        "BYOL",
+        # Without BatchNorm at its end the projector gave nearly the same for all images, from some seeds for good.
+        BYOLConfig(hidden_dim=512, feature_dim=64, head_batch_norm=True, momentum=0.95),
+        lr=0.3,
+        optim=DECAYING_SGD,
+    ),
     "simsiam-cpu": small("SimSiam", SimSiamConfig(hidden_dim=512, feature_dim=512, predictor_dim=128), lr=0.3),
     "dino": Preset(
         summary="DINO's for ResNet-50: 100 epochs, batch 512, a teacher of 65,536 outputs",

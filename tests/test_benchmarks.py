@@ -108,16 +108,6 @@ def test_writer():
     assert "shrunk from 400 pixels, 40 images" in output and "memory, 20 images" in output
 
 
-def test_writer():
-    output = run("writer", "--images", 40, "--sides", 256, 400, "--rounds", 1, "--workers", 1, "--memory", 20)
-    found = {row[0]: row[1:] for row in rows(output, "writer")}
-    assert {"frl", "PIL loop", "tar", "cp -r"} <= found.keys()
-    assert found["frl"][:2] == ["1.00", "1.00"]
-    assert all(float(cpu_ms) > 0 for _, _, cpu_ms, *_ in found.values())
-    assert float(found["frl"][4]) > 0 == float(found["tar"][4])  # only what is Python has imports
-    assert "shrunk from 400 pixels, 40 images" in output and "memory, 20 images" in output
-
-
 def test_every_script_is_run_by_a_test():
     tested = {name.removeprefix("test_") for name in globals()}
     elsewhere = {"gpu", "first_minute", "parity", "in_place"}  # tests of their own

@@ -29,7 +29,7 @@ class BenchConfig:
     """What to measure."""
 
     data: tyro.conf.Positional[Path]
-    """A .beton file of at least 64 images."""
+    """A .beton file of at least 128 images."""
     beside: tuple[Path, ...] = ()
     """Checkouts of other versions, which take turns with this one."""
     rounds: int = 5

@@ -17,7 +17,7 @@ from frl.beton import Beton, verify
 from frl.beton.manifest import Manifest
 from frl.images.names import suffix_of
 from writers.sources import open_source
-from writers.sources.skipped import suffix_of, total
+from writers.sources.skipped import total
 from writers.to_beton import main
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
