@@ -110,7 +110,7 @@ def test_writer():
 
 def test_every_script_is_run_by_a_test():
     tested = {name.removeprefix("test_") for name in globals()}
-    elsewhere = {"gpu", "first_minute", "parity", "in_place"}  # tests of their own
+    elsewhere = {"gpu", "first_minute", "parity", "in_place", "registers"}  # tests of their own
     from_runs = {"health", "start"}  # a drawing of two long runs; the time of `frl pretrain`, which many tests run
     scripts = {path.stem for path in (ROOT / "scripts" / "bench").glob("*.py") if "def main" in path.read_text()}
     assert scripts <= tested | elsewhere | from_runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -28,7 +29,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
-    write_folder(folder / "faces", 6, 12, 40, seed=0, workers=1)
+    write_folder(folder / "faces", 6, 24, 40, seed=0, workers=1)
     write(WriteConfig(sources=(str(folder / "faces"),), out=folder / "faces.beton", workers=1))
     return folder / "faces.beton"
 
@@ -56,8 +57,8 @@ def test_every_example_is_run_here():
 
 def test_iterate_crops(faces, tmp_path):
     said = run("iterate_crops.py", faces, "--batch-size", "24", folder=tmp_path)
-    assert "72 images, 3 batches an epoch" in said
-    assert said.count("views (48, 3, 96, 96), (96, 3, 48, 48)") == 3
+    assert "144 images, 6 batches an epoch" in said
+    assert said.count("views (48, 3, 96, 96), (96, 3, 48, 48)") == 6
     assert "every pixel the same" in said
 
 
@@ -72,7 +73,8 @@ def test_own_objective(trained):
     out, said = trained
     assert "objective  uniformity" in said
     logged = [line for line in read_metrics(out / "metrics.jsonl") if "alignment" in line]
-    assert [line["step"] for line in logged] == list(range(1, 16))  # an epoch of 72 images has one of 64
+    epochs = json.loads((out / "config.json").read_text())["optim"]["epochs"]
+    assert [line["step"] for line in logged] == list(range(1, epochs + 1))  # an epoch of 144 images has one of 128
     assert "head.weight" in checkpoint.load_newest(out / "checkpoints")["model"]
 
 

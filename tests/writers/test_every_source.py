@@ -174,5 +174,5 @@ def test_a_source_that_vanishes_ends_the_command_or_is_rejected(tmp_path: Path, 
         except FrlError as error:
             assert str(tmp_path / "in") in str(error) or any(item.name in str(error) for item in items)
         else:
-            assert all(isinstance(outcome, Reject) and "No such file" in str(outcome) for (outcome,) in outcomes)
+            assert all(isinstance(outcome, Reject) and "No such file" in str(outcome) for _, (outcome,) in outcomes)
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,13 @@ from writers.stop import Stopped, stop_requests
 
 pytestmark = pytest.mark.timeout(240)
 
-COMMAND = "import sys; from frl.cli import main; sys.exit(main(['write', *sys.argv[1:]]))"
+COMMAND = """
+import sys
+from frl.beton import writer
+from frl.cli import main
+writer.COMMIT_SECONDS = 0.2  # what is done is on the disk, where we look for it, soon
+sys.exit(main(["write", *sys.argv[1:]]))
+"""
 HANGING = """
 import sys, time
 from writers import to_beton

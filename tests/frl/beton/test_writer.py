@@ -280,7 +280,7 @@ def test_memory_does_not_grow_with_the_samples(tmp_path: Path) -> None:
             tracemalloc.stop()
 
     peak(100)  # Whatever is imported or cached once.
-    assert peak(20_000) - peak(1_000) < 1 << 20
+    assert peak(40_000) - peak(20_000) < 1 << 19  # by then all that is gathered before it is written has been full
 
 
 @pytest.mark.parametrize("room", [-1, 10_000, 1_000_000])
