@@ -37,7 +37,9 @@ install() { # python, environment
     local needs
     needs=$(grep -Ev '^(#|ffcv==|nvidia-dali)' requirements.txt)
     if [ "${LOWEST:-0}" = 1 ]; then
-        needs=$(sed -E "s/^(torch)==.*/\1==$(lowest torch).*/; s/^(torchvision)==.*/\1==$(lowest torchvision).*/" <<<"$needs")
+        # It wants an older setuptools, too.
+        needs=$(sed -E "s/^(torch)==.*/\1==$(lowest torch).*/; s/^(torchvision)==.*/\1==$(lowest torchvision).*/;
+            s/^setuptools==.*/setuptools/" <<<"$needs")
     fi
     if [ -n "$uv" ]; then
         "$uv" venv --quiet --allow-existing --no-python-downloads --python "$1" "$2"
