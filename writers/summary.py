@@ -6,8 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from frl.beton.manifest import Manifest
+from writers.config import WriteConfig
 from writers.reject import Reason
 from writers.sources import Account
+
+CENTRAL = "central squares of photographs"
+"""What is counted where nobody knows or looks for the faces."""
+
+FOUND = "faces found"
+"""What is counted where a detector finds a face."""
+
+UNKNOWN = "of nobody known"
+"""What is counted where an image has no identity."""
+
+OVER_BORDER = "boxes over the border"
+"""What is counted where a box reaches over its image's border, so that its square was moved or shrunk."""
+
+BOXES = "boxes"
+"""What is counted where a source knows the face's box."""
+
+SKIPPED = "skipped: "
+"""What stands before the reason by which files are counted that are not listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +111,53 @@ class Summary:
         if self.skipped:
             yield f"skipped, and not among these: {self.skipped}"
         yield from map(str, self.joins)
+
+
+def summary(
+    counts: Mapping[str, int],
+    config: WriteConfig,
+    *,
+    identities: int,
+    passed: int,
+    joins: Sequence[Account],
+    skipped: str,
+    begun: int,
+    nbytes: int,
+    seconds: float,
+) -> Summary:
+    """The summary of what was counted while writing; see ``Summary`` for the rest."""
+    return Summary(
+        out=config.out,
+        identities=identities,
+        unknown=counts.get(UNKNOWN, 0),
+        boxes=counts.get(BOXES, 0),
+        found=counts.get(FOUND, 0) if config.detect.detect != "none" else None,
+        over_border=counts.get(OVER_BORDER, 0),
+        joins=joins,
+        passed=passed,
+        encoded=counts.get("encoded", 0),
+        central=counts.get(CENTRAL, 0),
+        skipped=skipped,
+        rejects={reason: counts.get(reason, 0) for reason in Reason},
+        begun=begun,
+        nbytes=nbytes,
+        seconds=seconds,
+        dry_run=config.dry_run,
+    )
+
+
+def summary_of_many(manifest: Manifest, config: WriteConfig, seconds: float) -> Summary:
+    """What many machines have written together."""
+    counts = manifest.counts
+    skipped = {name.removeprefix(SKIPPED): n for name, n in counts.items() if name.startswith(SKIPPED)}
+    return summary(
+        counts,
+        config,
+        identities=len(manifest.identities or ()),
+        passed=manifest.samples - counts.get("encoded", 0),
+        joins=[Account(**join) for join in manifest.joins],
+        skipped="; ".join(f"{count:,} {reason}" for reason, count in skipped.items()),
+        begun=0,
+        nbytes=config.out.stat().st_size,
+        seconds=seconds,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from tqdm import tqdm
@@ -17,21 +17,19 @@ from tqdm import tqdm
 from frl import console, store
 from frl.beton import BetonWriter
 from frl.beton.card import leave_card
-from frl.beton.manifest import Manifest
 from frl.beton.shard import Shard
 from frl.beton.targets import TargetSpec
 from frl.beton.writer import refuse_existing
-from frl.errors import SourceError, WriteError
+from frl.errors import SourceError
 from frl.options import parse
 from frl.printable import printable, printable_lines
 from writers.config import WriteConfig, settings, validate
 from writers.curate import Duplicates
 from writers.dry_run import DryRun
-from writers.flow import Outcome, prepare_all, start_pool
-from writers.image.crop import Face
+from writers.flow import prepare_all, start_pool
 from writers.item_list import ItemList, choose
 from writers.items import Item, label_identities, name_work
-from writers.reject import Reason, Reject
+from writers.outlet import Outlet
 from writers.sources import (
     Account,
     Flickr,
@@ -46,7 +44,7 @@ from writers.sources import (
 from writers.sources.addresses import LAYOUTS
 from writers.sources.skipped import total
 from writers.stop import Stopped, StopRequest, stop_requests
-from writers.summary import Summary
+from writers.summary import Summary, summary, summary_of_many
 from writers.targets import ask, find_targets
 from writers.upload import write_to_store
 
@@ -55,18 +53,6 @@ COMMON = (
     *("--workers", "--max-rejects", "--overwrite", "--dry-run"),
 )
 """The options that the short help shows."""
-
-CENTRAL = "central squares of photographs"
-"""What is counted where nobody knows or looks for the faces."""
-
-FOUND = "faces found"
-"""What is counted where a detector finds a face."""
-
-UNKNOWN = "of nobody known"
-"""What is counted where an image has no identity."""
-
-OVER_BORDER = "boxes over the border"
-"""What is counted where a box reaches over its image's border, so that its square was moved or shrunk."""
 
 
 def write(
@@ -98,7 +84,7 @@ def write(
     if config.on is not None:
         from writers.machines.write import write_on
 
-        return summary_of(write_on(config, stop), config, time.monotonic() - start)
+        return summary_of_many(write_on(config, stop), config, time.monotonic() - start)
     sources = ask(open_sources(config.sources, config.boxes), config.targets)
     workers = start_pool(sources, config, stop.check)  # what they import, they import while the sources are listed
     chosen = choose(sources, config, stop.check)
@@ -114,38 +100,18 @@ def write(
     skipped = total(source.store for source in sources.values())
     file = open_target(config, settings(config, sources), items, chosen, labels, joins, find_targets(sources))
     with file, workers as pool, Duplicates() as duplicates:
-        begun, searched = file.done, config.detect.detect != "none"
+        begun, out = file.done, Outlet(file=file, duplicates=duplicates, labels=labels, config=config)
         if Shard.parse(config.shard).number == 1:  # each of them lists everything, and the counts of all are added up
-            for reason, count in skipped.counts().items():
-                file.counts[f"skipped: {reason}"] = count
-        file.counts["boxes"] += 0  # told of in the manifest also where there is none
+            out.begin(skipped)
         if begun:
             print(f"{printable(config.out)}: going on after the {begun:,} images that are done", file=sys.stderr)
             duplicates.restore(config.curate.dedupe, file.stored())
-        rest = items[begun:]
-        results = prepare_all(rest, sources, pool, config.out)
+        results = prepare_all(items[begun:], sources, pool, config.out)
         outcomes = tqdm(results, initial=begun, total=len(items), unit="img", disable=None)
         try:
             for done, (item, faces) in enumerate(outcomes, begun + 1):
                 stop.check()
-                if item.candidate.box is not None:
-                    file.counts["boxes"] += 1
-                elif searched:
-                    file.counts[FOUND] += count_found(faces)
-                several = len(faces) > 1 and sum(isinstance(face, Face) for face in faces) > 1
-                identity = None if several else item.identity  # whose is it?
-                for name, face in zip(item.names(len(faces)), faces, strict=True):
-                    outcome = duplicates.sift(name, face)
-                    if isinstance(outcome, Reject):
-                        file.reject(name, str(outcome))
-                        file.counts[outcome.reason] += 1
-                        refuse_excess(file.counts[Reason.UNUSABLE], config.max_rejects, name, outcome)
-                    else:
-                        label = -1 if identity is None else labels[identity]
-                        digest = outcome.fingerprint.digest if outcome.fingerprint else None
-                        file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets, digest)
-                        for what in noted(outcome, label):
-                            file.counts[what] += 1
+                out.take(item, faces)
                 file.commit(done)
                 progress(done, len(items))
                 if config.samples is not None and file.samples >= config.samples:
@@ -155,47 +121,16 @@ def write(
             raise
     if not config.dry_run and (complaint := leave_card(config.out)):
         print(printable(complaint), file=sys.stderr)
-    return Summary(
-        out=config.out,
+    return summary(
+        file.counts,
+        config,
         identities=len(labels),
-        unknown=file.counts[UNKNOWN],
-        boxes=file.counts["boxes"],
-        found=file.counts[FOUND] if config.detect.detect != "none" else None,
-        over_border=file.counts[OVER_BORDER],
-        joins=joins,
         passed=file.counts["passed"],
-        encoded=file.counts["encoded"],
-        central=file.counts[CENTRAL],
+        joins=joins,
         skipped=str(skipped),
-        rejects={reason: file.counts[reason] for reason in Reason},
         begun=begun,
         nbytes=file.nbytes if isinstance(file, DryRun) else config.out.stat().st_size,
         seconds=time.monotonic() - start,
-        dry_run=config.dry_run,
-    )
-
-
-def summary_of(manifest: Manifest, config: WriteConfig, seconds: float) -> Summary:
-    """What many machines have written together."""
-    counts = manifest.counts
-    skipped = {name.removeprefix("skipped: "): n for name, n in counts.items() if name.startswith("skipped: ")}
-    return Summary(
-        out=config.out,
-        identities=len(manifest.identities or ()),
-        unknown=counts.get(UNKNOWN, 0),
-        boxes=counts.get("boxes", 0),
-        found=counts.get(FOUND, 0) if config.detect.detect != "none" else None,
-        over_border=counts.get(OVER_BORDER, 0),
-        joins=[Account(**join) for join in manifest.joins],
-        passed=manifest.samples - counts.get("encoded", 0),
-        encoded=counts.get("encoded", 0),
-        central=counts.get(CENTRAL, 0),
-        skipped="; ".join(f"{count:,} {reason}" for reason, count in skipped.items()),
-        rejects={reason: counts.get(reason, 0) for reason in Reason},
-        begun=0,
-        nbytes=config.out.stat().st_size,
-        seconds=seconds,
-        dry_run=False,
     )
 
 
@@ -221,23 +156,6 @@ def warn_of_unsearched(sources: Mapping[str, Source], config: WriteConfig) -> No
         print(f"{printable(', '.join(sorted(names)))}: {cause}", file=sys.stderr)
 
 
-def noted(face: Face, label: int) -> Iterator[str]:
-    """What is counted of a sample."""
-    yield "passed" if face.untouched else "encoded"
-    if face.central:
-        yield CENTRAL
-    if face.over_border:
-        yield OVER_BORDER
-    if label < 0:
-        yield UNKNOWN
-
-
-def count_found(faces: Outcome) -> int:
-    """How many faces a detector found on an item, whether or not they were kept."""
-    none = (Reason.UNUSABLE, Reason.NO_FACE)
-    return sum(not (isinstance(face, Reject) and face.reason in none) for face in faces)
-
-
 def open_target(
     config: WriteConfig,
     kept: dict[str, object],
@@ -261,17 +179,6 @@ def open_target(
         joins=[asdict(account) for account in joins],
         targets=targets,
     )
-
-
-def refuse_excess(rejected: int, allowed: int | None, name: str, reject: Reject) -> None:
-    """Stop when more images were unusable than the user allows; what the filters drop does not count.
-
-    Raises:
-        WriteError: naming the last.
-    """
-    if allowed is not None and rejected > allowed:
-        cause = f"{reject}; rejects: {rejected:,}, --max-rejects: {allowed:,}"
-        raise WriteError(name, cause, "Mend or remove such images, or raise the limit.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

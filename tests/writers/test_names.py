@@ -16,10 +16,11 @@ from source_layouts import pack, plant
 from frl.beton.manifest import SampleLine
 from frl.cli import main as frl
 from writers.items import Item
+from writers.outlet import count_found
 from writers.reject import Reason, Reject
 from writers.sources import Candidate, open_source
 from writers.sources.annotations import numbered
-from writers.to_beton import count_found, main
+from writers.to_beton import main
 
 pytestmark = pytest.mark.timeout(120)
 
