@@ -28,7 +28,7 @@ from worker_tasks import (
 from frl.errors import InternalError, MachineError, SourceError, WriteError
 from writers.workers import AHEAD, CHUNK, OUTBOX_BYTES, WorkerPool
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(120)
 
 
 def name(task: int) -> str:
@@ -152,7 +152,7 @@ def test_a_dead_worker_is_noticed_and_its_task_named(number: signal.Signals) -> 
         with WorkerPool(partial(start_dying, 70, number), count=2, name=name) as pool:
             pids = worker_pids()
             list(pool.map(range(10_000)))
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
     assert_gone(pids)
     assert not left_in_shared_memory(before)
 

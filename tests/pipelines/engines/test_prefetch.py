@@ -41,7 +41,7 @@ def test_a_source_that_hangs_becomes_an_error():
     began = time.monotonic()
     with pytest.raises(LoaderError, match="not decoded within 2 s"):
         next(items)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_slow_consumer_is_waited_for():
