@@ -18,11 +18,17 @@ from frl.beton.manifest import Manifest
 from frl.cli.merge import main as merge
 from writers.to_beton import main
 
-QUICK_COMMITS = (
-    "import sys; from frl.beton import writer; writer.COMMIT_SECONDS = 0;"
-    "from writers.to_beton import main; sys.exit(main())"
-)
-"""The command, except that it commits after every image."""
+QUICK_COMMITS = """
+import sys, time
+from frl.beton import writer
+from writers.to_beton import main
+
+keep = writer.BetonWriter.keep
+writer.COMMIT_SECONDS = 0
+writer.BetonWriter.keep = lambda self: (keep(self), time.sleep(0.01))
+sys.exit(main())
+"""
+"""The command, except that it commits after every image, and takes its time, so that it is killed before it ends."""
 
 
 @pytest.fixture
