@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from frl.config import AugmentConfig
+from frl.config.check import require_least
 from frl.errors import ConfigError
 from frl.evaluate.images import DECODERS, central_square, load_image
 from frl.export import load_described
@@ -24,6 +25,20 @@ SIZE = 224
 """Of the images where the weights do not say on which they were trained."""
 
 Picture: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor"
+
+
+def require_preprocessing(
+    size: int | None, mean: tuple[float, float, float] | None, std: tuple[float, float, float] | None
+) -> None:
+    """Refuse what no image can be made of, before weights are loaded; None: what the weights say.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    if size is not None:
+        require_least("size", size, 1, "Use about the size of the larger training crops.")
+    usual = AugmentConfig()
+    AugmentConfig(mean=mean or usual.mean, std=std or usual.std).check()
 
 
 class Network(nn.Module):

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from frl.cli.faces import Faces, LookConfig
 from frl.config import AugmentConfig
-from frl.config.check import require, require_least
+from frl.config.check import require
 from frl.evaluate.features import extract_features
 from frl.export import require_arch
 from frl.files import atomic_write
 from frl.models.backbone import require_size
-from frl.network import load_network
+from frl.network import load_network, require_preprocessing
 from frl.printable import printable
 from frl.runtime.numerics import exact_products
 
@@ -60,10 +60,7 @@ class EmbedConfig(LookConfig):
         require(there, "out", cause, "Run pip install pyarrow, or name a .npz.")
         if self.arch is not None:
             require_arch(self.arch)
-        if self.size is not None:
-            require_least("size", self.size, 1, "Use about the size of the larger training crops.")
-        usual = AugmentConfig()
-        AugmentConfig(mean=self.mean or usual.mean, std=self.std or usual.std).check()
+        require_preprocessing(self.size, self.mean, self.std)
 
 
 def main(arguments: list[str]) -> None:

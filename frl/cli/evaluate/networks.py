@@ -17,7 +17,7 @@ from frl.config.coerce import coerce
 from frl.evaluate import RawPixels, untrained
 from frl.export import require_arch
 from frl.models.backbone import require_size
-from frl.network import SIZE, Network, load_network
+from frl.network import SIZE, Network, load_network, require_preprocessing
 from frl.runtime import checkpoint
 
 
@@ -65,13 +65,10 @@ class Networks:
         if self.arch is not None:
             require_arch(self.arch)
         require_seed("seed", self.seed)
-        if self.size is not None:
-            require_least("size", self.size, 1, "Use about the size of the larger training crops.")
-            if self.arch is not None:
-                require_size(self.arch, self.size, "--size")
+        require_preprocessing(self.size, self.mean, self.std)
+        if self.size is not None and self.arch is not None:
+            require_size(self.arch, self.size, "--size")
         require_least("batch_size", self.batch_size, 1, "The default is 64.")
-        usual = AugmentConfig()
-        AugmentConfig(mean=self.mean or usual.mean, std=self.std or usual.std).check()
         if self.out is not None:
             require_new_file(self.out, "out", overwrite=self.overwrite)
 
