@@ -38,3 +38,16 @@ def images() -> torch.Tensor:
 def plan(images) -> Plan:
     """Of all crops of all images."""
     return draw(AUGMENT, 5, 0, np.arange(len(images)), np.full((len(images), 2), 64))
+
+
+def assert_close_to_crops_of(crops_of, views: list[torch.Tensor], images: torch.Tensor, plan: Plan) -> None:
+    """Views of ``LEVELS`` are the crops that ``crops_of``, the reference, makes, but for rounding."""
+    for i, image in enumerate(images.numpy()):
+        expected = iter(enumerate(crops_of(image, plan, i, AUGMENT)))
+        for view, spec in zip(views, AUGMENT.crops, strict=True):
+            for crop in view.unflatten(0, (spec.count, -1))[:, i].cpu().permute(0, 2, 3, 1).numpy():
+                v, levels = next(expected)
+                difference = np.abs(crop - levels)
+                # The reference rounds after resizing; the jitter stretches that by up to 1.8 in each of three steps.
+                assert difference.mean() < 1.0
+                assert difference.max() < (12 if plan.jitter[i, v] else 1.6)
