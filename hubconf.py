@@ -10,7 +10,7 @@ def backbone(weights: str, arch: str | None = None):
         weights: a run's folder, a checkpoint or export of frl, torchvision's or timm's weights, or hub:ORG/NAME.
         arch: whole name of the network, where the weights do not say it.
     """
-    from frl.export import load_backbone
+    from frl.pretrained import load_backbone
 
     return load_backbone(weights, arch)[0]
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from frl.printable import abridged
+
 HEAD_BYTES = 4096
 DOWNLOAD_AGAIN = "Download it again: the address that gives the file itself, signed in if need be"
 
@@ -163,7 +165,7 @@ def _zip_content(path: Path) -> Content | None:
         return Content("a model of Keras", _HDF5.remedy)
     if names and all(name.endswith(".npy") for name in names):
         return Content("a file of NumPy's arrays (.npz)", _NUMPY.remedy)
-    shown = ", ".join(repr(name) for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = abridged([repr(name) for name in names], 3)
     return Content(f"a zip archive of other files ({shown or 'none'})", "Unpack it first: unzip FILE")
 
 

@@ -119,7 +119,7 @@ class Card:
 
     def _use(self) -> list[str]:
         model, weights = ModelConfig.of(self.network), hub.WEIGHTS
-        lines = ["```python", "from frl.export import load_backbone", ""]
+        lines = ["```python", "from frl.pretrained import load_backbone", ""]
         lines += [f'model, name = load_backbone("{hub.SCHEME}{self.address}")', "```", ""]
         if self.for_timm:
             lines += ["```python", "import timm", ""]

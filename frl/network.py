@@ -18,8 +18,8 @@ from frl.config import AugmentConfig
 from frl.config.check import require_least
 from frl.errors import ConfigError
 from frl.evaluate.images import DECODERS, central_square, load_image
-from frl.export import load_described
 from frl.pixels import normalised
+from frl.pretrained import load_described
 
 SIZE = 224
 """Of the images where the weights do not say on which they were trained."""

@@ -1,8 +1,9 @@
-"""Text from outside, made fit for a terminal: names of files and people may hold escape sequences."""
+"""Text made fit for a terminal: names of files and people may hold escape sequences, and lists may be long."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 HARMFUL = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Categories of Unicode that steer a terminal, reorder what is shown, or cannot be shown or encoded at all."""
@@ -20,6 +21,12 @@ def printable(text: object) -> str:
 def printable_lines(text: object) -> str:
     """The same of a text of several lines: its line breaks stay."""
     return "\n".join(map(printable, str(text).split("\n")))
+
+
+def abridged(names: Sequence[object], most: int = 5) -> str:
+    """The first names of a list, and how many more there are; nothing of an empty one."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def _shown(character: str) -> str:

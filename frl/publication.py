@@ -15,11 +15,12 @@ from frl import __version__, hub
 from frl.config import ModelConfig, RunConfig, as_dict, from_dict, upgraded
 from frl.config.check import require_new_file
 from frl.errors import CheckpointError, ConfigError
-from frl.export import card_of_weights, write_backbone
+from frl.export import write_backbone
 from frl.files import atomic_write
 from frl.model_card import Card, Result, facts_of_data
 from frl.models.backbone import build_backbone
 from frl.monitoring.logbook import read_metrics
+from frl.pretrained import card_of_weights
 from frl.runtime import checkpoint
 
 

@@ -18,10 +18,10 @@ from frl.cli.faces import Faces, LookConfig
 from frl.config import AugmentConfig
 from frl.config.check import require
 from frl.evaluate.features import extract_features
-from frl.export import require_arch
 from frl.files import atomic_write
 from frl.models.backbone import require_size
 from frl.network import load_network, require_preprocessing
+from frl.pretrained import require_arch
 from frl.printable import printable
 from frl.runtime.numerics import exact_products
 

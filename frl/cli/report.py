@@ -25,12 +25,12 @@ from frl.errors import ConfigError, FrlError
 from frl.evaluate import KnnResult, RawPixels, extract_features, leave_one_out, untrained
 from frl.evaluate.gallery import Gallery, extract_gallery
 from frl.evaluate.table import aligned, scores_table
-from frl.export import load_backbone
 from frl.files import atomic_write
 from frl.models.backbone import require_size
 from frl.monitoring.described import described, described_in
 from frl.monitoring.logbook import read_metrics
 from frl.objectives import Metric
+from frl.pretrained import load_backbone
 from frl.printable import printable
 from frl.recipes import objective_in_words
 from frl.report import Report, compared, write_report

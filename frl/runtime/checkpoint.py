@@ -24,6 +24,7 @@ from frl.config import upgraded
 from frl.content import first_bytes, is_pickle, is_safetensors, recognise
 from frl.errors import CheckpointError
 from frl.files import atomic_write
+from frl.printable import abridged
 from frl.weights import file_of
 
 FORMAT = "frl-checkpoint"
@@ -141,8 +142,7 @@ def require_finite(state: Any, subject: object) -> None:
     """
     bad = [f"{name} ({_share(share)} of its values)" for name, share in _nonfinite(state)]
     if bad:
-        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        cause = f"holds values that are NaN or infinite: {', '.join(bad[:SHOWN])}{more}"
+        cause = f"holds values that are NaN or infinite: {abridged(bad, SHOWN)}"
         raise CheckpointError(subject, cause, "The run diverged or the conversion failed: use an earlier checkpoint.")
 
 

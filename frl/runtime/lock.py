@@ -12,6 +12,7 @@ from pathlib import Path
 
 from frl.errors import ConfigError
 from frl.files import try_lock
+from frl.printable import abridged
 
 NAME = ".lock"
 
@@ -62,9 +63,8 @@ def require_own_folder(folder: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise ConfigError("--out", f"{folder} cannot be read ({error.strerror})", "Choose another folder.") from error
     if shown and not _is_ours(folder):
-        names = ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
         remedy = "Choose a folder that is new or empty, so that nothing of yours is mixed with the run's files."
-        raise ConfigError("--out", f"{folder} is not of a run of frl pretrain, but holds {names}", remedy)
+        raise ConfigError("--out", f"{folder} is not of a run of frl pretrain, but holds {abridged(shown, 3)}", remedy)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -16,7 +16,8 @@ import frl
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import CheckpointError, ConfigError, FrlError, SourceError
 from frl.evaluate.images import image_batches
-from frl.export import export, load_backbone
+from frl.export import export
+from frl.pretrained import load_backbone
 from frl.synthetic import write_folder
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from frl.cli import main
 from frl.content import recognise
 from frl.errors import BetonError, CheckpointError
 from frl.evaluate import untrained
-from frl.export import load_backbone
+from frl.pretrained import load_backbone
 from frl.runtime import checkpoint
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 102530333\n"

@@ -14,11 +14,13 @@ import torch
 import torchvision
 
 from frl.config import AugmentConfig, ModelConfig, RunConfig, SwAVConfig, as_dict
+from frl.config.model import RESNETS
 from frl.errors import CheckpointError, ConfigError
 from frl.evaluate import image_batches
-from frl.export import ARCHITECTURES, backbone_state, export, infer_arch, load_backbone
+from frl.export import export
 from frl.models.backbone import build_backbone
 from frl.objectives import Objective, Setting
+from frl.pretrained import backbone_state, infer_arch, load_backbone
 from frl.runtime import checkpoint as checkpoints
 from frl.training.build import new_objective
 
@@ -195,7 +197,7 @@ def test_export_round_trip_keeps_every_bit(saved: Path, tmp_path: Path, trained:
     assert all(torch.equal(again[name], tensor) for name, tensor in trained.backbone.state_dict().items())
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", RESNETS)
 def test_architecture_is_told_by_shapes(arch: str) -> None:
     with torch.device("meta"):
         backbone, _ = build_backbone(arch)

@@ -22,8 +22,8 @@ from frl import hub
 from frl.cli import main
 from frl.config import RunConfig, as_dict
 from frl.errors import CheckpointError, ConfigError, HubError
-from frl.export import load_backbone
 from frl.models.backbone import build_backbone
+from frl.pretrained import load_backbone
 from frl.publication import write_publication
 from frl.runtime import checkpoint
 from frl.runtime.checkpoint import with_card

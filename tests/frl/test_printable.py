@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frl.errors import SourceError
-from frl.printable import printable, printable_lines
+from frl.printable import abridged, printable, printable_lines
 
 ANY = st.text(st.characters() | st.characters(categories=["Cc", "Cf", "Cs", "Zl"]))
 
@@ -36,3 +36,7 @@ def test_what_is_harmful_is_shown_by_its_number() -> None:
 def test_errors_are_printable_and_keep_their_subject() -> None:
     error = pickle.loads(pickle.dumps(SourceError("a\x1b[31m", "says \x07\nmore", "Mend \x1b.")))
     assert str(error) == "a\\x1b[31m: says \\x07\nmore. Mend \\x1b." and error.subject == "a\x1b[31m"
+
+
+def test_a_long_list_is_abridged() -> None:
+    assert [abridged(range(count), 2) for count in (0, 1, 2, 3)] == ["", "0", "0, 1", "0, 1 and 1 more"]

@@ -12,7 +12,7 @@ from frl.cli import main
 from frl.config import AugmentConfig
 from frl.errors import CheckpointError
 from frl.evaluate import extract_features, leave_one_out, untrained
-from frl.export import load_backbone
+from frl.pretrained import load_backbone
 from frl.runtime import checkpoint
 from frl.synthetic import write_folder
 from frl.synthetic.scene import STYLES

@@ -15,9 +15,9 @@ from frl.config import AugmentConfig
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.config.coerce import coerce
 from frl.evaluate import RawPixels, untrained
-from frl.export import require_arch
 from frl.models.backbone import require_size
 from frl.network import SIZE, Network, load_network, require_preprocessing
+from frl.pretrained import require_arch
 from frl.runtime import checkpoint
 
 

@@ -27,8 +27,8 @@ from frl.evaluate.splits import Labels
 from frl.evaluate.table import Row, parts_table, scores_table
 from frl.evaluate.task_probe import pooled_width
 from frl.evaluate.unpooled import PooledAndUnpooled
-from frl.export import load_backbone
 from frl.network import SIZE
+from frl.pretrained import load_backbone
 from frl.runtime.distributed import World, pick_device, world
 from frl.runtime.numerics import exact_products, numerics
 from frl.tasks.registry import SupervisedTask

@@ -21,7 +21,7 @@ from frl.cli import main
 from frl.config import CropSpec, KnnConfig, ModelConfig, RunConfig, validate
 from frl.config.model import RESNETS
 from frl.errors import CheckpointError, ConfigError
-from frl.export import export, infer_arch, load_backbone
+from frl.export import export
 from frl.models.backbone import (
     BLOCKS,
     ScaledResNet,
@@ -32,6 +32,7 @@ from frl.models.backbone import (
 )
 from frl.models.batchnorm import join_group, statistics_held, synchronise
 from frl.objectives import Setting
+from frl.pretrained import infer_arch, load_backbone
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World
 from frl.training.build import build, new_objective

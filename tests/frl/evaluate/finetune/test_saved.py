@@ -14,7 +14,7 @@ from frl.errors import CheckpointError
 from frl.evaluate import untrained
 from frl.evaluate.finetune import load, save
 from frl.evaluate.finetune.network import predictor
-from frl.export import load_backbone
+from frl.pretrained import load_backbone
 from frl.runtime import checkpoint
 from frl.tasks.numbers import Numbers
 from frl.tasks.registry import Affect, Expression, Landmarks, SupervisedTask
