@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from PIL import features
 
 HEAD = 64
 """Bytes that are enough to tell."""
 
-DECODED = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", *(["AVIF"] if features.check("avif") else []))
+DECODED = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(["AVIF"] if features.check("avif") else []))
 """What is decoded, whatever the file's suffix says, by Pillow's names; Pillow would also run programs for others."""
 
 READERS = {
@@ -39,6 +41,9 @@ SIGNATURES = (
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 """Bytes of the headers that follow a BMP's first 14: two letters alone begin many a text."""
 
+NETPBM = re.compile(rb"P[1-6]\s+(?:#|\d+\s+\d+\s)")
+"""What a PBM, PGM or PPM begins with, all of which Pillow calls PPM: its kind, then a comment, or width and height."""
+
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
@@ -51,6 +56,8 @@ def sniff(head: bytes) -> str | None:
         return "WEBP"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
         return "BMP"
+    if NETPBM.match(head):
+        return "PPM"
     if head[4:8] == b"ftyp":
         return _brand({head[at : at + 4] for at in (8, *range(16, min(int.from_bytes(head[:4]), len(head)), 4))})
     return None

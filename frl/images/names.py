@@ -8,6 +8,7 @@ JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".p
 
 IMAGE_SUFFIXES = JPEG_SUFFIXES | frozenset({
     *[".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif"],
+    *[".pbm", ".pgm", ".ppm", ".pnm"],
     *[".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl", ".jp2", ".j2k"],
 })  # fmt: skip
 """By these a file claims to be an image: it becomes a sample, or is rejected for what it holds."""

@@ -227,6 +227,8 @@ class Photo:
             image.load()
         if image.mode.startswith("I;16"):
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        if image.format == "PPM" and image.mode == "I":  # Pillow stretches whatever range its header tells
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         if image.mode in ("I", "F"):
             raise UnusableImage("pixels of 32 bits, whose range is not known")
         return image.convert("RGB")

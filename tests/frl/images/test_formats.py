@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +43,14 @@ def test_heic_names_pillow_heif() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"name,identity\n", b"BMW cars: a list of them, one a line\n", b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"],
+    [
+        b"",
+        b"name,identity\n",
+        b"P1 is the first of them\n",
+        b"P5 3 of 4\n",
+        b"BMW cars: a list of them, one a line\n",
+        b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41",
+    ],
 )
 def test_texts_and_films_are_no_images(text: bytes) -> None:
     assert sniff(text[:HEAD]) is None
@@ -52,3 +60,25 @@ def test_texts_and_films_are_no_images(text: bytes) -> None:
 def test_any_bytes_have_an_answer(head: bytes) -> None:
     sniff(head)
     assert why_not_decoded(head)
+
+
+GREYS = bytes(range(200))
+"""Of an image of 20 x 10."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P5\n# by a camera\n20 10\n255\n" + GREYS,
+        b"P5 20 10 65535\n" + b"".join(bytes((value, 77)) for value in GREYS),
+        b"P2\n20 10\n255\n" + b" ".join(b"%d" % value for value in GREYS),
+        b"P6 20 10 255\n" + b"".join(bytes((value,) * 3) for value in GREYS),
+    ],
+    ids=["binary", "16-bits", "text", "colour"],
+)
+def test_netpbm_of_every_kind_has_the_greys_it_was_given(data: bytes) -> None:
+    """As the FERET, ORL and Yale databases have them."""
+    photo = Photo(data, JpegDecoder(), 10**6)
+    assert np.asarray(photo.pixels().image)[:, :, 1].tobytes() == GREYS
+    with pytest.raises(UnusableImage, match="cannot be decoded"):
+        Photo(data[:-40], JpegDecoder(), 10**6)
