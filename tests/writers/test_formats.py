@@ -118,6 +118,29 @@ def test_a_csv_of_other_columns_is_refused(tmp_path: Path, header: tuple[str, ..
         listed(write_csv(tmp_path / "faces.csv", header, ("1.jpg",)))
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "; "], ids=repr)
+@pytest.mark.parametrize("name", ["faces.csv", "faces.tsv", "faces.txt"])
+def test_a_table_may_have_any_usual_separator(tmp_path: Path, separator: str, name: str) -> None:
+    """As spreadsheets write it where a comma is the decimal point, with the mark of UTF-8 and the ends of Windows."""
+    rows = (
+        ("path", "identity", "x", "y", "w", "h"),
+        ("a,b.jpg", "Ann", "1", "2", "3", "4"),
+        ("c.jpg", "Bob, Jr.", *"    "),
+    )
+    lines = [separator.join(f'"{cell}"' if "," in cell else cell.strip() for cell in row) for row in rows]
+    (tmp_path / name).write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
+    assert listed(f"list:{tmp_path / name}") == [
+        Candidate("a,b.jpg", "a,b.jpg", "Ann", Box(1, 2, 3, 4)),
+        Candidate("c.jpg", "c.jpg", "Bob, Jr."),
+    ]
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "faces.csv").write_text("path\na.jpg\n", encoding="utf-16")
+    with pytest.raises(SourceError, match=r"faces.csv: cannot be read \(.*UTF-8"):
+        listed(str(tmp_path / "faces.csv"))
+
+
 def test_files_that_a_list_names_but_that_are_not_there_are_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -402,4 +425,5 @@ def test_a_place_that_is_none_of_the_kind_is_refused(tmp_path: Path, kind: str) 
         listed(f"{kind}:{tmp_path}/wrong")
     with pytest.raises(SourceError, match="gone: is not there"):
         listed(f"list:{tmp_path}/gone")
-    assert faults(f"list:{tmp_path}/wrong") == {"(line 1)": "it names no file"}
+    with pytest.raises(SourceError, match="wrong: its columns are nothing of the kind"):
+        listed(f"list:{tmp_path}/wrong")

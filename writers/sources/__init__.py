@@ -105,13 +105,21 @@ KINDS = {
     ),
     "list": Kind(
         lambda path, _: open_list(path),
-        "CSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
+        "CSV or TSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
     ),
     "beton": Kind(lambda path, _: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
     **{name: Kind(partial(_open_benchmark, name), layout) for name, layout in LAYOUTS.items()},
 }
 
-SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".rec": "rec", ".csv": "list", ".jsonl": "list", ".beton": "beton"}
+SUFFIXES = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".rec": "rec",
+    ".csv": "list",
+    ".tsv": "list",
+    ".jsonl": "list",
+    ".beton": "beton",
+}
 """The kind of a file by its suffix; others are tars."""
 
 

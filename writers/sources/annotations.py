@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from frl.delimited import rows_of
 from frl.errors import SourceError, blame_machine
 from frl.images.names import raw_fault
 from writers.sources.files import open_list_text
@@ -242,7 +243,7 @@ def _rows(table: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, str, lis
     """The line, the name and the numbers of each row."""
     try:
         with open_list_text(table) as stream:
-            rows = csv.reader(stream, skipinitialspace=True)
+            rows = rows_of(stream)
             header = tuple(next(rows, ()))
             if header != columns:
                 raise SourceError(table, f"its columns are {header}", f"Give a CSV with {', '.join(columns)}.")

@@ -1,4 +1,4 @@
-"""A list of images as CSV or as JSON lines: path, identity, box, landmarks."""
+"""A list of images as a table or as JSON lines: path, identity, box, landmarks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from json import JSONDecodeError
@@ -17,7 +18,9 @@ import numpy as np
 
 from frl import store
 from frl.beton.targets import Kind, TargetSpec
+from frl.delimited import rows_of
 from frl.errors import SourceError, blame_machine
+from frl.images.names import suffix_of
 from frl.printable import printable
 from writers.sources.annotations import (
     IN_SHARES,
@@ -36,6 +39,8 @@ from writers.sources.targets import IDENTITY, Reading, Wanted, read_csv_targets,
 from writers.sources.unread import Unread
 
 COLUMNS = ("identity", "x", "y", "w", "h")
+FORMS = {".csv": True, ".tsv": True, ".jsonl": False}
+"""Whether a list is a table, by its suffix."""
 PATHS = ("path", "image")
 """The columns that may name the file; the first that is there does."""
 
@@ -61,10 +66,10 @@ class ListedFiles:
 class Listing:
     """The faces of a list: one a line.
 
-    A CSV has a header with ``path`` (or ``image``) and any of ``identity`` and ``x, y, w, h`` (pixels). A line of JSON
-    is an object with ``path`` and any of ``identity``, ``box`` and ``points`` (see ``parse_face``). Either may have
-    targets (see ``writers.sources.targets``). A line that cannot be understood is rejected, as is one whose file is
-    absent.
+    A table (see ``rows_of``) has a header with ``path`` (or ``image``) and any of ``identity`` and ``x, y, w, h``
+    (pixels). A line of JSON is an object with ``path`` and any of ``identity``, ``box`` and ``points`` (see
+    ``parse_face``). Either may have targets (see ``writers.sources.targets``). A line that cannot be understood is
+    rejected, as is one whose file is absent.
 
     Attributes:
         store: where the images are.
@@ -84,37 +89,41 @@ class Listing:
 
     @property
     def names_people(self) -> bool:
-        """Whether any line, or the header of a CSV, has what says who is on an image."""
-        if self._is_csv:
-            with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
-                return self.who in next(csv.reader(stream, skipinitialspace=True), [])
-        return any(record is not None and self.who in record for _, record, _ in self._records())
+        """Whether any line, or the header of a table, has what says who is on an image."""
+        with self._blaming_the_list():
+            if self._is_csv:
+                with open_list_text(self.store.location) as stream:
+                    return self.who in next(rows_of(stream), [])
+            return any(record is not None and self.who in record for _, record, _ in self._records())
 
-    @property
+    @cached_property
     def _is_csv(self) -> bool:
-        return self.store.location.lower().endswith(".csv")
+        """Whether it is a table, by its suffix or, of others, by its content: a line of JSON begins with a brace."""
+        if (suffix := suffix_of(self.store.location)) in FORMS:
+            return FORMS[suffix]
+        with open_list_text(self.store.location) as stream:
+            first = next((line for line in stream if not line.isspace()), "")
+        return not first.lstrip().startswith("{")
 
     @cached_property
     def _readings(self) -> tuple[Reading, ...]:
         """How the targets are read; a text is looked for in all lines, for it is one of as many classes."""
         location = self.store.location
-        try:
+        with self._blaming_the_list():
             if not self._is_csv:
                 return read_json_targets(
                     location, self.wanted, lambda: (record for _, record, _ in self._records() if record)
                 )
             with open_list_text(location) as stream:
-                header = next(csv.reader(stream, skipinitialspace=True), [])
+                header = next(rows_of(stream), [])
             return read_csv_targets(location, header, self.wanted, self._cells)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SourceError(location, f"cannot be read ({error})", "Give CSV or JSON lines.") from error
 
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by line; see ``Source``."""
-        lines = self._csv() if self._is_csv else self._json()
         times: Counter[str] = Counter()  # a photograph may be listed once for each of its faces
         known: dict[int, str | None] = {}  # who is on a face of a photograph, by a hash of both
-        try:
+        with self._blaming_the_list():
+            lines = self._csv() if self._is_csv else self._json()
             for number, (line, path, face) in enumerate(lines, 1):
                 refuse_shares(f"{self.store.location}, line {line}", face.fault)
                 if path and not face.fault:
@@ -122,9 +131,20 @@ class Listing:
                 entry = Entry(path or f"(line {number})", path, None if path else face.fault or "it names no file")
                 times[entry.path] += 1
                 yield candidate(entry, face, times[entry.path])
+
+    @contextmanager
+    def _blaming_the_list(self) -> Iterator[None]:
+        """Name the list where it cannot be read.
+
+        Raises:
+            SourceError: of what is raised within.
+        """
+        try:
+            yield
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             blame_machine(error, f"reading {self.store.location}")
-            raise SourceError(self.store.location, f"cannot be read ({error})", "Give CSV or JSON lines.") from error
+            remedy = "Give CSV, TSV or JSON lines, in UTF-8."
+            raise SourceError(self.store.location, f"cannot be read ({error})", remedy) from error
 
     def remarks(self) -> Iterator[str]:
         """What the lines of JSON say that is not read; see ``Remarking``."""
@@ -134,7 +154,7 @@ class Listing:
     def _csv(self) -> Iterator[tuple[int, str, Face]]:
         """Line, path and face."""
         with open_list_text(self.store.location) as stream:
-            rows = csv.reader(stream, skipinitialspace=True)
+            rows = rows_of(stream)
             header = next(rows, [])
             path = next((name for name in PATHS if name in header), None)
             boxed = [column in header for column in "xywh"]
@@ -172,9 +192,11 @@ class Listing:
                 yield number, "", Face(fault=fault)
 
     def _cells(self) -> Iterator[dict[str, str]]:
-        """The lines of a CSV by column."""
+        """The lines of a table by column."""
         with open_list_text(self.store.location) as stream:
-            yield from csv.DictReader(stream, skipinitialspace=True)
+            rows = rows_of(stream)
+            header = next(rows, [])
+            yield from (dict(zip(header, row, strict=False)) for row in rows if row)
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any] | None, str | None]]:
         """The number of each line of JSON, and what it says; or None for one that names no file, and why."""
@@ -242,5 +264,6 @@ def _unless_known(path: str, face: Face, known: dict[int, str | None]) -> Face:
 
 
 def _shorten(columns: Sequence[str]) -> str:
-    """Columns for a message: not all of hundreds."""
-    return ",".join(columns if len(columns) <= 12 else [*columns[:11], "..."])
+    """Columns for a message: not all of hundreds, and not all of a text that is no header."""
+    shown = [name if len(name) <= 40 else f"{name[:37]}..." for name in columns[:12]]
+    return ",".join(shown if len(columns) <= 12 else [*shown[:11], "..."])

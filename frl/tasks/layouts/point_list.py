@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from frl.delimited import rows_of
 from frl.errors import SourceError, blame_machine
 
 REMEDY = "Give a CSV with the columns image,x0,y0,x1,y1,..."
@@ -23,7 +24,7 @@ def read_points(path: Path) -> dict[str, NDArray[np.float64]]:
     found: dict[str, NDArray[np.float64]] = {}
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
-            rows = csv.reader(stream)
+            rows = rows_of(stream)
             header = [name.strip() for name in next(rows, [])]
             count = (len(header) - 1) // 2
             wanted = [f"{axis}{number}" for number in range(count) for axis in "xy"]
