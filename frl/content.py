@@ -6,6 +6,7 @@ import os
 import pickletools
 import re
 import stat
+import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ _HDF5 = Content(
     "Give the PyTorch version of these weights, or convert them to a PyTorch state dict",
 )
 
+BETON = Content("a .beton of images", "Give the weights of a network here, and the .beton as data")
+WEIGHTS = Content("weights of PyTorch or safetensors", "Give the .beton here that frl write made of images")
+
 SIGNATURES = (
     Signature(b"\x1f\x8b", _compressed("gzip", "gunzip -c FILE > weights.pth, or tar -xzf FILE")),
     Signature(b"BZh", _compressed("bzip2", "bunzip2 -c FILE > weights.pth, or tar -xjf FILE")),
@@ -99,11 +103,21 @@ def recognise(path: Path) -> Content | None:
     for signature in SIGNATURES:
         if head[signature.offset :].startswith(signature.magic):
             return signature.content
+    if is_beton(head):
+        return BETON
     if zipfile.is_zipfile(path):
         return _zip_content(path)
-    if is_safetensors(head) or is_pickle(head):
+    if _is_weights(head):
         return None
     return _graph(path, head) or _text(head)
+
+
+def recognise_in_place_of_beton(path: Path) -> Content | None:
+    """What stands at ``path``, where a ``.beton`` was meant; None: not known, or a damaged ``.beton``."""
+    content = recognise(path)
+    if content is None and (zipfile.is_zipfile(path) or _is_weights(first_bytes(path))):
+        return WEIGHTS
+    return None if content is BETON else content
 
 
 def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
@@ -113,6 +127,12 @@ def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
             return file.read(count)
     except OSError:
         return b""
+
+
+def is_beton(head: bytes) -> bool:
+    """Whether a file begins as ffcv's do: their version, a number of fields, and the size of a page."""
+    version, _, page_size = struct.unpack("<HHI", head[:8].ljust(8, b"\0"))
+    return version == 2 and page_size >= 1 << 21 and page_size.bit_count() == 1
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -130,6 +150,10 @@ def is_pickle(head: bytes) -> bool:
         return all(True for _ in pickletools.genops(head))
     except Exception:  # pickletools raises whatever its readers of arguments meet
         return False
+
+
+def _is_weights(head: bytes) -> bool:
+    return is_safetensors(head) or is_pickle(head)
 
 
 def _absent(path: Path) -> Content | None:

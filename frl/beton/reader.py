@@ -18,7 +18,7 @@ from frl.beton.layout import Field, FieldType
 from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, samples_path
 from frl.beton.targets import TargetSpec
 from frl.beton.validation import FETCH_AGAIN, Contents, check_data, parse
-from frl.content import recognise
+from frl.content import recognise_in_place_of_beton
 from frl.errors import BetonError
 
 
@@ -74,7 +74,7 @@ class Beton:
         try:
             return parse(self.path, self.data)
         except BetonError as error:
-            content = recognise(self.path) if self.data.size else None
+            content = recognise_in_place_of_beton(self.path) if self.data.size else None
             if content is None:
                 raise
             raise BetonError(self.path, f"is no .beton: it is {content.what}", f"{content.remedy}.") from error

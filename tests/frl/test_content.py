@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -219,8 +220,17 @@ def test_a_beton_and_a_checkpoint_are_not_taken_for_something_else(tmp_path: Pat
         writer.append(stream.getvalue(), 8, 8, 0, "a.jpg")
     torch.save({"w": torch.zeros(2)}, tmp_path / "a.pth")
     torch.save({"w": torch.zeros(2)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    for name in ("a.beton", "a.pth", "old.pth"):
+    safetensors.torch.save_file({"w": torch.zeros(2)}, tmp_path / "a.safetensors")
+    for name in ("a.pth", "old.pth", "a.safetensors"):
         assert recognise(tmp_path / name) is None
+        with pytest.raises(BetonError, match=r"is no .beton: it is weights of PyTorch or safetensors"):
+            Beton(tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"is no checkpoint: it is a .beton of images"):
+        load_backbone(tmp_path / "a.beton")
+    with open(tmp_path / "a.beton", "r+b") as file:
+        file.truncate(500)
+    with pytest.raises(BetonError, match="truncated"):
+        Beton(tmp_path / "a.beton")
 
 
 @pytest.mark.parametrize("case", ["lfs pointer", "web page", "gzip", "tar", "hdf5"])
