@@ -49,6 +49,11 @@ def test_commands_and_scripts_exist(page):
         assert (ROOT / script).exists(), script
 
 
+def test_the_readme_tells_of_every_command():
+    table = (ROOT / "README.md").read_text().partition("## Commands\n")[2].partition("\n## ")[0]
+    assert {*re.findall(r"`frl (\w+)", table)} == {*COMMANDS}
+
+
 @pytest.mark.parametrize("page", ["docs/architecture.md", "docs/extending.md", "CONTRIBUTING.md"])
 def test_the_files_on_the_way_exist(page):
     named = re.findall(r"`([\w.]+(?:/[\w.]+)+)`", (ROOT / page).read_text())
