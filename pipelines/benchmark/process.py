@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ from pipelines.benchmark.task import Task
 
 IMPORTS_S = 90.0  # for what all contestants import, on a busy machine
 WATCH_S = 0.5  # between two looks at its memory, which cost as much as there are processes on the machine
+STOP_S = 30.0  # for all threads to stop, on a busy machine
+AT_REST = "TZXx"  # stopped or ended; proc(5)
 TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +52,7 @@ class Process:
         peak_mb: peak of the group's memory, shared pages counted once, sampled during its turns.
 
     Raises:
-        Failed: if the first batch does not come.
+        Failed: if the first batch does not come, or it does not stop after it.
     """
 
     def __init__(self, function: str, task: Task, limit_s: float) -> None:
@@ -67,16 +70,16 @@ class Process:
         try:
             self._answer(IMPORTS_S, "not ready")
             self.first_batch_s = self._answer(limit_s, "no first batch")["first_batch_s"]
+            self._stop()
         except BaseException:
             self.end()
             raise
-        os.killpg(self.child.pid, signal.SIGSTOP)
 
     def run(self, seconds: float) -> Round:
         """Let it work for ``seconds``.
 
         Raises:
-            Failed: if it dies, or takes far longer.
+            Failed: if it dies, takes far longer, or does not stop.
         """
         os.killpg(self.child.pid, signal.SIGCONT)
         before = self._cpu_seconds()
@@ -84,8 +87,17 @@ class Process:
         self.child.stdin.write(f"{seconds}\n".encode())
         turn = self._answer(10 * seconds + 30, "no answer")
         used = self._cpu_seconds() - before
-        os.killpg(self.child.pid, signal.SIGSTOP)
+        self._stop()
         return Round(images_per_s=turn["images"] / turn["seconds"], cpu_ms_per_image=1000 * used / turn["images"])
+
+    def _stop(self) -> None:
+        """Stop the group, and wait until none of its threads runs: on a busy machine the signal takes a while."""
+        os.killpg(self.child.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_S
+        while any(state not in AT_REST for state in self._states()):
+            if time.monotonic() > deadline:
+                raise Failed(f"it did not stop within {STOP_S:.0f} s")
+            time.sleep(0.005)
 
     def end(self) -> None:
         """Kill the group."""
@@ -138,6 +150,11 @@ class Process:
             if fields and int(fields[2]) == self.child.pid:
                 found.append(stat.parent)
         return found
+
+    def _states(self) -> list[str]:
+        """The states of all threads of the group, a letter each."""
+        threads = [_stat(stat) for folder in self._members() for stat in (folder / "task").glob("*/stat")]
+        return [fields[0] for fields in threads if fields]
 
     def _cpu_seconds(self) -> float:
         """Processor time of the group so far, that of ended and awaited members included."""
