@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from frl.config import AugmentConfig, RunConfig, as_dict
+from frl.files import atomic_write
 from frl.monitoring.sinks import Sink
 from frl.pixels import restored
 
@@ -186,4 +187,5 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _drop_from(path: Path, step: int) -> None:
     kept = [line for line in read_metrics(path) if line["step"] <= step]
     if path.exists():
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        with atomic_write(path) as stream:
+            stream.writelines(f"{json.dumps(line)}\n".encode() for line in kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -120,6 +122,19 @@ def test_a_sink_that_fails_is_dropped_and_the_run_goes_on(tmp_path, capsys):
     assert capsys.readouterr().out.count("warning: Broken failed") == 1
     assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
     assert len(EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")) == 2
+
+
+def test_a_full_disk_at_a_resume_loses_no_metrics(tmp_path, monkeypatch):
+    """Those of later steps are dropped by a new file in the place of the old one."""
+    lines = "".join(f'{{"step": {step}}}\n' for step in range(1, 5))
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    monkeypatch.setattr("frl.files.os.fsync", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match="No space left on device: .*metrics.jsonl"):
+        Logbook(replace(CONFIG, out=tmp_path), total_steps=10, first_step=2, enabled=True)
+    assert (tmp_path / "metrics.jsonl").read_text() == lines
+    monkeypatch.undo()
+    with Logbook(replace(CONFIG, out=tmp_path), total_steps=10, first_step=2, enabled=True):
+        assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
 
 
 def test_other_ranks_write_nothing(tmp_path):
