@@ -178,7 +178,9 @@ def test_a_file_of_a_store_is_staged_once_and_checked(s3: Proxy, beton: Path, sm
     assert readable(DataConfig(data=(beton,))).data == (beton,)
 
 
-def test_the_store_is_asked_no_more_than_twice_what_a_file_is(s3: Proxy, beton: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_store_is_asked_no_more_than_twice_what_a_file_is(
+    s3: Proxy, beton: Path, tmp_path: Path, monkeypatch
+) -> None:
     """Before it is copied and after; when it is here already, once."""
     upload_all(beton)
     monkeypatch.chdir(tmp_path)

@@ -86,7 +86,7 @@ class Listing:
     def names_people(self) -> bool:
         """Whether any line, or the header of a CSV, has what says who is on an image."""
         if self._is_csv:
-            with open(self.store.location, newline="", encoding="utf-8-sig") as stream:
+            with open_list_text(self.store.location) as stream:
                 return self.who in next(csv.reader(stream, skipinitialspace=True), [])
         return any(record is not None and self.who in record for _, record, _ in self._records())
 
