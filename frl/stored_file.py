@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, cast
 from frl import store
 from frl.errors import StoreError
 
-BLOCK = 256 << 10
-"""Bytes asked for at a time: an image or two, and no more than a store sends while it makes up its mind to answer."""
-KEPT = 256
+BLOCK = 64 << 10
+"""Bytes asked for at a time at least: an image or two. Larger ones save few requests, and fetch much for nothing."""
+KEPT = 1024
 """Blocks that a reader keeps: 64 MiB."""
 NEAR = 64 << 10
 """Bytes between two ranges that are fetched with them rather than asked around."""

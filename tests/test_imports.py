@@ -21,7 +21,8 @@ MAY_IMPORT = {
     ),
     "writers": (
         *("frl.beton", "frl.children", "frl.config", "frl.console", "frl.content", "frl.errors", "frl.images"),
-        *("frl.machine", "frl.options", "frl.printable", "frl.runtime.clusters", "frl.store", "frl.tasks.layouts"),
+        *("frl.machine", "frl.options", "frl.printable", "frl.runtime.clusters", "frl.store", "frl.stored_file"),
+        "frl.tasks.layouts",
     ),
 }
 

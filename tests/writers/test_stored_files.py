@@ -211,7 +211,7 @@ def test_of_hdf5_blocks_are_read_and_kept(s3: Proxy, folder: Path, tmp_path: Pat
         assert source.store.read(place) == file["images"][5].tobytes()  # type: ignore[union-attr]
     ranges = [re.findall(r"bytes=(\d+)-(\d+)", request) for request in s3.requests]
     fetched = sum(int(found[0][1]) - int(found[0][0]) + 1 for found in ranges if found)
-    assert 1 << 20 <= fetched <= (1 << 20) + (3 << 18), "a row, and no more than the blocks in which it lies"
+    assert 1 << 20 <= fetched <= (1 << 20) + (1 << 18), "a row, and no more than the blocks in which it lies"
     s3.requests.clear()
     source.store.read(place)  # type: ignore[union-attr]
     assert not s3.requests
