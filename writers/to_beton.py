@@ -215,16 +215,25 @@ def _main(arguments: Sequence[str] | None) -> int:
         print("\n".join(map(printable, notes)), file=sys.stderr)
         return stopped.status
     print(printable_lines(summary))
-    if config.shard is not None:
-        console.suggest(("frl", "merge", "SHARD...", "--out", "FILE"))
-    elif config.dry_run:
-        console.suggest(("frl", "write", *config.sources, "--out", config.out))
-    else:
-        console.suggest(
-            ("frl", "preview", config.out),
-            ("frl", "pretrain", "--data", config.out, "--out", "runs/" + config.out.stem),
-        )
+    console.suggest(*_next(config))
     return 0
+
+
+def _next(config: WriteConfig) -> list[tuple[object, ...]]:
+    """The commands that usually come next."""
+    where, run = store.address(config.out) or config.out, "runs/" + config.out.stem
+    if config.shard is not None:
+        return [("frl", "merge", "SHARD...", "--out", "FILE")]
+    if config.dry_run:
+        return [("frl", "write", *config.sources, "--out", where)]
+    if where is not config.out:
+        staged = ("frl", "pretrain", "--data", where, "--stage", "FOLDER", "--out", run)
+        return [("frl", "pull", where), staged]
+    return [
+        ("frl", "verify", where, "--deep"),
+        ("frl", "preview", where),
+        ("frl", "pretrain", "--data", where, "--out", run),
+    ]
 
 
 if __name__ == "__main__":

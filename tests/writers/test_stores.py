@@ -212,6 +212,16 @@ def test_a_finished_file_is_uploaded_and_seen_whole(s3: Proxy, faces: Path, tmp_
     assert store.state("s3://faces/out/faces.beton") == before
 
 
+def test_what_comes_next_after_an_upload_is_what_takes_an_address(faces: Path, capsys) -> None:
+    out = "memory://out/faces.beton"
+    try:
+        assert main(["write", str(faces), "--out", out, "--workers", "1", "--size", "32"]) == 0
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last == f"Next: frl pull {out}; or: frl pretrain --data {out} --stage FOLDER --out runs/faces"
+    finally:
+        fsspec.filesystem("memory").store.clear()
+
+
 def test_an_upload_that_fails_leaves_no_file_and_its_command_goes_on(
     s3: Proxy, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
