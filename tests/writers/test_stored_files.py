@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,6 +228,20 @@ def test_what_lies_in_memory_goes_with_the_workers(folder: Path, tmp_path: Path,
         fsspec.filesystem("memory").store.clear()
     write(options(folder / name, tmp_path / "here.beton"))
     assert content(tmp_path / "there.beton") == content(tmp_path / "here.beton")
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_threads_may_share_it(folder: Path, name: str) -> None:
+    DRAW[name](folder / name)
+    put(folder, "memory://set")
+    try:
+        source = open_source(f"memory://set/{name}")
+        places = [candidate.place for candidate in source.candidates()] * 40
+        with ThreadPoolExecutor(8) as threads:
+            read = list(threads.map(source.store.read, places))  # type: ignore[union-attr]
+    finally:
+        fsspec.filesystem("memory").store.clear()
+    assert read == pictures() * 40
 
 
 @pytest.mark.parametrize("when", ["listed", "half", "last"])

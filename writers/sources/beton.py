@@ -160,14 +160,16 @@ class StoredSamples:
 
     def _fetched(self, place: SamplePlace) -> list[bytes]:
         """The image, and what is stored of each target. The last is kept: who asks for the one asks for the other."""
-        if self._last[0] is not place:
+        last, parts = self._last  # at once, for another thread may read another sample
+        if last is not place:
             known = list(zip(self._specs, place.targets, strict=True))
             arrays = [(int(start), spec.nbytes) for spec, start in known if spec.shape]
             image, *fetched = self.version.read_ranges([(place.start, place.nbytes), *arrays])
             rest = iter(fetched)
             targets = [next(rest) if spec.shape else np.array(number, spec.dtype).tobytes() for spec, number in known]
-            self._last = place, [image, *targets]
-        return self._last[1]
+            parts = [image, *targets]
+            self._last = place, parts
+        return parts
 
     def __reduce__(self) -> tuple[type[StoredSamples], tuple[StoredFile, tuple[TargetSpec, ...]]]:
         return type(self), (self.version, self._specs)
