@@ -45,7 +45,8 @@ def run(name: str, command: Callable[[], int | None]) -> int:
 
 
 def suggest(*commands: Sequence[object]) -> None:
-    """Say on stderr which commands usually come next, each by its words."""
+    """Say on stderr which commands usually come next, each by its words; after what was said on stdout."""
+    print(end="", flush=True)  # in a file that takes both, this would else come first
     said = "; or: ".join(" ".join(shlex.quote(str(word)) for word in command) for command in commands)
     print(f"Next: {printable(said)}", file=sys.stderr)
 

@@ -65,6 +65,10 @@ class StoreError(FrlError):
     """A file of an object store that cannot be read or written."""
 
 
+class StoreChanged(StoreError):
+    """A file of an object store that became another while it was read: what was read of it may be of both."""
+
+
 class HubError(FrlError):
     """A model hub that does not give or take what it was asked for."""
 

@@ -13,14 +13,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from frl.errors import StoreError
+from frl.errors import StoreChanged, StoreError
 from frl.files import fsync_folder
 
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
@@ -135,8 +135,13 @@ def listing(where: str) -> Iterator[Listed]:
             yield Listed(path.removeprefix(root).lstrip("/"), int(found[path].get("size") or 0))
 
 
-def read(where: str, offset: int = 0, nbytes: int | None = None) -> bytes:
+def read(where: str, offset: int = 0, nbytes: int | None = None, *, absent: bool = True) -> bytes:
     """Some bytes of a file; all of it from ``offset`` on without ``nbytes``.
+
+    Args:
+        where: its address.
+        offset, nbytes: which bytes.
+        absent: whether the caller handles files that are not there or not allowed; else these are a ``StoreError``.
 
     Raises:
         FileNotFoundError, PermissionError: as the store says.
@@ -152,7 +157,7 @@ def read(where: str, offset: int = 0, nbytes: int | None = None) -> bytes:
             raise OSError(f"{len(data):,} bytes came instead of {nbytes:,}")
         return data
 
-    return _patiently(where, "be read", once, absent=True) if nbytes != 0 else b""
+    return _patiently(where, "be read", once, absent=absent) if nbytes != 0 else b""
 
 
 class Reader(io.RawIOBase):
@@ -206,10 +211,15 @@ def open_text(where: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedReader(Reader(where)), encoding="utf-8-sig", newline="")
 
 
-def download(where: str, target: Path) -> State:
+def download(where: str, target: Path, known: State | None = None) -> State:
     """Copy a file to this machine, by parts in parallel; it appears under its name when it is complete.
 
     What a killed download had fetched is used again by the next, unless the store's file has changed since.
+
+    Args:
+        where: its address.
+        target: what it is to be.
+        known: what the store has just said of it; None: it is asked.
 
     Returns:
         the state of the store's file that was copied.
@@ -218,36 +228,71 @@ def download(where: str, target: Path) -> State:
         StoreError: if it cannot be read, or changes meanwhile.
         OSError: if the disk fails.
     """
-    before = state(where)
+    before = state(where) if known is None else known
     partial, journal = target.with_name(f".{target.name}.download"), target.with_name(f".{target.name}.download.parts")
     done = _resumed(journal, before, partial)
-    missing = [first for first in range(0, before.size, PART) if first not in done]
+    missing = [part for part in _parts(0, before.size) if part[0] not in done]
     with open(partial, "r+b" if partial.exists() else "w+b") as file, open(journal, "a") as log:
         file.truncate(before.size)
-
-        def fetch(first: int) -> int:
-            data = read(where, first, min(PART, before.size - first))
-            while data:
-                written = os.pwrite(file.fileno(), data, first)
-                data, first = data[written:], first + written
-            return first
-
-        pool = ThreadPoolExecutor(AT_ONCE)
-        try:
-            for first, _ in zip(missing, pool.map(fetch, missing), strict=True):
-                log.write(f"{first}\n")
-                log.flush()
-        finally:
-            pool.shutdown(cancel_futures=True)  # else every other part would try its patience, too
+        for first in _copied(where, missing, file.fileno()):
+            log.write(f"{first}\n")
+            log.flush()
         os.fsync(file.fileno())
-    if state(where) != before:
+    try:
+        require_same(where, before)
+    except StoreChanged:
         journal.unlink()
         partial.unlink()
-        raise StoreError(where, "has changed while it was read", "Run the command again when nobody writes it.")
+        raise
     os.replace(partial, target)
     journal.unlink()
     fsync_folder(target.parent)
     return before
+
+
+def copy_range(where: str, start: int, stop: int, file: BinaryIO) -> None:
+    """Copy the bytes from ``start`` to ``stop`` to the same places of an open file of this machine, by parts.
+
+    Raises:
+        StoreError: if the store does not give them.
+        OSError: if the disk fails.
+    """
+    for _ in _copied(where, _parts(start, stop), file.fileno()):
+        pass
+
+
+def _parts(start: int, stop: int) -> list[tuple[int, int]]:
+    """Where each part of a range begins, and its size."""
+    return [(first, min(PART, stop - first)) for first in range(start, stop, PART)]
+
+
+def _copied(where: str, parts: Sequence[tuple[int, int]], file: int) -> Iterator[int]:
+    """Where each part begins, in their order, when it has been copied to its place in a file; several at a time."""
+
+    def fetch(part: tuple[int, int]) -> int:
+        first, nbytes = part
+        data = read(where, first, nbytes, absent=False)
+        while data:
+            written = os.pwrite(file, data, first)
+            data, first = data[written:], first + written
+        return part[0]
+
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield from pool.map(fetch, parts)
+    finally:
+        pool.shutdown(cancel_futures=True)  # else every other part would try its patience, too
+
+
+def require_same(where: str, known: State) -> None:
+    """See to it that a file is still the one that it was.
+
+    Raises:
+        StoreChanged: if it is another.
+        StoreError: as ``state``.
+    """
+    if state(where) != known:
+        raise StoreChanged(where, "has changed while it was read", "Run the command again when nobody writes it.")
 
 
 def _resumed(journal: Path, now: State, partial: Path) -> set[int]:

@@ -1,10 +1,14 @@
 """Fixtures shared by all tests."""
 
 import multiprocessing
+import os
 import signal
 from pathlib import Path
 
 import pytest
+
+# Two tests run at a time on two cores: with more threads each, these would wait for each other, and spin meanwhile.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Processes that tests start are forked from a server that has imported these once. It has started no threads.
 multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "frl.training.train", "pipelines.loader"])

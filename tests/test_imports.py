@@ -20,8 +20,18 @@ MAY_IMPORT = {
         "frl.runtime.distributed",
     ),
     "writers": (
-        *("frl.beton", "frl.children", "frl.config", "frl.console", "frl.content", "frl.errors", "frl.images"),
-        *("frl.machine", "frl.options", "frl.printable", "frl.runtime.clusters", "frl.store", "frl.tasks.layouts"),
+        *(
+            "frl.beton",
+            "frl.children",
+            "frl.config",
+            "frl.console",
+            "frl.content",
+            "frl.delimited",
+            "frl.errors",
+            "frl.images",
+        ),
+        *("frl.machine", "frl.options", "frl.printable", "frl.runtime.clusters", "frl.store", "frl.stored_file"),
+        "frl.tasks.layouts",
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +24,7 @@ from frl.config.check import (
 from frl.config.coerce import coerce
 from frl.config.pairs import pairs
 from frl.errors import ConfigError
+from frl.stored_file import StoredFile
 from writers import curate, detect
 from writers.image.crop import CropSpec
 
@@ -168,12 +169,15 @@ def crop_spec(config: WriteConfig) -> CropSpec:
     )
 
 
-def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
+def settings(
+    config: WriteConfig, names: Iterable[str], versions: Mapping[str, StoredFile] | None = None
+) -> dict[str, object]:
     """What the manifest keeps: whatever shapes the content of the file.
 
     Args:
         config: the options.
         names: what each source is called in the names of its samples, in the order of the options.
+        versions: the files of object stores among them: with others, it is another work.
     """
     kept = as_dict(config)
     for option in (
@@ -202,6 +206,8 @@ def settings(config: WriteConfig, names: Iterable[str]) -> dict[str, object]:
         name: stated[source] for name, source in zip(names, config.sources, strict=True) if source in stated
     }
     kept["sources"] = dict(zip(names, config.sources, strict=True))
+    if versions:
+        kept["versions"] = {name: list(file.state) for name, file in versions.items()}
     return kept
 
 

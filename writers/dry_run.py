@@ -78,6 +78,9 @@ class DryRun:
     def keep(self) -> None:
         """There is nothing to keep."""
 
+    def forget(self) -> None:
+        """There is nothing to forget."""
+
     def stored(self) -> Iterator[tuple[bytes, SampleLine]]:
         """What an earlier run left: nothing."""
         return iter(())

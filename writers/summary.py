@@ -82,7 +82,7 @@ class Summary:
     def __str__(self) -> str:
         rejects = f" (why: {self.out}.rejects.tsv)" if self.rejected and not self.dry_run else ""
         kinds = ", ".join(f"{count:,} {reason}" for reason, count in self.rejects.items() if count) or "none"
-        end = "dry run: nothing was written" if self.dry_run else f"Next: frl verify {self.out} --deep"
+        end = "\ndry run: nothing was written" if self.dry_run else ""
         return (
             f"{self.out}: {self.written:,} images of {self.identities:,} identities, {self.unknown:,} of nobody known, "
             f"{self.nbytes / 1e6:,.1f} MB\n"
@@ -90,7 +90,7 @@ class Summary:
             f"rejected: {kinds}\n"
             f"passed through {self.passed:,}, encoded anew {self.encoded:,}; {self._faces()}\n"
             f"{''.join(f'{remark}{chr(10)}' for remark in self._remarks())}"
-            f"{self.seconds:.1f} s, {(self.read - self.begun) / self.seconds:,.0f} images/s\n"
+            f"{self.seconds:.1f} s, {(self.read - self.begun) / self.seconds:,.0f} images/s"
             f"{end}"
         )
 

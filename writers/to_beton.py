@@ -20,7 +20,7 @@ from frl.beton.card import leave_card
 from frl.beton.shard import Shard
 from frl.beton.targets import TargetSpec
 from frl.beton.writer import refuse_existing
-from frl.errors import SourceError
+from frl.errors import SourceError, StoreChanged
 from frl.options import parse
 from frl.printable import printable, printable_lines
 from writers.config import WriteConfig, settings, validate
@@ -40,6 +40,7 @@ from writers.sources import (
     accounts,
     help_on_kinds,
     open_sources,
+    versions,
 )
 from writers.sources.addresses import LAYOUTS
 from writers.sources.skipped import total
@@ -73,6 +74,7 @@ def write(
         SourceError: if a source is absent, or no image is found.
         WriteError: if the file exists, a worker fails, or too many images are rejected.
         StoreError: if an object store does not give an image or take the file.
+        StoreChanged: if a file there became another while it was read; nothing is kept then.
     """
     stop = stop or StopRequest()
     if address := store.address(config.out):
@@ -98,7 +100,9 @@ def write(
             f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
         )
     skipped = total(source.store for source in sources.values())
-    file = open_target(config, settings(config, sources), items, chosen, labels, joins, find_targets(sources))
+    file = open_target(
+        config, settings(config, sources, versions(sources)), items, chosen, labels, joins, find_targets(sources)
+    )
     with file, workers as pool, Duplicates() as duplicates:
         begun, out = file.done, Outlet(file=file, duplicates=duplicates, labels=labels, config=config)
         if Shard.parse(config.shard).number == 1:  # each of them lists everything, and the counts of all are added up
@@ -116,8 +120,13 @@ def write(
                 progress(done, len(items))
                 if config.samples is not None and file.samples >= config.samples:
                     break
+            for version in versions(sources).values():
+                version.confirm()
         except Stopped:
             file.keep()
+            raise
+        except StoreChanged:
+            file.forget()
             raise
     if not config.dry_run and (complaint := leave_card(config.out)):
         print(printable(complaint), file=sys.stderr)
@@ -206,16 +215,25 @@ def _main(arguments: Sequence[str] | None) -> int:
         print("\n".join(map(printable, notes)), file=sys.stderr)
         return stopped.status
     print(printable_lines(summary))
-    if config.shard is not None:
-        console.suggest(("frl", "merge", "SHARD...", "--out", "FILE"))
-    elif config.dry_run:
-        console.suggest(("frl", "write", *config.sources, "--out", config.out))
-    else:
-        console.suggest(
-            ("frl", "preview", config.out),
-            ("frl", "pretrain", "--data", config.out, "--out", "runs/" + config.out.stem),
-        )
+    console.suggest(*_next(config))
     return 0
+
+
+def _next(config: WriteConfig) -> list[tuple[object, ...]]:
+    """The commands that usually come next."""
+    where, run = store.address(config.out) or config.out, "runs/" + config.out.stem
+    if config.shard is not None:
+        return [("frl", "merge", "SHARD...", "--out", "FILE")]
+    if config.dry_run:
+        return [("frl", "write", *config.sources, "--out", where)]
+    if where is not config.out:
+        staged = ("frl", "pretrain", "--data", where, "--stage", "FOLDER", "--out", run)
+        return [("frl", "pull", where), staged]
+    return [
+        ("frl", "verify", where, "--deep"),
+        ("frl", "preview", where),
+        ("frl", "pretrain", "--data", where, "--out", run),
+    ]
 
 
 if __name__ == "__main__":

@@ -174,6 +174,10 @@ class Beton:
         """The same as it is stored, in the order of ``targets``: what the checksums are of."""
         return tuple(value.tobytes() for value in self.target_values(index).values())
 
+    def target_places(self, index: int) -> tuple[int | float, ...]:
+        """Of each of one sample's targets, in their order: a number itself, or the byte at which its array begins."""
+        return tuple(column[index].item() for column in self._columns.values())
+
     def name(self, index: int) -> str:
         """The sample as people should see it: with its source where the file beside the ``.beton`` knows it."""
         try:

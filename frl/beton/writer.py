@@ -269,6 +269,10 @@ class BetonWriter:
             self._journal.append(self._ledger.sums.entry(self.done, dict(self.counts)))
         self._committed_at = time.monotonic()
 
+    def forget(self) -> None:
+        """Have nothing of the work kept for a later run: it turned out to be of no use."""
+        self._journal = None
+
     def _open(self) -> None:
         """Open the temporary files, and take over what can be resumed."""
         keep = self._work is not None

@@ -71,7 +71,7 @@ def _beton(address: str, config: PullConfig) -> None:
     require_new_file(out, "out", overwrite=config.overwrite)
     require_folder(out.absolute().parent, "out")
     try:
-        fetch(address, out)
+        fetch(address, out, store.state(address))
     except OSError as error:
         raise StagingError(out, f"cannot be written ({error})", "Free space, or choose another --out.") from error
     print(printable(out))

@@ -121,8 +121,8 @@ class Meter:
         for name, mean in vitals.histograms.items():
             self.logbook.histogram(step, name, mean * len(mean))
         self.intervals += 1
-        if self.intervals == 2:  # the first holds the start of the loader and the compiler
-            left = self.logbook.total_steps - step
+        left = self.logbook.total_steps - step
+        if self.intervals == 2 and left:  # the first holds the start of the loader and the compiler
             expected = timedelta(seconds=round(left * seconds / steps))
             self.logbook.say(f"expected time: {expected} for the {left:,} steps left, by the last {steps} steps")
 

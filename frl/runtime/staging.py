@@ -106,7 +106,7 @@ def _stage_from_store(address: str, folder: Path, time_limit: float) -> Path:
             if _recorded(_record(target)) == list(now) and target.is_file() and target.stat().st_size == now.size:
                 return target
             _record(target).unlink(missing_ok=True)
-            copied = fetch(address, target)
+            copied = fetch(address, target, now)
             with atomic_write(_record(target)) as writer:
                 writer.write(json.dumps(copied).encode())
     except OSError as error:
@@ -114,12 +114,13 @@ def _stage_from_store(address: str, folder: Path, time_limit: float) -> Path:
     return target
 
 
-def fetch(address: str, target: Path) -> store.State:
+def fetch(address: str, target: Path, now: store.State) -> store.State:
     """Copy a ``.beton`` of an object store, and the files beside it; then compare every sample with its checksum.
 
     Args:
         address: of the ``.beton``.
         target: what it is to be; its folder is there. What lay beside an older one goes.
+        now: what the store says of it.
 
     Returns:
         the state of the store's file that was copied.
@@ -130,7 +131,7 @@ def fetch(address: str, target: Path) -> store.State:
         BetonError: if the copy is damaged; it is gone then.
         OSError: if the disk fails.
     """
-    _require_space(target, store.state(address).size, address)
+    _require_space(target, now.size, address)
     for beside_of in (samples_path, rejects_path, manifest_path):
         beside, copy = store.address(beside_of(address)), beside_of(target)
         assert beside is not None
@@ -138,7 +139,7 @@ def fetch(address: str, target: Path) -> store.State:
             store.download(beside, copy)
         else:
             copy.unlink(missing_ok=True)
-    copied = store.download(address, target)
+    copied = store.download(address, target, now)
     try:
         _check(target)
     except BetonError:

@@ -60,6 +60,13 @@ def test_a_pipe_that_nobody_reads_is_no_failure(command: list[str], beton: Path)
     assert ended.returncode == 0 and not complaints, complaints
 
 
+def test_what_comes_next_is_said_last_in_a_file_that_takes_both(beton: Path, tmp_path: Path) -> None:
+    with open(tmp_path / "log", "w") as log:
+        subprocess.run([*FRL, "info", str(beton)], stdout=log, stderr=log, timeout=120, check=True)
+    *before, last = (tmp_path / "log").read_text().splitlines()
+    assert last == f"Next: frl verify {beton} --deep" and any("1" in line for line in before)
+
+
 def test_the_file_is_written_whole_though_nobody_listens(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(encode(picture(32, 32)))
     out = tmp_path / "faces.beton"

@@ -178,6 +178,27 @@ def test_a_file_of_a_store_is_staged_once_and_checked(s3: Proxy, beton: Path, sm
     assert readable(DataConfig(data=(beton,))).data == (beton,)
 
 
+def test_the_store_is_asked_no_more_than_twice_what_a_file_is(
+    s3: Proxy, beton: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Before it is copied and after; when it is here already, once."""
+    upload_all(beton)
+    monkeypatch.chdir(tmp_path)
+
+    def asked(path: str) -> int:
+        count = sum(request.split()[:2] == ["HEAD", f"/faces/set/{path}"] for request in s3.requests)
+        s3.requests.clear()
+        return count
+
+    s3.requests.clear()
+    stage("s3://faces/set/faces.beton", tmp_path / "fast", 60)
+    assert asked("faces.beton") == 2
+    stage("s3://faces/set/faces.beton", tmp_path / "fast", 60)
+    assert asked("faces.beton") == 1
+    assert main(["pull", "s3://faces/set/faces.beton"]) == 0
+    assert asked("faces.beton") == 2
+
+
 def test_a_beton_is_pulled_with_what_lies_beside_it(
     s3: Proxy, beton: Path, small_parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -204,7 +225,6 @@ def test_a_beton_is_pulled_with_what_lies_beside_it(
         ["info", "s3://faces/set/faces.beton"],
         ["verify", "s3://faces/set/faces.beton", "--deep"],
         ["extract", "s3://faces/set/faces.beton", "--out", "new"],
-        ["write", "s3://faces/set/faces.beton", "--out", "new.beton"],
         ["preview", "s3://faces/set/faces.beton", "--preset", "quickstart", "--out", "new.png"],
         ["split", "s3://faces/set/faces.beton", "--out-train", "new.beton", "--out-probe", "p.beton"],
         ["embed", "released:synthetic-faces", "s3://faces/set/faces.beton", "--out", "new.npz"],

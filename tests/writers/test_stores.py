@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -13,8 +14,10 @@ import pytest
 from object_store import Proxy, Trouble, faulty_s3
 from pictures import encode
 from PIL import Image
+from source_layouts import LAYOUTS
 
 from frl import store
+from frl.beton import Beton
 from frl.beton.manifest import Manifest
 from frl.beton.verifier import verify
 from frl.cli import main
@@ -80,6 +83,24 @@ def test_a_bucket_is_written_as_its_folder_is(s3: Proxy, faces: Path, tmp_path: 
     assert here.skipped == there.skipped and ".txt 1" in there.skipped
 
 
+@pytest.mark.parametrize("kind", ["synthetic", "lfw", "hdf5", "csv", "json lines", "beton"])
+def test_every_source_is_written_from_a_store_as_from_a_disk(s3: Proxy, tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(1)
+    noise = (Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)) for _ in range(12))
+    images = {f"P{i % 3}/P{i % 3}_{i:04}.jpg": encode(image) for i, image in enumerate(noise)}
+    (tmp_path / "set").mkdir()
+    source = LAYOUTS[kind].build(tmp_path / "set", images)
+    put(tmp_path / "set", "s3://faces/set")
+    here = write(options(source, tmp_path / "here.beton"))
+    s3.trouble = Trouble(every=4)
+    there = write(options(source.replace(f"{tmp_path}/set", "s3://faces/set"), tmp_path / "there.beton"))
+    assert content(tmp_path / "there.beton") == content(tmp_path / "here.beton") and s3.failed
+    assert here.written == there.written == len(images) and (here.rejects, here.boxes) == (there.rejects, there.boxes)
+    assert here.skipped == there.skipped or kind == "synthetic"
+    joined = [[(join.rows, join.used, join.images, join.without) for join in done.joins] for done in (here, there)]
+    assert joined[0] == joined[1]
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
 def test_tars_of_a_bucket_are_written_as_those_of_a_disk(s3: Proxy, faces: Path, tmp_path: Path, suffix: str) -> None:
     for number in range(2):
@@ -111,6 +132,33 @@ def test_lists_and_annotations_beside_images_are_read_from_stores(s3: Proxy, fac
         assert content(tmp_path / "there.beton") == content(tmp_path / "here.beton")
         for path in tmp_path.glob("*.beton*"):
             path.unlink()
+
+
+def test_what_describes_a_list_and_who_is_on_it_is_read_from_stores(s3: Proxy, faces: Path, tmp_path: Path) -> None:
+    names = [f"n000001/{index:04}_01.jpg" for index in range(1, EACH)]
+    (faces / "faces.csv").write_text(
+        "path,person,mood\n" + "".join(f"{name},ann,{i % 2}\n" for i, name in enumerate(names))
+    )
+    (faces / "faces.targets.json").write_text(
+        '[{"name": "mood", "kind": "class", "shape": [], "names": ["sad", "glad"]}]'
+    )
+    put(faces, "s3://faces/crops")
+    for where, out in ((faces, "here"), ("s3://faces/crops", "there")):
+        config = options(f"{where}/faces.csv", tmp_path / f"{out}.beton")
+        assert write(replace(config, targets=("identity=person",))).identities == 1
+    assert content(tmp_path / "there.beton") == content(tmp_path / "here.beton")
+    with Beton(tmp_path / "there.beton") as beton:
+        assert beton.targets[0].names == ("sad", "glad")
+
+
+def test_annotations_among_folders_of_people_are_read_from_stores(s3: Proxy, faces: Path, tmp_path: Path) -> None:
+    (faces / "loose_bb_train.csv").unlink()
+    (faces / "n000001" / "0001_01.faces.json").write_text('[{"box": [2, 2, 30, 30]}]')
+    put(faces, "s3://faces/crops")
+    here = write(options(f"vggface2:{faces}", tmp_path / "here.beton"))
+    there = write(options("vggface2:s3://faces/crops", tmp_path / "there.beton"))
+    assert content(tmp_path / "there.beton") == content(tmp_path / "here.beton")
+    assert here.boxes == there.boxes == 1 and here.skipped == there.skipped
 
 
 def test_what_lies_in_memory_is_read_by_the_process_that_holds_it(faces: Path, tmp_path: Path) -> None:
@@ -164,6 +212,16 @@ def test_a_finished_file_is_uploaded_and_seen_whole(s3: Proxy, faces: Path, tmp_
     assert store.state("s3://faces/out/faces.beton") == before
 
 
+def test_what_comes_next_after_an_upload_is_what_takes_an_address(faces: Path, capsys) -> None:
+    out = "memory://out/faces.beton"
+    try:
+        assert main(["write", str(faces), "--out", out, "--workers", "1", "--size", "32"]) == 0
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last == f"Next: frl pull {out}; or: frl pretrain --data {out} --stage FOLDER --out runs/faces"
+    finally:
+        fsspec.filesystem("memory").store.clear()
+
+
 def test_an_upload_that_fails_leaves_no_file_and_its_command_goes_on(
     s3: Proxy, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,14 +242,15 @@ def test_an_upload_that_fails_leaves_no_file_and_its_command_goes_on(
         ("s3://faces/nothing", "is not there"),
         ("s3://nowhere/nothing", "is not there"),
         ("beton:s3://faces/crops/a.beton", "is not there"),
-        ("s3://faces/a.beton", "read from a disk alone"),
-        ("s3://faces/a.h5", "read from a disk alone"),
-        ("s3://faces/drawn", "vggface2:s3://faces/drawn takes"),
+        ("hdf5:s3://faces/crops/a.h5", "is not there"),
+        ("s3://faces/set", "to list one is to read all. Copy train.rec"),
+        ("rec:s3://faces/set", "to list one is to read all. Copy train.rec"),
+        ("s3://faces/set/train.rec", "to list one is to read all. Copy train.rec"),
+        ("wflw:s3://faces/WFLW@train", "benchmarks are read from a disk. Copy its folder"),
         ("nosuch://faces/a", "is no kind of store"),
     ],
 )
 def test_what_cannot_be_read_is_refused(s3: Proxy, source: str, cause: str) -> None:
-    for name in ("a.beton", "a.h5", "drawn/truth.jsonl"):
-        fsspec.filesystem("s3").pipe_file(f"faces/{name}", b"x")
+    fsspec.filesystem("s3").pipe_file("faces/set/train.rec", b"x")
     with pytest.raises((SourceError, StoreError), match=cause):
         open_sources([source])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -64,7 +65,7 @@ def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
         raise
     manifest = merge([task.path for task in tasks], config.out, overwrite=config.overwrite)
     if complaint := leave_card(config.out):
-        tqdm.write(printable(complaint))
+        tqdm.write(printable(complaint), file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
     return manifest
 
@@ -125,7 +126,7 @@ class _Shards:
         self.lost[task.shard.number] += 1
         if self.lost[task.shard.number] >= TIMES:
             raise WriteError(f"shard {task.shard}", f"its worker was lost {TIMES} times ({cause})", "Look at its log.")
-        tqdm.write(printable(f"shard {task.shard}: {cause}; another worker goes on"))
+        tqdm.write(printable(f"shard {task.shard}: {cause}; another worker goes on"), file=sys.stderr)
         self.jobs.waiting.append(task)
 
 

@@ -11,16 +11,16 @@ from typing import NamedTuple
 from frl import store
 from frl.errors import SourceError
 from writers.sources.addresses import LAYOUTS, Address, open_split
-from writers.sources.beton import BetonFile, BetonSamples
+from writers.sources.beton import BetonFile, open_beton
 from writers.sources.bucket import Bucket, looks_like_identities, open_bucket
 from writers.sources.directory import Directory
 from writers.sources.flickr import Flickr
-from writers.sources.hdf5 import HDF5, HDF5Rows
+from writers.sources.hdf5 import open_hdf5
 from writers.sources.join import Account, accounts
 from writers.sources.lfw import LFW
 from writers.sources.listing import open_list
 from writers.sources.rec import RECORDS, open_rec
-from writers.sources.source import Box, Candidate, Source, Store, Stream
+from writers.sources.source import Box, Candidate, Source, Store, Stream, versions
 from writers.sources.synthetic import TRUTH, Synthetic
 from writers.sources.tables import Tables
 from writers.sources.tar import CompressedTars, Tars, open_tars
@@ -45,6 +45,7 @@ __all__ = [
     "is_source",
     "open_source",
     "open_sources",
+    "versions",
 ]
 
 
@@ -93,7 +94,7 @@ KINDS = {
     "webdataset": Kind(
         lambda path, _: open_shards(path), "tars of KEY.jpg, KEY.cls, KEY.json: one, a folder, or s-{000..146}.tar"
     ),
-    "hdf5": Kind(lambda path, _: HDF5(HDF5Rows(path)), "rows of encoded bytes in 'images', as in the paper's code"),
+    "hdf5": Kind(lambda path, _: open_hdf5(path), "rows of encoded bytes in 'images', as in the paper's code"),
     "rec": Kind(lambda path, _: open_rec(path), "train.rec and train.idx, as insightface packs training sets"),
     "rec-bgr": Kind(
         lambda path, _: open_rec(path, swapped=True), "the same where red and blue are exchanged, as in MS1MV3"
@@ -107,7 +108,7 @@ KINDS = {
         lambda path, _: open_list(path),
         "CSV or TSV (path,identity,x,y,w,h) or JSON lines (path, identity, box); other columns by --targets",
     ),
-    "beton": Kind(lambda path, _: BetonFile(BetonSamples(path)), "another .beton; names and labels are kept"),
+    "beton": Kind(lambda path, _: open_beton(path), "another .beton; names and labels are kept"),
     **{name: Kind(partial(_open_benchmark, name), layout) for name, layout in LAYOUTS.items()},
 }
 
@@ -182,17 +183,21 @@ def _kind_in_store(text: str, kind: str, location: str) -> str:
     if not kind and alone:
         kind = guess_kind(location)
     elif not kind:
-        truth = store.is_file(f"{location.rstrip('/')}/{TRUTH}")
-        kind = "synthetic" if truth else "vggface2" if looks_like_identities(location) else "folder"
-    if kind in ("synthetic", "hdf5", "beton"):
-        what = f"{TRUTH} beside drawn faces" if kind == "synthetic" else f"{kind} files"
-        cause, remedy = f"{what} are read from a disk alone", "Copy it to this machine first."
-        if kind == "beton":
-            remedy = f"Fetch it first: frl pull {location}."
-        if kind == "synthetic":
-            remedy += f" vggface2:{location} takes the faces without it."
-        raise SourceError(text, cause, remedy)
+        kind = _guess_folder_in_store(location)
+    if kind in ("rec", "rec-bgr"):
+        cause = (
+            "is of insightface's training sets, which say who is on an image before each: to list one is to read all"
+        )
+        raise SourceError(text, cause, "Copy train.rec and train.idx to this machine first.")
     return kind
+
+
+def _guess_folder_in_store(location: str) -> str:
+    """The kind of source that an address looks like below which there are files."""
+    for name, kind in ((TRUTH, "synthetic"), (RECORDS, "rec")):
+        if store.is_file(f"{location.rstrip('/')}/{name}"):
+            return kind
+    return "vggface2" if looks_like_identities(location) else "folder"
 
 
 def guess_kind(location: str) -> str:

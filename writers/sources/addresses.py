@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from frl import store
 from frl.errors import SourceError
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Address(NamedTuple):
         Raises:
             SourceError: the folder is not there.
         """
+        if where := store.address(self.location):
+            cause = f"{where} lies in an object store, and benchmarks are read from a disk"
+            raise SourceError(given, cause, "Copy its folder to this machine first.")
         if not os.path.isdir(self.location):
             remedy = "Give KIND:FOLDER@SPLIT, or KIND:FOLDER@SPLIT,every=K for each K-th face of each folder."
             raise SourceError(given, f"there is no folder {self.location}", remedy)

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from frl import store
 from frl.images.formats import HEAD
 from frl.images.names import claims_image, claims_note, is_image, path_aside
+from frl.stored_file import MEMORY
 from writers.reject import Reject
 from writers.sources.files import read_at, read_file, too_large
 from writers.sources.skipped import NO_IMAGE, Skipped
 from writers.sources.source import Entry, nothing
 from writers.sources.tables import SPLITS
 from writers.sources.tar_members import Member
-
-MEMORY = "memory://"
-"""The store that lies in one process: worker processes do not see it, so it is read by the one that lists it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Bucket:
 
 
 class MemoryBucket(Bucket):
-    """The files of a store that lies in this process: a stream, which needs no worker to read it."""
+    """The files of a store that lies in this process: a stream, for worker processes do not see them."""
 
     read = None  # type: ignore[assignment]
 
@@ -96,9 +94,9 @@ def open_bucket(location: str) -> Bucket:
     return MemoryBucket(location) if location.startswith(MEMORY) else Bucket(location)
 
 
-def bucket_images(bucket: Bucket) -> Iterator[tuple[Entry, str | None, str]]:
+def bucket_images(bucket: Bucket, is_read: Callable[[str], bool] = nothing) -> Iterator[tuple[Entry, str | None, str]]:
     """The images of identity folders: entry, identity and path below the identity, as those of a folder."""
-    listed = list(bucket.entries())
+    listed = list(bucket.entries(is_read))
     has_splits = any(entry.path.startswith(tuple(f"{split}/" for split in SPLITS)) for entry in listed)
     for entry in listed:
         split, slash, rest = entry.path.partition("/")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from frl import store
+from frl.stored_file import StoredFile
 from writers.reject import Reject
 
 LARGEST_FILE = 128 << 20
@@ -109,6 +110,18 @@ def open_list_text(path: str | os.PathLike[str]) -> TextIO:
     if address := store.address(path):
         return store.open_text(address)
     return open(path, newline="", encoding="utf-8-sig")
+
+
+def open_binary(path: str) -> BinaryIO:
+    """A file of this machine or of an object store, to be read in any order.
+
+    Raises:
+        OSError: if it is absent or may not be read, or the disk fails.
+        StoreError: if an object store does not give it.
+    """
+    if address := store.address(path):
+        return StoredFile.now(address).open()
+    return open(path, "rb")
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from typing import Any
 
+from frl import store
 from frl.errors import SourceError
+from frl.stored_file import StoredFile
 from writers.reject import Reject
 from writers.sources.labels import person
 from writers.sources.source import Candidate
@@ -26,19 +29,19 @@ class HDF5Rows:
 
     Attributes:
         location: the file.
+        version: which one it must be, if it lies in an object store.
     """
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, version: StoredFile | None = None) -> None:
         self.location = location
+        self.version = version
 
     def read(self, place: int) -> bytes:
         """The bytes of a row; see ``Store``."""
         try:
             return self.file["images"][place].tobytes()
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
-            # Of a cause that a program could tell apart, HDF5 says no more than the system's error number, in its text.
-            if number := re.search(r"errno = (\d+)", str(error)):
-                raise OSError(int(number[1]), os.strerror(int(number[1])), self.location) from error
+            self.blame_others(error)
             raise Reject(f"its row cannot be read: {error}") from error
 
     @cached_property
@@ -47,16 +50,19 @@ class HDF5Rows:
 
         Raises:
             SourceError: if it has another layout, or h5py is not installed.
+            StoreError: if an object store does not give it.
         """
         try:
             import h5py
         except ImportError as error:
             raise SourceError("h5py", "is not installed", "Install it: pip install h5py.") from error
         try:
-            file = h5py.File(self.location, "r", locking=False)
+            file = h5py.File(self.location if self.version is None else self.version.open(), "r", locking=False)
             images = file.get("images")
         except (OSError, RuntimeError, ValueError, KeyError) as error:
+            self._confirm()
             raise SourceError(self.location, f"cannot be opened as HDF5 ({error})", "Fetch it again.") from error
+        weakref.finalize(self, file.close)  # HDF5 would close it when Python's objects are gone, and crash
         remedy = "Give a file whose data set 'images' has a row of variable-length uint8 for each encoded image."
         if not isinstance(images, h5py.Dataset):
             raise SourceError(self.location, f"has no data set 'images', only {sorted(file)}", remedy)
@@ -64,8 +70,34 @@ class HDF5Rows:
             raise SourceError(self.location, f"its 'images' are {images.dtype} of shape {images.shape}", remedy)
         return file
 
-    def __reduce__(self) -> tuple[type[HDF5Rows], tuple[str]]:
-        return type(self), (self.location,)
+    def blame_others(self, error: Exception) -> None:
+        """Before the file is blamed: see to it that it was neither replaced nor its disk that failed.
+
+        Raises:
+            StoreChanged: if it is another now.
+            OSError: if the disk failed.
+        """
+        self._confirm()
+        # Of a cause that a program could tell apart, HDF5 says no more than the system's error number, in its text.
+        if number := re.search(r"errno = (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), self.location) from error
+
+    def _confirm(self) -> None:
+        if self.version is not None:
+            self.version.confirm()
+
+    def __reduce__(self) -> tuple[type[HDF5Rows], tuple[str, StoredFile | None]]:
+        return type(self), (self.location, self.version)
+
+
+def open_hdf5(path: str) -> HDF5:
+    """The source of a file, here or in an object store.
+
+    Raises:
+        StoreError: if a store does not know it.
+    """
+    address = store.address(path)
+    return HDF5(HDF5Rows(path, StoredFile.now(address) if address else None))
 
 
 @dataclass(frozen=True)
@@ -100,7 +132,13 @@ class HDF5:
             cause = f"has {count} images, but foldernames of shape {folders.shape}"
             raise SourceError(self.store.location, cause, "Give a name for each image, or remove foldernames.")
         for first in range(0, count, ROWS):
-            for folder in folders[first : first + ROWS].tolist():
+            try:
+                names = folders[first : first + ROWS].tolist()
+            except (OSError, RuntimeError, ValueError) as error:
+                self.store.blame_others(error)
+                cause = f"its foldernames cannot be read ({error})"
+                raise SourceError(self.store.location, cause, "Fetch it again.") from error
+            for folder in names:
                 yield folder.decode("utf-8", "surrogateescape") if isinstance(folder, bytes) else folder
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from frl.beton.targets import TargetSpec
+from frl.stored_file import StoredFile
 
 
 class Box(NamedTuple):
@@ -79,6 +80,16 @@ class TargetStore(Protocol):
 
 
 @runtime_checkable
+class VersionedStore(Protocol):
+    """A store that is one file, which somebody may replace while it is read if it lies in an object store."""
+
+    @property
+    def version(self) -> StoredFile | None:
+        """Which file it was when it was listed; None on a disk."""
+        ...
+
+
+@runtime_checkable
 class Stream(Protocol):
     """Encoded images that can only be read from the first to the last, such as those of a compressed tar."""
 
@@ -130,6 +141,13 @@ class TargetSource(Protocol):
             SourceError: if the source cannot be listed.
         """
         ...
+
+
+def versions(sources: Mapping[str, Source]) -> dict[str, StoredFile]:
+    """The files of object stores that are sources, by name, as they were when they were listed."""
+    stores = {name: source.store for name, source in sources.items()}
+    known = {name: store.version for name, store in stores.items() if isinstance(store, VersionedStore)}
+    return {name: version for name, version in known.items() if version is not None}
 
 
 class Entry(NamedTuple):

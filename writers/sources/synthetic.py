@@ -13,6 +13,7 @@ from frl.beton.targets import TargetSpec
 from frl.errors import SourceError
 from writers.sources.bucket import Bucket
 from writers.sources.directory import Directory
+from writers.sources.files import open_binary
 from writers.sources.join import Table
 from writers.sources.source import Candidate
 from writers.sources.tar import CompressedTars, Tars
@@ -53,7 +54,7 @@ class Synthetic:
         """List the images by identity; of one that the truth does not name nothing is known. See ``Source``."""
         truth = self._table.join(self.store.location)
         try:
-            with open(self._path, "rb") as stream:
+            with open_binary(self._path) as stream:
                 for candidate in self.faces.candidates():
                     places = () if candidate.fault else truth.rows(candidate.name, candidate.name)
                     if not places:
@@ -89,7 +90,7 @@ class Synthetic:
         """Every line of the truth, and where in the file it begins."""
         place = 0
         try:
-            with open(self._path, "rb") as stream:
+            with open_binary(self._path) as stream:
                 for line in stream:
                     record = json.loads(line)
                     record["path"]  # noqa: B018  # one without is damaged

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from frl.images.names import is_image, path_aside
-from writers.sources.bucket import MEMORY
+from frl.stored_file import MEMORY
 from writers.sources.files import read_at
 from writers.sources.skipped import NO_IMAGE, Skipped
 from writers.sources.source import Entry, nothing

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ import numpy as np
 from frl.beton.target_list import columns_of
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError, SourceError
+from writers.reject import Reject
+from writers.sources.files import is_file, read_file
 
 AXES = {"xy": 2, "xyz": 3}
 LANDMARKS = "landmarks"
@@ -139,12 +141,12 @@ def stated_beside(location: str) -> tuple[TargetSpec, ...]:
     Raises:
         SourceError: it cannot be understood.
     """
-    path = Path(location).with_suffix(".targets.json")
-    if not path.exists():
+    path = os.path.splitext(location)[0] + ".targets.json"
+    if not (is_file(path) or os.path.exists(path)):
         return ()
     try:
-        return tuple(map(TargetSpec.from_json, json.loads(path.read_bytes())))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        return tuple(map(TargetSpec.from_json, json.loads(read_file(path))))
+    except (Reject, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         remedy = 'Give [{"name": ..., "kind": ..., "shape": [...]}, ...], or remove it.'
         raise SourceError(path, f"does not describe targets ({error})", remedy) from error
 

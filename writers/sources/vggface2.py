@@ -30,7 +30,8 @@ class VGGFace2:
         boxes: a table of boxes whose NAME_ID is identity/image without suffix, or None.
         landmarks: a table of landmarks, likewise.
 
-    In a folder without tables, faces are looked for in ``ID.faces.json`` beside the images (see ``Sidecars``).
+    In a folder without tables, here or in an object store, faces are looked for in ``ID.faces.json`` beside the images
+    (see ``Sidecars``).
     """
 
     store: Directory | Bucket | Tars | CompressedTars
@@ -45,7 +46,7 @@ class VGGFace2:
         if isinstance(self.store, Directory):
             images = folder_images(self.store, is_sidecar if self._sidecars else nothing)
         elif isinstance(self.store, Bucket):
-            images = bucket_images(self.store)
+            images = bucket_images(self.store, is_sidecar if self._sidecars else nothing)
         else:
             images = tar_images(self.store)
         for entry, identity, path in images:
@@ -67,7 +68,7 @@ class VGGFace2:
     @cached_property
     def _sidecars(self) -> Sidecars | None:
         known = self.boxes or self.landmarks
-        return Sidecars(self.store) if isinstance(self.store, Directory) and not known else None
+        return Sidecars(self.store) if isinstance(self.store, Directory | Bucket) and not known else None
 
 
 def folder_images(
