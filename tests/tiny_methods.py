@@ -43,6 +43,16 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
         teacher_temperature=0.07,
         warmup_teacher_temperature_epochs=2,
     ),
+    "dino, balanced": DINOConfig(
+        hidden_dim=HIDDEN,
+        bottleneck_dim=OUT,
+        outputs=40,
+        head_batch_norm=True,
+        centering="sinkhorn",
+        teacher_momentum=0.9,
+        teacher_temperature=0.07,
+        warmup_teacher_temperature_epochs=2,
+    ),
     "barlow": BarlowTwinsConfig(hidden_dim=HIDDEN, feature_dim=OUT + 1),
     "vicreg": VICRegConfig(hidden_dim=HIDDEN, feature_dim=OUT + 1),
     "softmax": SupervisedConfig(loss="softmax", embedding_dim=OUT),
@@ -61,7 +71,7 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
         hidden_dim=HIDDEN, feature_dim=OUT, temperature=0.3, momentum=0.9, positives="identity"
     ),
 }
-MULTI_CROP = ("dino", "swav of identities")
+MULTI_CROP = ("dino", "dino, balanced", "swav of identities")
 ALONE = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
 
 

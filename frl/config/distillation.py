@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from frl.config.check import require, require_above, require_least, require_within
 from frl.config.contrastive import require_two_images
@@ -37,6 +37,9 @@ class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.di
     """Epochs in which it goes from the one to the other along a line."""
     teacher_momentum: float = 0.996
     """Of the teacher's weights at the start; grows to 1 along a half cosine."""
+    centering: Literal["mean", "sinkhorn"] = "mean"
+    """What keeps the teacher from giving all images one output. mean: the running mean of its outputs is taken away, as
+    published. sinkhorn: its distributions are balanced over the batch by three Sinkhorn-Knopp rounds, as in DINOv2."""
     center_momentum: float = 0.9
     """Of the mean output that is taken away from the teacher's."""
     freeze_last_layer_epochs: float = 1
@@ -61,6 +64,9 @@ class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.di
         require_within("objective.teacher_momentum", self.teacher_momentum, 0, 1, "The paper uses 0.996.")
         cause = f"{self.center_momentum} is not in [0, 1)"
         require(0 <= self.center_momentum < 1, "objective.center_momentum", cause, "The paper uses 0.9.")
+        unused = self.centering != "mean" and self.center_momentum != type(self).center_momentum
+        cause = f"--objective.centering {self.centering} has no running mean"
+        require(not unused, "objective.center_momentum", cause, "Leave it out, or use --objective.centering mean.")
         require_least("objective.freeze_last_layer_epochs", self.freeze_last_layer_epochs, 0, "Use 0 for none.")
 
     def facts(self) -> dict[str, str]:
@@ -68,4 +74,9 @@ class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.di
         start, end = self.warmup_teacher_temperature, self.teacher_temperature
         warm = f"{start:g} to {end:g} in {self.warmup_teacher_temperature_epochs:g} epochs"
         teacher = f"temperature {end:g}" if start == end else f"temperature {warm}"
-        return {"outputs": str(self.outputs), "teacher": f"{teacher}, momentum {self.teacher_momentum:g} to 1"}
+        balanced = {} if self.centering == "mean" else {"centering": "Sinkhorn-Knopp over the batch, as in DINOv2"}
+        return {
+            "outputs": str(self.outputs),
+            "teacher": f"{teacher}, momentum {self.teacher_momentum:g} to 1",
+            **balanced,
+        }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 
 import torch
@@ -14,11 +14,13 @@ from frl.config import DINOConfig, RunConfig
 from frl.objectives import across_ranks
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals, relative_entropy
 from frl.objectives.momentum import follow, momentum_at, teacher_of
-from frl.objectives.objective import Objective, Setting, StepOutput, Views
+from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
+from frl.objectives.sinkhorn import sinkhorn
 from frl.objectives.swav import swapped_prediction_loss
 from frl.runtime.distributed import World
 from frl.runtime.precision import widened
 
+ROUNDS = 3  # of normalisation by Sinkhorn-Knopp (Oquab et al., 2023, section 4)
 FEW = 2.0  # outputs in use, as the exponential of their entropy, below which the teacher says of all images the same
 
 
@@ -55,7 +57,7 @@ class Head(nn.Module):
 
 
 class DINO(Objective):
-    """Student and teacher, each a backbone and a head; the teacher's outputs less their running mean.
+    """Student and teacher, each a backbone and a head; the teacher's outputs less their running mean, or balanced.
 
     The state dict's names are ``backbone.*`` and ``teacher_head.*`` of the teacher, whose backbone is what is exported,
     ``student.*`` and ``head.*`` of the student, and ``center``.
@@ -65,6 +67,10 @@ class DINO(Objective):
 
     The teacher's pass is part of a micro-batch's; only the mean of its outputs is of the whole batch, and moves the
     centre after the step. So there is no pass of its own, and one collective a step.
+
+    Balanced by Sinkhorn-Knopp, as DINOv2's (Oquab et al., 2023, section 4), the distributions of all crops that the
+    teacher sees are each other's: of all ranks, by a collective for each round; and of all micro-batches, for which the
+    teacher makes a pass of its own. The centre then stays 0.
 
     Attributes:
         center: ``(K,)``, running mean of the teacher's outputs over the images of all ranks.
@@ -101,30 +107,49 @@ class DINO(Objective):
         """A pure function of the step: a half cosine from the configured one to 1."""
         return momentum_at(step, self.setting.total_steps, self.config.teacher_momentum)
 
-    def forward(self, views: Views, labels: Tensor | None = None, targets: None = None) -> StepOutput:
-        """The loss of a batch; see ``Objective``."""
-        features, probabilities = self.teach(list(takewhile(lambda view: view.shape[-1] == views[0].shape[-1], views)))
+    def forward(self, views: Views, labels: Tensor | None = None, targets: Tensor | None = None) -> StepOutput:
+        """The loss of a batch; see ``Objective``. ``targets``: distributions ``(A, B, K)``, if already made."""
+        features, taught = self.teach(views)
+        probabilities = self.distributions(taught) if targets is None else targets
+        if self.config.centering == "mean":
+            self.outputs.add_(taught.flatten(0, 1).mean(0))
         scores = self.head.score(self.head.bottleneck(self.encode(views, "student")))
         scores = scores.unflatten(0, (sum(self.crop_counts), -1))
         loss = swapped_prediction_loss(probabilities, scores, self.config.temperature)
-        with torch.no_grad():
-            entropy = torch.special.entr(probabilities).sum(-1).mean() / math.log(self.config.outputs)
-            mass = probabilities.mean((0, 1))
-        return StepOutput(loss, features, {"teacher_entropy": entropy}, {"teacher_mass": mass})
+        return StepOutput(loss, features, *self._figures(probabilities))
+
+    def targets(self, micro_batches: Iterable[tuple[Views, Tensor | None]]) -> Targets | None:
+        """Distributions balanced over the whole batch, ``(A, B, K)`` of each micro-batch; None if each has its own."""
+        if self.config.centering == "mean":
+            return None
+        taught = [self.teach(views)[1] for views, _ in micro_batches]
+        probabilities = self.distributions(torch.cat(taught, dim=1))
+        scalars, histograms = self._figures(probabilities)
+        return Targets(parts=probabilities.chunk(len(taught), dim=1), scalars=scalars, histograms=histograms)
 
     @torch.no_grad()
     def teach(self, views: Views) -> tuple[Tensor, Tensor]:
-        """The teacher's unit features ``(B, D)`` of the first crop, and its distributions ``(A, B, K)`` of all A crops.
-
-        Centred by the mean of earlier steps, and sharpened; this step's mean output is remembered.
-        """
-        bottleneck = self.teacher_head.bottleneck(self.encode(views))
+        """The teacher's unit features ``(B, D)`` of the first crop, and its outputs ``(A, B, K)`` of all A crops."""
+        large = list(takewhile(lambda view: view.shape[-1] == views[0].shape[-1], views))
+        bottleneck = self.teacher_head.bottleneck(self.encode(large))
+        crops = sum(self.crop_counts[: len(large)])
         scores = self.teacher_head.score(bottleneck)
-        self.outputs.add_(scores.mean(0))
+        return bottleneck.unflatten(0, (crops, -1))[0], scores.unflatten(0, (crops, -1))
+
+    @torch.no_grad()
+    def distributions(self, scores: Tensor) -> Tensor:
+        """``(A, B, K)`` of the teacher's outputs: centred by the mean of earlier steps, or balanced; and sharpened."""
+        temperature = self.teacher_temperature(self.step)
         with torch.autocast(scores.device.type, enabled=False):
-            sharp = (scores - self.center) / self.teacher_temperature(self.step)
-        crops = sum(self.crop_counts[: len(views)])
-        return bottleneck.unflatten(0, (crops, -1))[0], sharp.softmax(-1).unflatten(0, (crops, -1))
+            if self.config.centering == "mean":
+                return ((scores - self.center) / temperature).softmax(-1)
+            together = sinkhorn(scores.flatten(0, 1), temperature, ROUNDS, over_ranks=self.setting.ranks > 1)
+            return together.exp().view_as(scores)
+
+    @torch.no_grad()
+    def _figures(self, probabilities: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        entropy = torch.special.entr(probabilities).sum(-1).mean() / math.log(self.config.outputs)
+        return {"teacher_entropy": entropy}, {"teacher_mass": probabilities.mean((0, 1))}
 
     def before_step(self, step: int) -> None:
         """Keep the last layer still while it is frozen."""
@@ -137,13 +162,17 @@ class DINO(Objective):
         momentum = self.teacher_momentum(step)
         follow(self.backbone, self.student, momentum, finite)
         follow(self.teacher_head, self.head, momentum, finite)
+        self.step = step + 1
+        if self.config.centering == "mean":
+            self._move_center(finite)
+
+    def _move_center(self, finite: Tensor) -> None:
         mean = self.outputs / self.setting.accumulate
         if self.setting.ranks > 1:
             mean = across_ranks.mean(mean)
         move = (1 - self.config.center_momentum) * (mean - self.center)
         self.center.add_(move.where(finite, 0))
         self.outputs.zero_()
-        self.step = step + 1
 
     def load_progress(self, step: int, saved: Mapping[str, Tensor], world: World) -> None:
         """Go on from ``step``; all else is in the state dict."""
@@ -154,17 +183,19 @@ class DINO(Objective):
         """Figures of the loss and of the teacher's distributions."""
         share = "of the teacher, as a share of ln K"
         guessing = (math.log(config.outputs), "guessing, ln K")
-        return (
+        figures = (
             Metric(name="loss", title="Loss", note="student against teacher", line=guessing),
             Metric(name="teacher_entropy", title="Entropies", label="of an image", note=share, lower=0),
             Metric(name="output_entropy", title="Entropies", label="of the use", note=share, lower=0),
-            Metric(name="center_norm", title="Centre", label="length", note="of the mean output", lower=0),
         )
+        centre = Metric(name="center_norm", title="Centre", label="length", note="of the mean output", lower=0)
+        return (*figures, centre) if config.centering == "mean" else figures
 
     def summarise(self, histograms: Mapping[str, Tensor]) -> dict[str, float]:
         """How evenly the teacher uses its outputs, and how far their mean is from 0."""
         entropy = relative_entropy(histograms["teacher_mass"]).item()
-        return {"output_entropy": entropy, "center_norm": self.center.norm().item()}
+        centre = {"center_norm": self.center.norm().item()} if self.config.centering == "mean" else {}
+        return {"output_entropy": entropy, **centre}
 
     def diagnose(self, vitals: Vitals, run: RunConfig) -> Diagnosis | None:
         """A teacher that says of all images the same: one output, or all of them alike."""
@@ -172,7 +203,7 @@ class DINO(Objective):
         in_use = outputs ** vitals.scalars["output_entropy"]
         if in_use < FEW:
             sign = f"the teacher puts all images into {in_use:.1f} of its {outputs} outputs"
-            return Diagnosis(sign, (self._centre, self._slower, self._freeze))
+            return Diagnosis(sign, (*self._apart, self._slower, self._freeze))
         entropy = vitals.scalars["teacher_entropy"]
         if entropy > run.health.max_loss:
             sign = f"the teacher is undecided over all outputs (entropy {entropy:.1%} of ln K)"
@@ -181,13 +212,18 @@ class DINO(Objective):
 
     def remedies(self, run: RunConfig) -> tuple[str, ...]:
         """What helps when features are alike or fill few directions."""
-        return self._centre, self._freeze, self._slower
+        return *self._apart, self._freeze, self._slower
 
     @property
-    def _centre(self) -> str:
+    def _apart(self) -> tuple[str, ...]:
+        if self.config.centering == "sinkhorn":
+            return (self._sharpen,)
         momentum = self.config.center_momentum
         lower = f"from {momentum:g} to {0.9 if momentum > 0.9 else momentum / 2:g}"
-        return f"lower --objective.center-momentum {lower}: a centre that follows keeps one output from taking all"
+        return (
+            f"lower --objective.center-momentum {lower}: a centre that follows keeps one output from taking all",
+            "use --objective.centering sinkhorn: it shares the outputs out over the images of every batch",
+        )
 
     @property
     def _sharpen(self) -> str:

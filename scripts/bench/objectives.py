@@ -41,7 +41,7 @@ PRESETS = ("quickstart", *(f"{name}-cpu" for name in (
 )))  # fmt: skip
 ALONE = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
 SIZE, NEIGHBOURS = 32, 20  # pixels; voters
-WARM_UP, TRIED = 2, 10  # steps that do not count, and that are timed
+WARM_UP, TRIED = 2, 30  # steps that do not count, and that are timed
 
 
 @dataclass(frozen=True, kw_only=True)

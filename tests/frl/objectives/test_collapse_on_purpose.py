@@ -10,6 +10,7 @@ from tiny_methods import diagnosis_after, run_of
 HEALTHY: dict[str, dict[str, Any]] = {
     "swav of identities": {"positives": "image"},
     "dino": {},
+    "dino, balanced": {},
     "barlow": {"lr": 0.02, "redundancy_weight": 0.1},
     "vicreg": {"lr": 0.01},
     "softmax": {},
@@ -30,6 +31,12 @@ def test_what_learns_gives_no_alarm(name: str) -> None:
         ("dino", {"center_momentum": 1.0}, "all images into", "lower --objective.center-momentum from 1 to 0.9"),
         (
             "dino",
+            {"teacher_temperature": 1.0, "warmup_teacher_temperature": 1.0},
+            "undecided over all outputs",
+            "lower --objective.teacher-temperature from 1 to 0.5",
+        ),
+        (
+            "dino, balanced",
             {"teacher_temperature": 1.0, "warmup_teacher_temperature": 1.0},
             "undecided over all outputs",
             "lower --objective.teacher-temperature from 1 to 0.5",

@@ -45,7 +45,7 @@ def pretrain(preset: str, data: Path, out: Path, *options: str) -> int:
 
 
 PRESETS = {
-    "dino-cpu": ("teacher_entropy", "output_entropy", "center_norm"),
+    "dino-cpu": ("teacher_entropy", "output_entropy"),
     "barlow-cpu": ("correlation", "redundancy"),
     "vicreg-cpu": ("invariance_term", "variance_term", "covariance_term", "deviation"),
     "supervised-cpu": ("accuracy", "plain_loss"),

@@ -121,7 +121,7 @@ def test_micro_batches_make_the_gradients_of_the_whole_batch(name: str) -> None:
     torch.testing.assert_close(*found, **tolerance(name))
 
 
-@pytest.mark.parametrize("name", ["dino", "barlow", "vicreg"])
+@pytest.mark.parametrize("name", ["dino", "dino, balanced", "barlow", "vicreg"])
 def test_two_resolutions_of_one_crop_are_two_views_of_other_colours(name: str) -> None:
     """The teacher sees both; BatchNorm, which sees a resolution at a time, in eval mode."""
     config = run_of(name)
@@ -133,9 +133,10 @@ def test_two_resolutions_of_one_crop_are_two_views_of_other_colours(name: str) -
     torch.testing.assert_close(separate([*views[0].chunk(2), *views[1:]], labels).loss, together, **EXACT)
 
 
-def test_the_teachers_statistics_move_with_micro_batches_too() -> None:
+@pytest.mark.parametrize("name", ["dino", "dino, balanced"])
+def test_the_teachers_statistics_move_with_micro_batches_too(name: str) -> None:
     """It is what is exported, and so normalises by its running statistics."""
-    config = run_of("dino", accumulate=2)
+    config = run_of(name, accumulate=2)
     objective = objective_of(config)
     step_of(config, objective)(*batch_of(config, 0))
     assert objective.backbone[1].running_mean.abs().sum() > 0
@@ -290,15 +291,16 @@ def collectives(rank: int, world: int) -> dict[str, dict[str, int]]:
     return found
 
 
-# All-reduces: of the gradients; and of DINO's mean output, of the gradient of gathered features, of the agreement on
-# shared classes, of each of SwAV's three rounds. Gatherings: of features, and of labels and of parts of the softmax.
-# MoCo's images change ranks only where BatchNorm sees groups of them, which here it does not.
+# All-reduces: of the gradients; and of DINO's mean output, of each of the three rounds that balance DINO's or SwAV's
+# assignments, of the gradient of gathered features, of the agreement on shared classes. Gatherings: of features, and of
+# labels and of parts of the softmax. MoCo's images change ranks only where BatchNorm sees groups of them, not here.
 COLLECTIVES = {
     "arcface": {"allreduce": 1},
     "arcface, shared": {"allgather_base": 3, "allreduce": 3},
     "barlow": {"allgather_base": 1, "allreduce": 2},
     "cosface": {"allreduce": 1},
     "dino": {"allreduce": 2},
+    "dino, balanced": {"allreduce": 4},
     "moco-v2 of identities": {"allgather_base": 2, "allreduce": 1},
     "moco-v3 of identities": {"allgather_base": 2, "allreduce": 1},
     "simclr of identities": {"allgather_base": 2, "allreduce": 2},
@@ -348,6 +350,13 @@ def test_an_objective_of_identities_is_refused_on_data_without_them(name: str, i
     config = run_of(name)
     with pytest.raises(ConfigError, match="identit.*write the .beton from a source"):
         new_objective(config, Setting.of(config, 10, 1, identities))
+
+
+def test_a_centre_that_moves_is_refused_where_there_is_none() -> None:
+    with pytest.raises(
+        ConfigError, match="--objective.center-momentum.*has no running mean.*--objective.centering mean"
+    ):
+        validate(run_of("dino, balanced", center_momentum=0.5))
 
 
 def test_sampling_without_shares_and_a_margin_of_softmax_are_refused() -> None:

@@ -223,6 +223,20 @@ class DINO(Assembled):
         update(self.head, self.teacher_head, momentum)
 
 
+class BalancedDINO(DINO):
+    def build(self, objective: Any) -> None:
+        super().build(objective)
+        self.sinkhorn = pytest.importorskip("lightly.loss.swav_loss").sinkhorn
+        self.criterion = self.cross_entropies
+
+    def cross_entropies(self, taught: list[Tensor], predicted: list[Tensor], teacher_temp: float) -> Tensor:
+        """Of every pair of two crops; the outputs of all images in both crops of the teacher are balanced together."""
+        with torch.no_grad():
+            balanced = self.sinkhorn(torch.cat(taught), 3, teacher_temp).chunk(2)
+        pairs = [(q, p) for i, q in enumerate(balanced) for j, p in enumerate(predicted) if i != j]
+        return torch.stack([F.cross_entropy(p / 0.1, q) for q, p in pairs]).mean()
+
+
 class Classified(Assembled):
     def build(self, objective: Any) -> None:
         losses = pytest.importorskip("pytorch_metric_learning.losses")
@@ -248,6 +262,7 @@ METHODS = {
     "barlow": Decorrelated,
     "vicreg": Decorrelated,
     "dino": DINO,
+    "dino, balanced": BalancedDINO,
     "cosface": Classified,
     "arcface": Classified,
     "arcface, shared": Classified,
