@@ -103,7 +103,7 @@ def recognise(path: Path) -> Content | None:
     for signature in SIGNATURES:
         if head[signature.offset :].startswith(signature.magic):
             return signature.content
-    if is_beton(head):
+    if _is_beton(head):
         return BETON
     if zipfile.is_zipfile(path):
         return _zip_content(path)
@@ -129,12 +129,6 @@ def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
         return b""
 
 
-def is_beton(head: bytes) -> bool:
-    """Whether a file begins as ffcv's do: their version, a number of fields, and the size of a page."""
-    version, _, page_size = struct.unpack("<HHI", head[:8].ljust(8, b"\0"))
-    return version == 2 and page_size >= 1 << 21 and page_size.bit_count() == 1
-
-
 def is_safetensors(head: bytes) -> bool:
     """Whether a file that begins like this is one of safetensors: the length of a header, then JSON."""
     return len(head) > 8 and 2 <= int.from_bytes(head[:8], "little") <= 100_000_000 and head[8:9] == b"{"
@@ -150,6 +144,12 @@ def is_pickle(head: bytes) -> bool:
         return all(True for _ in pickletools.genops(head))
     except Exception:  # pickletools raises whatever its readers of arguments meet
         return False
+
+
+def _is_beton(head: bytes) -> bool:
+    """Whether a file begins as ffcv's do: their version, any number of fields, and a size that pages may have."""
+    version, _, page_size = struct.unpack("<HHI", head[:8].ljust(8, b"\0"))
+    return version == 2 and page_size >= 1 << 21 and page_size.bit_count() == 1
 
 
 def _is_weights(head: bytes) -> bool:

@@ -104,8 +104,11 @@ class InternalError(FrlError):
         return type(self), (self.doing, self.cause, self.trace)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of the system that only writing meets, by their numbers."""
+
 REMEDIES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free space there, or use another disk"),
+    **dict.fromkeys(NO_ROOM, "Free space there, or use another disk"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Allow more open files (ulimit -n 65536), or use fewer --workers"),
     **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "Use fewer --workers, or a machine with more memory"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Check the permissions"),

@@ -33,26 +33,18 @@ from frl.training.build import implementation
 from frl.training.step import Step
 
 HIDDEN, OUT, BATCH, STEPS, IDENTITIES = 24, 12, 16, 30, 7
+DINO = DINOConfig(
+    hidden_dim=HIDDEN,
+    bottleneck_dim=OUT,
+    outputs=40,
+    head_batch_norm=True,
+    teacher_momentum=0.9,
+    teacher_temperature=0.07,
+    warmup_teacher_temperature_epochs=2,
+)
 OBJECTIVES: dict[str, ObjectiveConfig] = {
-    "dino": DINOConfig(
-        hidden_dim=HIDDEN,
-        bottleneck_dim=OUT,
-        outputs=40,
-        head_batch_norm=True,
-        teacher_momentum=0.9,
-        teacher_temperature=0.07,
-        warmup_teacher_temperature_epochs=2,
-    ),
-    "dino, balanced": DINOConfig(
-        hidden_dim=HIDDEN,
-        bottleneck_dim=OUT,
-        outputs=40,
-        head_batch_norm=True,
-        centering="sinkhorn",
-        teacher_momentum=0.9,
-        teacher_temperature=0.07,
-        warmup_teacher_temperature_epochs=2,
-    ),
+    "dino": DINO,
+    "dino, balanced": replace(DINO, centering="sinkhorn"),
     "barlow": BarlowTwinsConfig(hidden_dim=HIDDEN, feature_dim=OUT + 1),
     "vicreg": VICRegConfig(hidden_dim=HIDDEN, feature_dim=OUT + 1),
     "softmax": SupervisedConfig(loss="softmax", embedding_dim=OUT),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -35,7 +34,7 @@ from frl.beton.manifest import (
 from frl.beton.partial import PartialFile
 from frl.beton.schema import Schema
 from frl.beton.targets import TargetSpec, encode_all
-from frl.errors import REMEDIES, WriteError
+from frl.errors import NO_ROOM, REMEDIES, WriteError
 from frl.files import fsync_folder
 
 COPY_BYTES = 1 << 20
@@ -316,7 +315,7 @@ class BetonWriter:
             raise self._explained(error) from error
 
     def _explained(self, error: OSError) -> WriteError:
-        self._disk_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        self._disk_full = error.errno in NO_ROOM
         remedy = REMEDIES.get(error.errno or 0, "Check the folder and its permissions")
         return WriteError(self.path, f"could not be written ({error.strerror or error})", f"{remedy}.")
 

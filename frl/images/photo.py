@@ -225,9 +225,8 @@ class Photo:
         image = self._image
         with _refusing_damage():
             image.load()
-        if image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        if image.format == "PPM" and image.mode == "I":  # Pillow stretches whatever range its header tells
+        stretched = image.format == "PPM" and image.mode == "I"  # to 16 bits by Pillow, from the range its header tells
+        if stretched or image.mode.startswith("I;16"):
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
         if image.mode in ("I", "F"):
             raise UnusableImage("pixels of 32 bits, whose range is not known")

@@ -92,8 +92,7 @@ class Listing:
         """Whether any line, or the header of a table, has what says who is on an image."""
         with self._blaming_the_list():
             if self._is_csv:
-                with open_list_text(self.store.location) as stream:
-                    return self.who in next(rows_of(stream), [])
+                return self.who in self._header
             return any(record is not None and self.who in record for _, record, _ in self._records())
 
     @cached_property
@@ -106,6 +105,12 @@ class Listing:
         return not first.lstrip().startswith("{")
 
     @cached_property
+    def _header(self) -> list[str]:
+        """The columns of a table."""
+        with open_list_text(self.store.location) as stream:
+            return next(rows_of(stream), [])
+
+    @cached_property
     def _readings(self) -> tuple[Reading, ...]:
         """How the targets are read; a text is looked for in all lines, for it is one of as many classes."""
         location = self.store.location
@@ -114,9 +119,7 @@ class Listing:
                 return read_json_targets(
                     location, self.wanted, lambda: (record for _, record, _ in self._records() if record)
                 )
-            with open_list_text(location) as stream:
-                header = next(rows_of(stream), [])
-            return read_csv_targets(location, header, self.wanted, self._cells)
+            return read_csv_targets(location, self._header, self.wanted, self._cells)
 
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by line; see ``Source``."""
