@@ -15,13 +15,12 @@ import tyro
 from numpy.typing import NDArray
 
 from frl.cli.faces import Faces, LookConfig
+from frl.cli.shown import ShownConfig
 from frl.config import AugmentConfig
 from frl.config.check import require
 from frl.evaluate.features import extract_features
 from frl.files import atomic_write
 from frl.models.backbone import require_size
-from frl.network import load_network, require_preprocessing
-from frl.pretrained import require_arch
 from frl.printable import printable
 from frl.runtime.numerics import exact_products
 
@@ -29,38 +28,28 @@ Table = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class EmbedConfig(LookConfig):
+class EmbedConfig(ShownConfig, LookConfig):
     """Write a network's features of faces, with their names, for programs of your own."""
 
     weights: tyro.conf.Positional[Path]
-    """A run's folder, a checkpoint or an export of frl, a torchvision state dict, or a released checkpoint."""
+    """A run's folder, a checkpoint or an export of frl, a torchvision state dict, a released checkpoint, or
+    hub:ORG/NAME."""
     out: Path | None = None
     """File to write: .npz (names, features, labels), .csv (a row a face) or .parquet; none: features.npz, in place of
     an older one."""
-    arch: str | None = None
-    """Network; none: told by the file or by the shapes of its weights."""
-    size: int | None = None
-    """Side of the images shown to the network; none: that of the larger crops of its training where the weights say it,
-    else 224."""
     normalise: bool = False
     """Scale every feature to unit length."""
-    mean: tuple[float, float, float] | None = None
-    """Subtracted from RGB in [0, 1]; none: as in the training where the weights say it, else ImageNet's."""
-    std: tuple[float, float, float] | None = None
-    """Divides RGB after the mean is subtracted; none: likewise."""
 
     usual: ClassVar[str] = "features.npz"
     suffixes: ClassVar[tuple[str, ...]] = (".npz", ".csv", ".parquet")
 
     def check(self) -> None:
         """As for all; what the file needs is installed, and the network could see such images."""
-        super().check()
+        ShownConfig.check(self)
+        LookConfig.check(self)
         there = self.table.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None
         cause = "writing .parquet needs pyarrow, which is not installed"
         require(there, "out", cause, "Run pip install pyarrow, or name a .npz.")
-        if self.arch is not None:
-            require_arch(self.arch)
-        require_preprocessing(self.size, self.mean, self.std)
 
 
 def main(arguments: list[str]) -> None:
@@ -75,7 +64,7 @@ def run(config: EmbedConfig) -> Table:
         FrlError: whatever is wrong with the weights, the images or the options.
     """
     config.check()
-    network = load_network(config.weights, arch=config.arch, size=config.size, mean=config.mean, std=config.std)
+    network = config.load(config.weights)
     require_size(network.arch, network.size, "--size")
     exact_products()
     faces, device = config.opened(network.size, AugmentConfig(mean=network.mean, std=network.std))

@@ -11,18 +11,18 @@ from typing import Any, Literal
 from torch import nn
 
 from frl import hub
+from frl.cli.shown import ShownConfig
 from frl.config import AugmentConfig
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.config.coerce import coerce
 from frl.evaluate import RawPixels, untrained
 from frl.models.backbone import require_size
-from frl.network import SIZE, Network, load_network, require_preprocessing
-from frl.pretrained import require_arch
+from frl.network import SIZE, Network
 from frl.runtime import checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Networks:
+class Networks(ShownConfig):
     """What is measured, and how it sees the images."""
 
     weights: Path | None = None
@@ -35,15 +35,8 @@ class Networks:
     """Measure the same network untrained, and raw pixels, too."""
     seed: int = 0
     """Draws the untrained network."""
-    size: int | None = None
-    """Side of the images shown to the network; none: that of the larger crops of its training where the weights say it,
-    else 224."""
     batch_size: int = 64
     """Images in a batch."""
-    mean: tuple[float, float, float] | None = None
-    """Subtracted from RGB in [0, 1]; none: as in the training where the weights say it, else ImageNet's."""
-    std: tuple[float, float, float] | None = None
-    """Divides RGB after the mean is subtracted; none: likewise."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """auto: the GPU if there is one."""
     out: Path | None = None
@@ -62,12 +55,8 @@ class Networks:
         """
         require(self.weights is not None or self.baselines, "weights", "nothing to measure", "Give weights, or leave "
                 "the baselines in.")  # fmt: skip
-        if self.arch is not None:
-            require_arch(self.arch)
+        super().check()
         require_seed("seed", self.seed)
-        require_preprocessing(self.size, self.mean, self.std)
-        if self.size is not None and self.arch is not None:
-            require_size(self.arch, self.size, "--size")
         require_least("batch_size", self.batch_size, 1, "The default is 64.")
         if self.out is not None:
             require_new_file(self.out, "out", overwrite=self.overwrite)
@@ -85,7 +74,7 @@ class Networks:
         """
         if self.weights is None:
             return None
-        return load_network(self.weights, arch=self.arch, size=self.size, mean=self.mean, std=self.std)
+        return self.load(self.weights)
 
     @property
     def side(self) -> int:
