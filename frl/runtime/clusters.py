@@ -146,7 +146,9 @@ class Slurm:
         """See ``Engine``. The queue is asked, for accounting (sacct) is not everywhere."""
         if job.paths.result_pickle.exists():
             kind, answer = pickle.loads(job.paths.result_pickle.read_bytes())
-            return Outcome(answer=answer) if kind == "success" else Outcome(lost=str(answer).splitlines()[-1])
+            if kind == "success":
+                return Outcome(answer=answer)
+            return Outcome(lost=f"{str(answer).splitlines()[-1]}; its log: {job.paths.stderr}")
         self._ask()
         if self._missing[job.job_id] < self.GONE:
             return None
@@ -203,7 +205,8 @@ class Ray:
         try:
             return Outcome(answer=self._ray.get(job))
         except self._ray.exceptions.RayError as error:
-            return Outcome(lost=f"Ray says: {str(error).splitlines()[0]}")
+            logs = "/tmp/ray/session_latest/logs, or in the --temp-dir of the Ray on the machine where it ran"
+            return Outcome(lost=f"Ray says: {str(error).splitlines()[0]}; its log: in {logs}")
 
     def cancel(self, job: Any) -> None:
         """See ``Engine``."""

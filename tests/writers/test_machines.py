@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def test_a_lost_worker_is_replaced_and_goes_on(photographs, alone, tmp_path, mon
     monkeypatch.setattr(machines.Local, "submit", submit)
     write(config(photographs, out))
     assert killed and content(out) == alone[0]
-    assert "status -9; another worker goes on" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert re.search(r"ended with status -9; its log: .*shard-.*\.log; another worker goes on", told)
 
 
 def test_a_shard_that_always_dies_is_given_up(photographs, tmp_path, monkeypatch) -> None:
@@ -247,7 +249,8 @@ def test_tasks_of_ray_make_the_file_of_one_machine(photographs, alone, tmp_path,
     finally:
         ray.shutdown()
     assert killed and content(out) == alone[0]
-    assert "Ray says" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Ray says" in told and "its log: in /tmp/ray/session_latest/logs" in told
 
 
 def _die() -> None:

@@ -39,7 +39,7 @@ class Local:
             return None
         if status == 0 and path.is_file():
             return Outcome(answer=pickle.loads(path.read_bytes()))
-        return Outcome(lost=f"its process ended with status {status}")
+        return Outcome(lost=f"its process ended with status {status}; its log: {path.with_suffix('.log')}")
 
     def cancel(self, job: tuple[subprocess.Popen[bytes], Path]) -> None:
         """See ``Engine``."""
