@@ -148,10 +148,12 @@ def read(where: str, offset: int = 0, nbytes: int | None = None, *, absent: bool
         StoreError: if it does not give them, after several tries.
     """
     system = _system(where)
+    # Else s3fs asks for the size of every file first, to read a large one by parts.
+    whole = {"max_concurrency": 1} if _is_s3(where.partition("://")[0]) else {}
 
     def once() -> bytes:
         if nbytes is None:
-            return system.cat_file(where, start=offset or None)
+            return system.cat_file(where, start=offset or None, **whole)
         data = system.cat_file(where, start=offset, end=offset + nbytes)
         if len(data) != nbytes:
             raise OSError(f"{len(data):,} bytes came instead of {nbytes:,}")
@@ -400,9 +402,13 @@ def _of_protocol(protocol: str) -> Any:
         raise StoreError(subject, f"is no kind of store ({error})", "Use s3://, gs:// or https://.") from error
 
 
+def _is_s3(protocol: str) -> bool:
+    return PACKAGES.get(protocol) == "s3fs"
+
+
 def _timeouts(protocol: str) -> dict[str, Any]:
     """What keeps a client from waiting for ever, and S3's from trying for minutes before we hear of it."""
-    if PACKAGES.get(protocol) != "s3fs":
+    if not _is_s3(protocol):
         return {}
     retries = {"total_max_attempts": 1, "mode": "standard"}
     return {"config_kwargs": {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "retries": retries}}

@@ -134,6 +134,16 @@ def test_lists_and_annotations_beside_images_are_read_from_stores(s3: Proxy, fac
             path.unlink()
 
 
+def test_an_image_that_a_list_names_is_asked_for_once(s3: Proxy, faces: Path, tmp_path: Path) -> None:
+    names = [f"n000001/{index:04}_01.jpg" for index in range(1, EACH)]
+    (faces / "faces.csv").write_text("path\n" + "".join(f"{name}\n" for name in names))
+    put(faces, "s3://faces/crops")
+    s3.requests.clear()
+    write(options("s3://faces/crops/faces.csv", tmp_path / "there.beton"))
+    asked = [request.split()[0] for request in s3.requests if ".jpg" in request]
+    assert asked == ["GET"] * len(names)
+
+
 def test_what_describes_a_list_and_who_is_on_it_is_read_from_stores(s3: Proxy, faces: Path, tmp_path: Path) -> None:
     names = [f"n000001/{index:04}_01.jpg" for index in range(1, EACH)]
     (faces / "faces.csv").write_text(
