@@ -8,6 +8,7 @@ import pytest
 from frl.cli.study import find, ready
 from frl.config.pairs import pairs
 from frl.errors import ConfigError
+from frl.presets import preset
 from frl.study.grid import parse_study, read_study
 from frl.study.perform import steps_of
 
@@ -124,6 +125,15 @@ def test_the_studies_that_come_with_frl_are_sound():
         assert found.title == title and len(steps_of(found.cells())) > 6
     with pytest.raises(ConfigError, match="no study"):
         find("nothing")
+
+
+def test_sets_of_different_sizes_are_trained_on_for_as_many_steps():
+    study = read_study(find("how-much-data"), {"faces": "f", "strangers": "s.beton"})
+    batch = preset(study.pretrain["preset"]).config.optim.batch_size
+    steps = {
+        options["write.limit"] // batch * options["pretrain.optim.epochs"] for options in study.axes["faces"].values()
+    }
+    assert len(steps) == 1
 
 
 def test_pairs():
