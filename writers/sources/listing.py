@@ -91,12 +91,12 @@ class Listing:
     def names_people(self) -> bool:
         """Whether any line, or the header of a table, has what says who is on an image."""
         with self._blaming_the_list():
-            if self._is_csv:
+            if self._is_table:
                 return self.who in self._header
             return any(record is not None and self.who in record for _, record, _ in self._records())
 
     @cached_property
-    def _is_csv(self) -> bool:
+    def _is_table(self) -> bool:
         """Whether it is a table, by its suffix or, of others, by its content: a line of JSON begins with a brace."""
         if (suffix := suffix_of(self.store.location)) in FORMS:
             return FORMS[suffix]
@@ -115,7 +115,7 @@ class Listing:
         """How the targets are read; a text is looked for in all lines, for it is one of as many classes."""
         location = self.store.location
         with self._blaming_the_list():
-            if not self._is_csv:
+            if not self._is_table:
                 return read_json_targets(
                     location, self.wanted, lambda: (record for _, record, _ in self._records() if record)
                 )
@@ -126,7 +126,7 @@ class Listing:
         times: Counter[str] = Counter()  # a photograph may be listed once for each of its faces
         known: dict[int, str | None] = {}  # who is on a face of a photograph, by a hash of both
         with self._blaming_the_list():
-            lines = self._csv() if self._is_csv else self._json()
+            lines = self._rows() if self._is_table else self._json()
             for number, (line, path, face) in enumerate(lines, 1):
                 refuse_shares(f"{self.store.location}, line {line}", face.fault)
                 if path and not face.fault:
@@ -154,7 +154,7 @@ class Listing:
         for unread in self._unread:
             yield from unread.remarks()
 
-    def _csv(self) -> Iterator[tuple[int, str, Face]]:
+    def _rows(self) -> Iterator[tuple[int, str, Face]]:
         """Line, path and face."""
         with open_list_text(self.store.location) as stream:
             rows = rows_of(stream)
