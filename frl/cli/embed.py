@@ -15,7 +15,7 @@ import tyro
 from numpy.typing import NDArray
 
 from frl.cli.faces import Faces, LookConfig
-from frl.cli.shown import ShownConfig
+from frl.cli.shown import FeaturesConfig
 from frl.config import AugmentConfig
 from frl.config.check import require
 from frl.evaluate.features import extract_features
@@ -28,7 +28,7 @@ Table = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class EmbedConfig(ShownConfig, LookConfig):
+class EmbedConfig(FeaturesConfig, LookConfig):
     """Write a network's features of faces, with their names, for programs of your own."""
 
     weights: tyro.conf.Positional[Path]
@@ -45,7 +45,7 @@ class EmbedConfig(ShownConfig, LookConfig):
 
     def check(self) -> None:
         """As for all; what the file needs is installed, and the network could see such images."""
-        ShownConfig.check(self)
+        FeaturesConfig.check(self)
         LookConfig.check(self)
         there = self.table.suffix.lower() != ".parquet" or importlib.util.find_spec("pyarrow") is not None
         cause = "writing .parquet needs pyarrow, which is not installed"
@@ -66,14 +66,15 @@ def run(config: EmbedConfig) -> Table:
     config.check()
     network = config.load(config.weights)
     require_size(network.arch, network.size, "--size")
+    seen = config.seen(network.backbone)
     exact_products()
     faces, device = config.opened(network.size, AugmentConfig(mean=network.mean, std=network.std))
-    found = extract_features(network.backbone.to(device), faces.batches, normalise=config.normalise)
+    found = extract_features(seen.to(device), faces.batches, normalise=config.normalise)
     features, faces = found.vectors.cpu().numpy(), faces.delivered()
     with atomic_write(config.table) as stream:
         WRITERS[config.table.suffix.lower()](stream, faces, features)
     shown = f"{len(faces):,} faces, shown at {network.size} pixels"
-    print(f"{features.shape[1]} features ({network.arch}) of {shown}: {printable(config.table)}")
+    print(f"{features.shape[1]} features ({network.arch}{config.of_network}) of {shown}: {printable(config.table)}")
     return features
 
 

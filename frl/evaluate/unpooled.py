@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frl.models.layers import feature_maps
+from frl.models.layers import UpToStage, feature_maps
 from frl.models.resnet import ResNet
 
 MOST_CELLS = 4
@@ -29,9 +29,26 @@ class PooledAndUnpooled(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B, 3, H, W)`` to ``(B, D)`` float32."""
         maps = feature_maps(self.backbone, images).float()
-        # Of a ResNet the pooled features are the mean of its map; other networks have heads of their own.
-        pooled = maps.mean((2, 3)) if isinstance(self.backbone, ResNet) else self.backbone(images).flatten(1).float()
+        # Of a ResNet and of a stage the pooled features are the mean of the map; other networks have their own heads.
+        averaged = isinstance(self.backbone, (ResNet, UpToStage))
+        pooled = maps.mean((2, 3)) if averaged else self.backbone(images).flatten(1).float()
         return torch.cat([pooled, shrunk(maps).flatten(1)], dim=1)
+
+
+class Unpooled(nn.Module):
+    """A backbone's last feature map alone, shrunk to a few cells.
+
+    Args:
+        backbone: one that ``feature_maps`` knows.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(B, 3, H, W)`` to ``(B, D)`` float32."""
+        return shrunk(feature_maps(self.backbone, images).float()).flatten(1)
 
 
 def shrunk(maps: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from frl.errors import ConfigError
 from frl.models.resnet import ResNet
 
-RESNET_LAYERS = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+RESNET_LAYERS = (("conv1", "bn1"), *((stage,) for stage in RESNET_STAGES))
 
 
 def feature_maps(backbone: nn.Module, images: Tensor) -> Tensor:
@@ -19,9 +20,10 @@ def feature_maps(backbone: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ConfigError: if it is a network whose last features have no place in the image.
     """
+    if isinstance(backbone, UpToStage):
+        return backbone.maps(images)
     if isinstance(backbone, ResNet):
-        x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(images))))
-        return backbone.layer4(backbone.layer3(backbone.layer2(backbone.layer1(x))))
+        return _maps_of_resnet(backbone, images, len(RESNET_STAGES))
     network = cast(Any, backbone)
     features: Tensor = network.forward_features(images)
     width = int(network.num_features)
@@ -35,6 +37,53 @@ def feature_maps(backbone: nn.Module, images: Tensor) -> Tensor:
         return features if features.shape[1] == width else features.permute(0, 3, 1, 2)
     cause = f"the features of {type(backbone).__name__}, {tuple(features.shape[1:])} an image, are no map"
     raise ConfigError("--finetune.head", cause, "Use --finetune.head linear.")
+
+
+class UpToStage(nn.Module):
+    """A backbone that ends with one of its stages: its features are the mean of that stage's map.
+
+    Args:
+        backbone: the whole network.
+        stage: 1 is the one next to the image. A ResNet has four, ``layer1`` to ``layer4``; a network of timm as many as
+            its ``feature_info`` has entries, a transformer's being its blocks.
+
+    Raises:
+        ConfigError: if it has no such stage.
+    """
+
+    def __init__(self, backbone: nn.Module, stage: int) -> None:
+        super().__init__()
+        self.backbone, self.stage = backbone, stage
+        count = len(RESNET_STAGES) if isinstance(backbone, ResNet) else _stages_of_timm(backbone)
+        if not 1 <= stage <= count:
+            known = f"Give 1 to {count}" if count else "Its last features alone can be had"
+            cause = f"{stage} is no stage of this network"
+            raise ConfigError("stage", cause, f"{known}, or leave it out.")
+
+    def maps(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` to the stage's map ``(B, C, h, w)``."""
+        if isinstance(self.backbone, ResNet):
+            return _maps_of_resnet(self.backbone, images, self.stage)
+        found = cast(Any, self.backbone).forward_intermediates(
+            images, indices=[self.stage - 1], output_fmt="NCHW", intermediates_only=True, stop_early=True
+        )
+        return found[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` to ``(B, C)``."""
+        return self.maps(images).mean((2, 3))
+
+
+def _maps_of_resnet(backbone: ResNet, images: Tensor, stages: int) -> Tensor:
+    x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(images))))
+    for stage in RESNET_STAGES[:stages]:
+        x = getattr(backbone, stage)(x)
+    return x
+
+
+def _stages_of_timm(backbone: nn.Module) -> int:
+    """How many stages its maps can be had of."""
+    return len(cast(Any, backbone).feature_info) if hasattr(backbone, "forward_intermediates") else 0
 
 
 def _patch(network: Any) -> Sequence[int]:

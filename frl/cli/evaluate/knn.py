@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from frl.cli.evaluate.networks import Networks
+from frl.cli.evaluate.networks import Networks, row_width
+from frl.cli.shown import FeaturesConfig
 from frl.config import EngineName, KnnConfig
 from frl.config.check import require_above, require_least
 from frl.evaluate import KnnResult, extract_features, leave_one_out, require_pairs
@@ -14,7 +15,7 @@ from frl.runtime.numerics import exact_products
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knn(Networks):
+class Knn(FeaturesConfig, Networks):
     """Whose face it is: leave-one-out accuracy of weighted nearest neighbours on a labelled .beton."""
 
     data: Path
@@ -54,11 +55,13 @@ class Knn(Networks):
         )
         require_pairs(images.labels, self.data)
         results = {}
-        for name, network in self.networks().items():
+        networks = self.networks()
+        width = row_width(networks)
+        for name, network in networks.items():
             vectors, labels = extract_features(network.to(device), images)
             results[name] = result = leave_one_out(
                 vectors, labels, neighbours=self.neighbours, temperature=self.temperature
             )
             judged = f"{result.queries:,} images, {result.identities:,} identities, {result.neighbours} neighbours"
-            print(f"{name:<32} {result.accuracy:6.2%} of {judged}, {self.side} pixels")
+            print(f"{name:<{width}} {result.accuracy:6.2%} of {judged}, {self.side} pixels")
         return results

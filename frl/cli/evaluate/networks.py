@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,17 +92,23 @@ class Networks(ShownConfig):
 
         Raises:
             CheckpointError: if the weights cannot be used.
-            ConfigError: if the network does not take images of this size.
+            ConfigError: if the network does not take images of this size, or has no such stage.
         """
         arch = self.arch or "resnet50"
         networks: dict[str, nn.Module] = {}
         if self.weights is not None and self.loaded is not None:
             arch = self.loaded.arch
-            networks[f"{_label(self.weights)} ({arch})"] = self.loaded.backbone
+            networks[f"{_label(self.weights)} ({arch}{self.of_network})"] = self.seen(self.loaded.backbone)
         require_size(arch, self.side, "--size")
         if self.baselines:
-            networks |= {f"untrained ({arch})": untrained(arch, self.seed), "raw pixels": RawPixels()}
+            networks[f"untrained ({arch}{self.of_network})"] = self.seen(untrained(arch, self.seed))
+            networks["raw pixels"] = RawPixels()
         return networks
+
+
+def row_width(names: Iterable[str]) -> int:
+    """Of the column of a table that shows the networks' names."""
+    return max(32, *map(len, names))
 
 
 def _label(weights: Path) -> str:

@@ -60,7 +60,7 @@ class Supervised(Networks):
     seeds: int = 3
     """Draws of each part; the table gives mean and standard deviation."""
     features: Literal["both", "pooled", "unpooled"] = "both"
-    """pooled: what the network gives; unpooled: its last feature map, in at most 4 x 4 cells."""
+    """pooled: what the network gives; unpooled: its last feature map (or that of --stage), in at most 4 x 4 cells."""
     flip: bool = False
     """Judge the mean of what is said of an image and, mirrored back, of its mirror image."""
     cache: Path | None = None
@@ -110,6 +110,7 @@ class Supervised(Networks):
         if self.cache is not None:
             require_new_folder(self.cache, "cache")
         if self.how == "finetune":
+            require(self.stage is None, "stage", "fine-tuning trains the whole network", "Use --how frozen or knn.")
             replace(self.finetune, size=self.size or SIZE, flip_test=self.flip, seed=self.seed).check()
         elif self.save is not None or self.finetune != FinetuneConfig():
             option = "save" if self.save is not None else "finetune"
@@ -202,7 +203,7 @@ class Supervised(Networks):
         networks = super().networks()
         if self.imagenet is not None:
             backbone, arch = load_backbone(self.imagenet, self.arch)
-            networks[f"ImageNet ({arch})"] = backbone
+            networks[f"ImageNet ({arch}{self.of_network})"] = self.seen(backbone)
         if self.baselines:
             networks["HOG"] = Hog(self.normalisation)
         return networks

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from frl.cli.evaluate.networks import Networks
+from frl.cli.evaluate.networks import Networks, row_width
+from frl.cli.shown import FeaturesConfig
 from frl.config.check import require, require_file, require_folder, require_least
 from frl.errors import SourceError
 from frl.evaluate import VerificationResult, extract_features
@@ -32,7 +33,7 @@ from frl.tasks.recognition import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verification(Networks):
+class Verification(FeaturesConfig, Networks):
     """Same person or not: accuracy on pairs, the threshold chosen on the other folds; or templates of IJB."""
 
     protocol: Literal["lfw", "cfp-ff", "cfp-fp", "bin", "ijb"] = "lfw"
@@ -97,13 +98,14 @@ class Verification(Networks):
         device = pick_device(self.device, local_rank=0)
         exact_products()
         networks = self._shown()
+        width = row_width(networks)
         print(self._described(faces), flush=True)
         told = list(faces.remarks)
         _note(told)
         results: dict[str, VerificationResult | TemplateResult] = {}
         for name, network in networks.items():
             results[name] = result = self._judge(network.to(device), faces, device)
-            print(f"{name:<32} {_row(result)}", flush=True)
+            print(f"{name:<{width}} {_row(result)}", flush=True)
             _note(new := [remark for remark in result.remarks if remark not in told])
             told += new
         if missing := [rate for rate, value in result.tar_at_far.items() if value is None]:

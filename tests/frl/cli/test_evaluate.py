@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickle
 from dataclasses import replace
@@ -125,6 +126,25 @@ def test_every_option_reaches_the_figures(images: Path, pairs: Path, beton: Path
     }
     found = {name: run(replace(base, **changed))["untrained (resnet18)"] for name, changed in options.items()}
     assert len({result.thresholds for result in [plain, *found.values()]}) == 1 + len(options)
+
+
+def test_the_kind_and_the_stage_of_features_reach_the_figures(images: Path, pairs: Path, beton: Path) -> None:
+    found = {}
+    for stage, features in itertools.product((None, 2, 3), ("pooled", "unpooled")):
+        options = {"size": 64, "arch": "resnet18", "device": "cpu", "stage": stage, "features": features}
+        (first, *others), result = zip(*run(Verification(images=images, pairs=pairs, **options)).items(), strict=True)
+        said = [*([f"stage {stage}"] if stage else []), *(["unpooled"] if features == "unpooled" else [])]
+        assert first == f"untrained ({', '.join(['resnet18', *said])})" and others == ["raw pixels", "HOG"]
+        assert first in run(Knn(data=beton, neighbours=1, **options))
+        found[first] = result[0].thresholds
+    assert len(set(found.values())) == len(found)
+
+
+def test_a_stage_that_is_not_there_is_refused(images: Path, pairs: Path, beton: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stage: 0.*next to the image"):
+        run(Knn(data=beton, arch="resnet18", size=32, stage=0))
+    with pytest.raises(ConfigError, match=r"stage: 5 is no stage.*Give 1 to 4"):
+        run(Verification(images=images, pairs=pairs, arch="resnet18", size=32, device="cpu", stage=5))
 
 
 def test_a_verification_set_of_insightface(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

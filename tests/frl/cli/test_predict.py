@@ -162,6 +162,16 @@ def test_features_of_a_beton(head: Path, beton: Path, tmp_path: Path, suffix: st
         np.testing.assert_array_equal(np.array(table["features"].to_pylist(), np.float32), features)
 
 
+def test_features_of_a_stage(beton: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(untrained(ARCH).state_dict(), tmp_path / "w.pth")
+    options = {"weights": tmp_path / "w.pth", "images": (beton,), "arch": ARCH, "size": 32, "device": "cpu"}
+    pooled = embed(EmbedConfig(**options, out=tmp_path / "p.npz", stage=2))
+    cells = embed(EmbedConfig(**options, out=tmp_path / "u.npz", stage=2, features="unpooled"))
+    assert f"({ARCH}, stage 2, unpooled)" in capsys.readouterr().out
+    assert pooled.shape == (16, 16) and cells.shape == (16, 16 * 16)
+    np.testing.assert_allclose(cells.reshape(16, 16, 16).mean(2), pooled, atol=1e-5)
+
+
 def test_features_of_photographs_of_unit_length(head: Path, folder: Path, tmp_path: Path) -> None:
     config = EmbedConfig(weights=head, images=(folder, folder / "a.jpg"), out=tmp_path / "f.npz", size=32)
     features = embed(EmbedConfig(**{**vars(config), "normalise": True}))

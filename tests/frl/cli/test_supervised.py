@@ -119,6 +119,18 @@ def test_the_cache_gives_the_same_and_reads_no_image(train: Path, test: Path, tm
     assert run(options) == first
 
 
+def test_the_features_of_a_stage_are_judged_and_kept_for_themselves(train: Path, test: Path, tmp_path: Path) -> None:
+    options = {**OPTIONS, "train": train, "test": test, "cache": tmp_path / "cache"}
+    errors = {}
+    for stage in (None, 1, 2):
+        found = run(Landmarks(**options, stage=stage))
+        network = next(row["network"] for row in found["rows"] if row["network"].startswith("untrained"))
+        assert network == f"untrained (resnet18-w16-nopool{f', stage {stage}' if stage else ''})"
+        errors[stage] = headline(found, network)
+    assert len(set(errors.values())) == 3
+    refuse("stage: fine-tuning trains the whole network", **options, stage=2, how="finetune")
+
+
 def test_one_file_is_split_by_subject(train: Path) -> None:
     found = run(Pose(data=train, test_share=0.3, features="pooled", baselines=True, **OPTIONS))
     assert found["train"]["subjects"] + found["test"]["subjects"] == 30

@@ -5,7 +5,7 @@ import torch
 
 from frl.errors import ConfigError
 from frl.models.backbone import build_backbone
-from frl.models.layers import feature_maps, freeze_statistics, layers_of
+from frl.models.layers import UpToStage, feature_maps, freeze_statistics, layers_of
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -22,6 +22,57 @@ def test_pooled_maps_are_the_features(name):
         if name.startswith("resnet"):
             torch.testing.assert_close(maps.mean((2, 3)), backbone(IMAGES))
             assert maps.shape[1] == width
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3, 4])
+def test_a_stage_is_torchvisions(stage):
+    from torchvision.models import resnet18
+
+    theirs, seen = resnet18().eval(), []
+    getattr(theirs, f"layer{stage}").register_forward_hook(lambda module, inputs, output: seen.append(output))
+    backbone, _ = build_backbone("resnet18")
+    state = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith("fc.")}
+    backbone.load_state_dict(state)
+    cut = UpToStage(backbone.eval(), stage)
+    with torch.no_grad():
+        theirs(IMAGES)
+        torch.testing.assert_close(feature_maps(cut, IMAGES), seen[0])
+        torch.testing.assert_close(cut(IMAGES), seen[0].mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "module"),
+    [
+        ("timm/resnet18", 5, "layer2"),
+        ("timm/convnext_atto", 4, "stages.2"),
+        ("timm/vit_tiny_patch16_224", 12, "blocks.2"),
+        ("timm/mobilenetv3_small_050", 5, None),
+    ],
+)
+def test_a_stage_of_timm_is_what_its_list_of_features_names(name, stages, module):
+    pytest.importorskip("timm")
+    backbone, _ = build_backbone(name)
+    assert len(backbone.feature_info) == stages
+    cut = UpToStage(backbone.eval(), 3)
+    seen = []
+    if module is not None:
+        backbone.get_submodule(module).register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        maps = cut.maps(IMAGES)
+    assert maps.shape[1] == backbone.feature_info[2]["num_chs"]
+    if name.startswith("timm/vit"):
+        torch.testing.assert_close(maps[:, :, 1, 2], seen[0][:, 1 + 1 * 4 + 2])
+    elif module is not None:
+        torch.testing.assert_close(maps, seen[0])
+
+
+def test_a_stage_that_is_not_there_is_refused():
+    backbone, _ = build_backbone("resnet18-w8")
+    for stage in (0, 5):
+        with pytest.raises(ConfigError, match=f"stage: {stage} is no stage of this network. Give 1 to 4"):
+            UpToStage(backbone, stage)
+    with pytest.raises(ConfigError, match="Its last features alone can be had"):
+        UpToStage(torch.nn.Flatten(), 1)
 
 
 def test_tokens_become_a_map_in_their_order():
