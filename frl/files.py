@@ -39,6 +39,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+class InUseError(BlockingIOError):
+    """Another process holds the file or folder."""
+
+    remedy = "Wait until it has ended, or end it; then run the command again."
+
+    def __init__(self) -> None:
+        super().__init__("another process is writing it")
+
+
 def try_lock(file: int) -> bool:
     """Lock an open file or folder for this process until it is closed; whether nobody else holds it.
 

@@ -16,7 +16,7 @@ from frl.beton.reader import Beton
 from frl.beton.samples import StoredSample, identity_name, stored_samples
 from frl.beton.target_list import TargetList
 from frl.errors import WriteError
-from frl.files import fsync_folder, try_lock
+from frl.files import InUseError, fsync_folder, try_lock
 
 MAX_NAME_BYTES = 200
 """Of a file's or folder's name; file systems take 255."""
@@ -50,6 +50,8 @@ def extract(beton: Beton, target: str | os.PathLike[str]) -> int:
                     path = _write(within, sample)
                     targets.add(path, None if within == folder else within.name, sample.targets)
                     count += 1
+    except InUseError as error:
+        raise WriteError(target, f"could not be written ({error})", error.remedy) from error
     except OSError as error:
         cause = f"could not be written ({error.strerror or error})"
         raise WriteError(target, cause, "Free space, or check the folder; the temporary one was removed.") from error
@@ -61,14 +63,14 @@ def _partial_folder(target: Path) -> Iterator[Path]:
     """A folder beside ``target`` that takes its name at the end, and goes when the block fails; one left over goes too.
 
     Raises:
-        BlockingIOError: another process is writing it.
+        InUseError: another process is writing it.
     """
     folder = target.with_name(f".{target.name}.partial")
     folder.mkdir(exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if not try_lock(lock):
-            raise BlockingIOError("another process is writing it")
+            raise InUseError
         for old in folder.iterdir():
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
         try:

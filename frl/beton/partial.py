@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from frl.files import try_lock
+from frl.files import InUseError, try_lock
 
 GATHERED_BYTES = 1 << 19
 GATHERED_PIECES = 1024
@@ -27,12 +27,12 @@ class PartialFile:
         keep: whether to begin with what an earlier run left, rather than empty.
 
     Raises:
-        BlockingIOError: another process is writing this file.
+        InUseError: another process is writing this file.
     """
 
     def __init__(self, final: Path, *, keep: bool = False) -> None:
         self.final = final
-        self.path = final.with_name(f".{final.name}.partial")
+        self.path = _path_of(final)
         self._gathered: list[bytes] = []
         self._gathered_at = self._gathered_stop = 0  # where in the file
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -52,7 +52,7 @@ class PartialFile:
             ours = False
         # The other writer may have published the file between our opening and our locking it.
         if not ours:
-            raise BlockingIOError("another process is writing it")
+            raise InUseError
 
     def fileno(self) -> int:
         """The open descriptor of a file in which everything is that was written."""
@@ -132,3 +132,19 @@ class PartialFile:
         file, self._file = self._file, -1
         with contextlib.suppress(OSError):
             os.close(file)
+
+
+def is_being_written(final: Path) -> bool:
+    """Whether another process writes the partial file of a path now."""
+    try:
+        file = os.open(_path_of(final), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not try_lock(file)
+    finally:
+        os.close(file)
+
+
+def _path_of(final: Path) -> Path:
+    return final.with_name(f".{final.name}.partial")

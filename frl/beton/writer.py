@@ -35,7 +35,7 @@ from frl.beton.partial import PartialFile
 from frl.beton.schema import Schema
 from frl.beton.targets import TargetSpec, encode_all
 from frl.errors import NO_ROOM, REMEDIES, WriteError
-from frl.files import fsync_folder
+from frl.files import InUseError, fsync_folder
 
 COPY_BYTES = 1 << 20
 
@@ -316,6 +316,8 @@ class BetonWriter:
 
     def _explained(self, error: OSError) -> WriteError:
         self._disk_full = error.errno in NO_ROOM
+        if isinstance(error, InUseError):
+            return WriteError(self.path, f"could not be written ({error})", error.remedy)
         remedy = REMEDIES.get(error.errno or 0, "Check the folder and its permissions")
         return WriteError(self.path, f"could not be written ({error.strerror or error})", f"{remedy}.")
 

@@ -127,6 +127,29 @@ def test_shards_that_another_command_has_begun_are_refused(photographs, tmp_path
         write(config(photographs, tmp_path / "all.beton"))
 
 
+HOLD = """
+import sys, time
+from pathlib import Path
+from frl.beton.partial import PartialFile
+shard = Path(sys.argv[1])
+held = PartialFile(shard)
+print("held", flush=True)
+while not shard.with_suffix(".task").exists():
+    time.sleep(0.02)
+time.sleep(2)
+"""
+
+
+def test_a_shard_waits_for_what_a_killed_command_has_left_writing_it(photographs, alone, tmp_path) -> None:
+    out = tmp_path / "all.beton"
+    shard = Path(f"{out}.shards") / "shard-00001.beton"
+    shard.parent.mkdir()
+    with subprocess.Popen([sys.executable, "-c", HOLD, shard], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        write(config(photographs, out))
+    assert content(out) == alone[0]
+
+
 def test_a_killed_command_leaves_no_process_and_goes_on(photographs, alone, tmp_path) -> None:
     out = tmp_path / "all.beton"
     command = ["write", str(photographs), "--out", str(out), "--on", "local", "--shards", "3", "--workers", "1"]

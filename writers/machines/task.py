@@ -14,12 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from frl.beton.partial import is_being_written
 from frl.beton.shard import Shard
 from frl.errors import FrlError, explained
 from writers.config import WriteConfig
 
 REPORT_S = 0.5
 """Seconds between two reports of a shard."""
+
+PATIENCE_S = 30.0
+"""For a process that a killed command has left writing the same shard: it learns of that, and ends by itself."""
 
 COMMAND = "writers.to_beton"
 """The module of the command that writes a file."""
@@ -63,6 +67,9 @@ class ShardTask:
                 _replace(self._progress, json.dumps([done, total]).encode())
 
         try:
+            deadline = time.monotonic() + PATIENCE_S
+            while is_being_written(self.path) and time.monotonic() < deadline:
+                time.sleep(0.1)
             if not self.path.is_file():  # a file appears under its name when it is complete
                 config = replace(self.config, on=None, shards=None, on_options=(), scratch=None)
                 write(replace(config, out=self.path, shard=str(self.shard), overwrite=True), progress=report)

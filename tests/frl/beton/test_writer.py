@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from frl.beton import Beton, BetonWriter, verify
 from frl.errors import WriteError
+from frl.files import InUseError
 
 FORK = multiprocessing.get_context("fork")
 
@@ -256,7 +257,7 @@ def test_two_processes_cannot_write_one_file(tmp_path: Path, samples: list[Sampl
         process.join(timeout=30)
         assert not process.is_alive()
         assert not outcome.empty()
-        assert "another process is writing it" in outcome.get()
+        assert outcome.get().endswith("(another process is writing it). " + InUseError.remedy)
     assert len(Beton(path)) == 1
     assert verify(path, deep=True).ok
 
