@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,22 @@ LONGEST_SOCKET = 107
 """Bytes of a Unix socket's path, at most."""
 NAME_OF_SOCKET = len("/pymp-01234567/listener-01234567")
 """Bytes that multiprocessing adds to the folder for temporary files."""
+
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when the thread that started it ends."""
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Have this process sent a signal when its parent ends, however that ends; it exits if that has happened already.
+
+    Args:
+        number: SIGTERM lets it keep what is done.
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        sys.exit(1)
 
 
 @contextmanager

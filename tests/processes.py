@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -28,10 +29,11 @@ def assert_gone(pids: Iterable[int], within_s: float = 10.0) -> None:
 
 def descendants(pid: int) -> list[int]:
     """The processes below a running one; they may come and go meanwhile."""
-    try:
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    children: list[int] = []
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():  # a child is listed with the thread that started it
+            with suppress(OSError):
+                children += map(int, (thread / "children").read_text().split())
     return children + [below for child in children for below in descendants(child)]
 
 

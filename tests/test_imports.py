@@ -28,6 +28,7 @@ MAY_IMPORT = {
             "frl.content",
             "frl.delimited",
             "frl.errors",
+            "frl.files",
             "frl.images",
         ),
         *("frl.machine", "frl.options", "frl.printable", "frl.runtime.clusters", "frl.store", "frl.stored_file"),

@@ -32,7 +32,7 @@ class PartialFile:
 
     def __init__(self, final: Path, *, keep: bool = False) -> None:
         self.final = final
-        self.path = _path_of(final)
+        self.path = partial_path(final)
         self._gathered: list[bytes] = []
         self._gathered_at = self._gathered_stop = 0  # where in the file
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -134,17 +134,6 @@ class PartialFile:
             os.close(file)
 
 
-def is_being_written(final: Path) -> bool:
-    """Whether another process writes the partial file of a path now."""
-    try:
-        file = os.open(_path_of(final), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return not try_lock(file)
-    finally:
-        os.close(file)
-
-
-def _path_of(final: Path) -> Path:
+def partial_path(final: Path) -> Path:
+    """The temporary name of a path."""
     return final.with_name(f".{final.name}.partial")

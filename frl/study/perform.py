@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 from frl.errors import MachineError
-from frl.files import atomic_write, try_lock
+from frl.files import atomic_write, wait_until_free
 from frl.study.grid import Cell
 from frl.study.steps import DONE, STAGES, Step
 
 LOG = "log.txt"
+LOCK = "lock"
+PATIENCE_S = 60.0
+"""For the process that a killed study has left at work on a step: it learns of that, saves, and ends."""
 LAST_LINES = 12
 FRAME = "│╭╮╰╯─ \r\n"  # of the box that a wrong option is told in
 INTERRUPTED = (130, 143)
@@ -90,12 +93,14 @@ def run_step(step: Step, out: Path, started: Callable[[subprocess.Popen[bytes]],
     arguments = step.arguments(out)
     with atomic_write(folder / "command.json") as stream:
         stream.write(json.dumps(arguments, indent=2).encode())
-    with (folder / "lock").open("wb") as lock, (folder / LOG).open("ab") as log:
-        if not try_lock(lock.fileno()):
-            raise MachineError(folder, "another process works on it", "Let it end, or give this study another --out.")
+    lock = folder / LOCK
+    if not wait_until_free(lock, PATIENCE_S):
+        raise MachineError(folder, "another process works on it", "Let it end, or give this study another --out.")
+    with (folder / LOG).open("ab") as log:
         began = time.monotonic()
         # -P: a folder named like one of our packages, where the user happens to be, lends it no modules.
-        process = subprocess.Popen([sys.executable, "-P", "-m", "frl.cli", *arguments], stdout=log, stderr=log)
+        command = [sys.executable, "-P", "-m", "frl.cli.study_step", str(lock), *arguments]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         started(process)
         status = process.wait()
     if status == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
@@ -14,6 +13,7 @@ import cv2  # noqa: F401 - imported before the clock starts, as whatever every c
 import numpy  # noqa: F401
 import torch  # noqa: F401
 
+from frl.children import end_with_parent
 from pipelines.benchmark.task import Task
 
 
@@ -21,8 +21,7 @@ def main() -> None:
     """Make the first batch, then as many batches as each line on stdin gives seconds for."""
     module, name = sys.argv[1].split(":")
     task = Task.from_json(sys.argv[2])
-    # A stopped process would otherwise outlive a killed benchmark (prctl(2), PR_SET_PDEATHSIG).
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)  # one that is stopped would otherwise outlive a killed benchmark
     # Libraries print; the answers keep the real stdout to themselves.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

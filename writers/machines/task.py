@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
@@ -14,9 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from frl.beton.partial import is_being_written
+from frl.beton.partial import partial_path
 from frl.beton.shard import Shard
+from frl.children import end_with_parent
 from frl.errors import FrlError, explained
+from frl.files import wait_until_free
 from writers.config import WriteConfig
 
 REPORT_S = 0.5
@@ -27,8 +28,6 @@ PATIENCE_S = 30.0
 
 COMMAND = "writers.to_beton"
 """The module of the command that writes a file."""
-
-PR_SET_PDEATHSIG = 1
 
 
 class Progress(NamedTuple):
@@ -67,9 +66,7 @@ class ShardTask:
                 _replace(self._progress, json.dumps([done, total]).encode())
 
         try:
-            deadline = time.monotonic() + PATIENCE_S
-            while is_being_written(self.path) and time.monotonic() < deadline:
-                time.sleep(0.1)
+            wait_until_free(partial_path(self.path), PATIENCE_S)  # if it is not, writing says so
             if not self.path.is_file():  # a file appears under its name when it is complete
                 config = replace(self.config, on=None, shards=None, on_options=(), scratch=None)
                 write(replace(config, out=self.path, shard=str(self.shard), overwrite=True), progress=report)
@@ -108,10 +105,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def main(path: Path) -> None:
     """Run the task that is pickled in a file, and leave its outcome beside it; ends with its parent."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended in between
-        sys.exit(1)
+    end_with_parent(signal.SIGTERM)
     outcome = pickle.loads(path.read_bytes())()
     _replace(path.with_suffix(".outcome"), pickle.dumps(outcome))
 

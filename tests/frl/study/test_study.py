@@ -3,15 +3,21 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
+from processes import assert_gone, descendants
 
 from frl.cli import study as command
 from frl.cli.study import main
+from frl.files import wait_until_free
 from frl.study.figures import Spread, collect
 from frl.study.grid import parse_study
-from frl.study.perform import LOG, Here, last_words, perform, steps_of
+from frl.study.perform import LOCK, LOG, Here, last_words, perform, steps_of
 from frl.study.steps import DONE
 from frl.study.table import tabulate, to_csv, to_markdown
 from frl.synthetic import write_folder
@@ -141,6 +147,40 @@ evaluate:
     assert "nonsense" in said.err and "| small | 0." in said.out and "*untrained*" in said.out
     assert main(given) == 1
     assert "pretrain: 1 of 2 to do" in capsys.readouterr().out  # that which fails; nothing else is done again
+
+
+STUDY = """
+import sys
+from pathlib import Path
+from frl.study.perform import Here, perform
+from frl.study.grid import read_study
+perform(read_study(Path("study.yaml"), {}).cells(), Path("done"), Here())
+"""
+
+
+def test_a_step_ends_with_a_study_that_is_killed_and_goes_on_in_the_next(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "faces", identities=6, images_per_identity=6, size=48)
+    assert main_of_write("faces", "faces.beton") == 0
+    content = {
+        "title": "Long",
+        "seeds": 1,
+        "pretrain": {"preset": "simclr-cpu", "data": "faces.beton", "optim.batch_size": 8, "optim.epochs": 10**5},
+        "evaluate": {"k-NN": {"task": "knn", "data": "faces.beton", "size": 32}},
+    }
+    Path("study.yaml").write_text(json.dumps(content))
+    killed = subprocess.Popen([sys.executable, "-c", STUDY])
+    while not list(tmp_path.glob("done/steps/pretrain-*/run/metrics.jsonl")):
+        time.sleep(0.1)
+        assert killed.poll() is None
+    (step,) = tmp_path.glob("done/steps/pretrain-*")
+    below = descendants(killed.pid)
+    assert below and not wait_until_free(step / LOCK, 0)
+    killed.kill()
+    killed.wait()
+    assert wait_until_free(step / LOCK, 600)
+    assert_gone(below)
+    assert list(step.glob("run/checkpoints/*.pt")) and not (step / DONE).exists()
 
 
 def main_of_write(source, out):
