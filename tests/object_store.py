@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         if way == "busy":
             self._send(503, [("Content-Type", "application/xml")], BUSY)
             return
-        upstream = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=300)
         upstream.request(self.command, self.path, body, dict(self.headers))
         answer = upstream.getresponse()
         content = answer.read()
@@ -108,7 +108,7 @@ def faulty_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     pytest.importorskip("s3fs")
     server.start()
     _, port = server.get_host_and_port()
-    reset = http.client.HTTPConnection("127.0.0.1", port, timeout=60)  # its content is the process's
+    reset = http.client.HTTPConnection("127.0.0.1", port, timeout=300)  # its content is the process's
     reset.request("POST", "/moto-api/reset")
     reset.getresponse().read()
     reset.close()

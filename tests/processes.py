@@ -19,7 +19,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def assert_gone(pids: Iterable[int], within_s: float = 10.0) -> None:
+def assert_gone(pids: Iterable[int], within_s: float = 300.0) -> None:
     """Wait for processes to end by themselves."""
     deadline = time.monotonic() + within_s
     while left := [pid for pid in pids if runs(pid)]:

@@ -125,7 +125,7 @@ class SlurmCluster:
     def run(self, *command: str | Path, environment: Mapping[str, str] | None = None, check: bool = True) -> str:
         """What a command of Slurm prints; ``environment`` is added to it."""
         total = self.environment | dict(environment or {})
-        run = subprocess.run(command, env=total, capture_output=True, text=True, timeout=60)
+        run = subprocess.run(command, env=total, capture_output=True, text=True, timeout=300)
         assert not check or run.returncode == 0, f"{command}: {run.stdout}{run.stderr}{self.logs()}"
         return run.stdout.strip()
 
@@ -171,7 +171,7 @@ def _daemon(command: list[str], environment: dict[str, str], log: Path) -> Itera
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(300)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

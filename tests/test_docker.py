@@ -18,7 +18,7 @@ def lint(path: Path) -> subprocess.CompletedProcess[str]:
     hadolint = Path(sys.executable).with_name("hadolint")
     if not hadolint.exists():
         pytest.skip("hadolint is not installed")
-    return subprocess.run([hadolint, path], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([hadolint, path], capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_linter_finds_nothing() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import pytest
-
 from frl.beton import Beton
 from frl.config import AugmentConfig, CropSpec
 from scripts.bench.parity import VARIANTS, measure, write_pictures
@@ -18,7 +16,6 @@ RECIPE = dataclasses.replace(
 )
 
 
-@pytest.mark.timeout(120)
 def test_every_engine_is_within_its_tolerance(tmp_path: Path) -> None:
     with Beton(write_pictures(tmp_path / "pictures.beton", 6)) as beton:
         found = measure(beton, RECIPE, 6)

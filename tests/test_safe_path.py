@@ -48,7 +48,6 @@ def test_workers_import_what_the_command_imports(surroundings: Path) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.timeout(240)
 def test_under_torchrun(surroundings: Path) -> None:
     """As scripts/pretrain_ffcv.sh starts it."""
     script = (ROOT / "scripts" / "pretrain_ffcv.sh").read_text()

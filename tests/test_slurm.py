@@ -183,5 +183,5 @@ def test_shards_written_by_an_array_make_the_file_of_one_machine(cluster, checko
     assert cluster.job(f"{array}_1")["Restarts"] == "1"
     alone = tmp_path / "alone.beton"
     command = [sys.executable, "-m", "frl.cli", "write", f"folder:{photographs}", "--out", str(alone), "--workers", "1"]
-    subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, timeout=300)
     assert Manifest.load(out).content_sha256 == Manifest.load(alone).content_sha256

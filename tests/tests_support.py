@@ -94,7 +94,7 @@ def run_ranks(function: Callable[..., Any], world: int, *arguments: Any) -> list
     for process in ranks:
         process.start()
     try:
-        results = [queue.get(timeout=90) for _ in ranks]
+        results = [queue.get(timeout=300) for _ in ranks]
     finally:
         for process in ranks:
             process.join(5)

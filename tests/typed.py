@@ -43,7 +43,7 @@ def _in_fish(typed: str, folder: Path) -> str:
     code = "source ./script; complete -C $argv[1]"
     environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     command = ["fish", "--no-config", "-c", code, typed]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=True)
     assert not done.stderr, done.stderr
     offered = [line.partition("\t")[0] for line in done.stdout.splitlines()]
     return f"{typed[: typed.rfind(' ') + 1]}{offered[0]} " if len(offered) == 1 else typed

@@ -111,7 +111,7 @@ def test_the_evaluations_are_completed():
 def test_completion_needs_no_torch():
     code = "import sys; from frl.cli import main; main(['completion', 'bash']); sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0 and b"complete -o default -F _frl frl" in done.stdout
 
 

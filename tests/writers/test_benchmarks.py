@@ -23,8 +23,6 @@ from writers.sources import KINDS, open_sources
 from writers.sources.addresses import LAYOUTS, Address
 from writers.to_beton import main, write
 
-pytestmark = pytest.mark.timeout(100)
-
 
 def run(tmp_path: Path, *sources: str, **options: Any) -> Beton:
     """Everything that the sources hold, copies of an image too."""

@@ -151,7 +151,7 @@ def test_the_slurm_script_writes_the_file_of_one_run(folders: tuple[Path, Path],
     out = tmp_path / "out" / "all.beton"
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "JOBS": str(tmp_path / "jobs")}
     command = ["bash", str(script), "2", str(out), str(spaced), "--quality", "80"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "jobs 77 (shards 1 to 2) and 77 (merge)" in done.stdout
     assert "--dependency afterok:77 " in (tmp_path / "jobs").read_text()
@@ -159,5 +159,5 @@ def test_the_slurm_script_writes_the_file_of_one_run(folders: tuple[Path, Path],
     with Beton(out) as joined, Beton(tmp_path / "one.beton") as one:
         assert joined.manifest is not None and one.manifest is not None
         assert joined.manifest.content_sha256 == one.manifest.content_sha256
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert again.returncode == 1 and "exists already" in again.stderr

@@ -25,8 +25,6 @@ from writers.sources import Stream, open_sources
 from writers.targets import find_targets
 from writers.to_beton import main
 
-pytestmark = pytest.mark.timeout(60)
-
 PEOPLE = ("Ann", "Bob", "Cleo_van_Dyk")
 
 BAD = {

@@ -28,8 +28,6 @@ from frl.beton import verify
 from writers import flow
 from writers.to_beton import main
 
-pytestmark = pytest.mark.timeout(240)
-
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "writers" / "to_beton.py")]
 FACES = {f"P{i % 3}/P{i % 3}_{i:04}.jpg": encode(picture(24 + i % 7, 24 + i % 7), quality=40 + i) for i in range(60)}
 

@@ -23,8 +23,6 @@ from writers.sources.join import DIFFERENCES, likely_reason
 from writers.sources.labels import person
 from writers.to_beton import main
 
-pytestmark = pytest.mark.timeout(120)
-
 KEYS = [f"n{i % 2}/{i:04}_01" for i in range(6)]
 FACES = {f"{key}.jpg": encode(picture(60 + i, 60 + i)) for i, key in enumerate(KEYS)}
 POINTS = [20, 20, 40, 20, 30, 30, 22, 40, 38, 40]

@@ -219,7 +219,7 @@ def test_jobs_of_slurm_make_the_file_of_one_machine(cluster, photographs, alone,
         cancelled, again, _ = jobs(cluster, "RUNNING")
         cluster.run("scancel", "--signal=KILL", "--full", cancelled)
         cluster.run("scontrol", "requeue", again)
-        assert process.wait(240) == 0, (tmp_path / "log").read_text() + cluster.logs()
+        assert process.wait(300) == 0, (tmp_path / "log").read_text() + cluster.logs()
     finally:
         process.kill()
         cluster.cancel_all()
@@ -236,7 +236,7 @@ def test_a_stopped_command_cancels_its_jobs(cluster, photographs, tmp_path) -> N
     )
     wait_for(lambda: bool(jobs(cluster, "RUNNING")), process, tmp_path / "log")
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 143 and "the file is not there" in said and not out.exists()
     wait_for(lambda: not cluster.run("squeue", "--noheader"), None, tmp_path / "log")
 

@@ -22,8 +22,6 @@ from writers.sources import Candidate, open_source
 from writers.sources.annotations import numbered
 from writers.to_beton import main
 
-pytestmark = pytest.mark.timeout(120)
-
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 STEM = st.text(st.sampled_from("ab#12."), min_size=1, max_size=6)
 

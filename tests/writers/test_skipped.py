@@ -218,7 +218,6 @@ def test_nothing_but_other_files_says_what_they_are(tmp_path: Path, capsys: pyte
     assert "no image found" in said and "2 no images (.pdf 2)" in said and "1 hidden" in said
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["pipe", "pipe.jpg"])
 def test_a_pipe_among_the_files_keeps_nobody_waiting(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -147,7 +147,6 @@ def test_sources_get_names_of_their_own(tmp_path: Path) -> None:
     assert list(sources) == ["one/faces", "two/faces"]
 
 
-@pytest.mark.timeout(20)
 def test_what_is_not_there_cannot_be_listed_or_turns_in_circles_is_refused(tmp_path: Path) -> None:
     folder = plant(tmp_path / "faces", "x.jpg")
     with pytest.raises(SourceError, match="is not there"):

@@ -62,7 +62,7 @@ def test_a_full_disk_is_an_error_of_ours(tmp_path: Path) -> None:
         [sys.executable, "-c", FULL, str(tmp_path / "faces.beton")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert "faces.beton: samples could not be put aside in its folder (File too large)" in run.stdout

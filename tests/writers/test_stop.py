@@ -17,8 +17,6 @@ from source_layouts import pack, plant
 from frl.beton import verify
 from writers.stop import Stopped, stop_requests
 
-pytestmark = pytest.mark.timeout(240)
-
 COMMAND = """
 import sys
 from frl.beton import writer
@@ -71,13 +69,13 @@ def test_the_first_keeps_what_is_done_and_the_same_command_goes_on(
         wait_for_samples(process, out)
         below = descendants(process.pid)
         os.killpg(process.pid, number)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == status, said
     assert "Traceback" not in said and "The same command goes on after" in said and "the file is not there" in said
     assert not out.exists() and out.with_name(f".{out.name}.partial").exists()
     assert_gone(below)
     with start(faces, out) as process:
-        printed, said = process.communicate(timeout=120)
+        printed, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert "going on after the" in said and f"read {IMAGES} = written {IMAGES}" in printed
     assert verify(out, deep=True).ok
@@ -95,7 +93,7 @@ def test_a_second_one_ends_it_at_once(tmp_path: Path) -> None:
         assert process.stderr.readline() + process.stderr.readline() == "\nstopping; once more to end at once\n"
         assert process.poll() is None
         os.kill(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == 130 and said == ""
     assert_gone(below)
 
@@ -110,7 +108,7 @@ def test_whenever_it_comes_no_process_prints_a_traceback(faces: Path, tmp_path: 
             time.sleep(0.005)
         time.sleep(delay)
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in said, said
 
 
@@ -123,7 +121,7 @@ def test_a_stream_has_nothing_to_keep_and_says_so(faces: Path, tmp_path: Path) -
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == 130 and "begins anew" in said
     assert list(out.parent.iterdir()) == []
 

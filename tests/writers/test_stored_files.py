@@ -464,5 +464,5 @@ def test_a_program_that_leaves_hdf5_of_a_store_open_ends_well(s3: Proxy, folder:
         "source = open_source('s3://faces/set/faces.h5')\n"
         "print(len(source.store.read(next(source.candidates()).place)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=os.environ)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=os.environ)
     assert done.returncode == 0 and int(done.stdout) == len(pictures()[0]), done.stderr

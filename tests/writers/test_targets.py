@@ -37,8 +37,6 @@ from writers.sources.targets import Wanted
 from writers.targets import Targets
 from writers.to_beton import write
 
-pytestmark = pytest.mark.timeout(100)
-
 
 def encode(image: np.ndarray, kind: str = "PNG", orientation: int = 1) -> bytes:
     stream, exif = io.BytesIO(), Image.Exif()

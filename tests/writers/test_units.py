@@ -19,8 +19,6 @@ from writers.sources import Box
 from writers.sources.annotations import make_box, parse_face
 from writers.to_beton import main
 
-pytestmark = pytest.mark.timeout(120)
-
 SHARES = [0.25, 0.25, 0.5, 0.5]
 PHOTOS = {f"{i}.jpg": encode(picture(160 + i, 160)) for i in range(3)}
 

@@ -28,8 +28,6 @@ from worker_tasks import (
 from frl.errors import InternalError, MachineError, SourceError, WriteError
 from writers.workers import AHEAD, CHUNK, OUTBOX_BYTES, WorkerPool
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def name(task: int) -> str:
     return f"image-{task}"
@@ -217,7 +215,7 @@ def test_other_processes_of_the_program_stay_as_they_were() -> None:
     theirs = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,), daemon=True)
     theirs.start()
     theirs.terminate()
-    theirs.join(20)
+    theirs.join(timeout=300)
     assert theirs.exitcode == -signal.SIGTERM
 
 

@@ -170,7 +170,7 @@ def test_killed_at_random_moments_it_gets_to_the_end(tmp_path: Path) -> None:
         process.start()
         process.join(timeout=moments.uniform(0.02, 0.2))
         process.kill()
-        process.join(timeout=30)
+        process.join(timeout=300)
         journal = tmp_path / ".a.beton.journal.partial"
         resumed += journal.exists() and journal.read_bytes().count(b"\n") > 1
         if path.exists():

@@ -137,7 +137,6 @@ def test_what_is_written_is_read(rows: list[Values]) -> None:
                 assert_same(sample.targets, complete(values))
 
 
-@pytest.mark.timeout(110)
 def test_stock_ffcv_reads_them_as_fields_of_its_own(ffcv: ModuleType, tmp_path: Path) -> None:
     from ffcv.fields import FloatField, IntField, NDArrayField
     from ffcv.fields.basics import FloatDecoder, IntDecoder
@@ -470,7 +469,6 @@ def mutations(draw: st.DrawFn) -> tuple[str, int, bytes]:
     return region, draw(st.integers(0, 65535)), draw(st.one_of(st.binary(min_size=1, max_size=8), number))
 
 
-@pytest.mark.timeout(110)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(mutations(), min_size=1, max_size=3))
 @example(changes=[("arguments", 0, (1 << 40).to_bytes(8, "little"))])

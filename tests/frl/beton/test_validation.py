@@ -86,7 +86,6 @@ def mutations(draw: st.DrawFn) -> tuple[str, int, bytes]:
     return region, draw(st.integers(0, 4095)), draw(st.one_of(st.binary(min_size=1, max_size=8), number))
 
 
-@pytest.mark.timeout(110)
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(mutations(), min_size=1, max_size=3))
 def test_mutations_are_refused_or_read_as_they_stand(two_gigabytes: None, bare_path: Path, changes: list) -> None:

@@ -79,7 +79,6 @@ def test_stock_ffcv_reads_what_we_write(ffcv: ModuleType, shapes: list, spare: i
         assert np.array_equal(decode(ffcv, stored, *shape), decode(ffcv, original, *shape))
 
 
-@pytest.mark.timeout(110)
 @pytest.mark.parametrize("os_cache", [True, False])
 def test_stock_ffcvs_loader_delivers_what_we_write(ffcv: ModuleType, tmp_path: Path, os_cache: bool) -> None:
     from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
@@ -254,7 +253,7 @@ def test_two_processes_cannot_write_one_file(tmp_path: Path, samples: list[Sampl
         writer.append(*samples[0].arguments)
         process = FORK.Process(target=second)
         process.start()
-        process.join(timeout=30)
+        process.join(timeout=300)
         assert not process.is_alive()
         assert not outcome.empty()
         assert outcome.get().endswith("(another process is writing it). " + InUseError.remedy)
@@ -317,7 +316,6 @@ STEPS = ("pwrite", "pwritev", "fsync", "rename", "unlink", "ftruncate")
 """The calls by which a writer changes the disk."""
 
 
-@pytest.mark.timeout(110)
 @pytest.mark.parametrize("old", [False, True])
 def test_killed_before_any_step_of_writing(tmp_path: Path, samples: list[Sample], old: bool) -> None:
     path = tmp_path / "a.beton"
@@ -344,7 +342,7 @@ def test_killed_before_any_step_of_writing(tmp_path: Path, samples: list[Sample]
             write(path, samples[:2], overwrite=True)
         process = FORK.Process(target=die_before, args=(step,))
         process.start()
-        process.join(timeout=60)
+        process.join(timeout=300)
         assert process.exitcode in (-signal.SIGKILL, 7)
         assert_absent_or_sound(path, {2, len(samples)} if old else {len(samples)})
         if finished := process.exitcode == 7:
@@ -357,7 +355,6 @@ def test_killed_before_any_step_of_writing(tmp_path: Path, samples: list[Sample]
     assert sorted(os.listdir(tmp_path)) == [f"a.beton{end}" for end in ("", ".json", ".rejects.tsv", ".samples.tsv")]
 
 
-@pytest.mark.timeout(110)
 def test_killed_at_random_moments(tmp_path: Path, samples: list[Sample]) -> None:
     path, moments = tmp_path / "a.beton", random.Random(0)
 
@@ -371,7 +368,7 @@ def test_killed_at_random_moments(tmp_path: Path, samples: list[Sample]) -> None
         time.sleep(moments.uniform(0.005, 0.06))
         assert process.is_alive()
         process.kill()
-        process.join(timeout=30)
+        process.join(timeout=300)
         assert process.exitcode == -signal.SIGKILL
         assert_absent_or_sound(path, {20 * len(samples)})
     write(path, samples, overwrite=True)

@@ -173,7 +173,6 @@ def test_it_resumes_in_the_middle_of_an_epoch_bit_for_bit(name, uninterrupted, t
         assert torch.equal(found[key], value), key
 
 
-@pytest.mark.timeout(240)
 def test_two_ranks_go_on_where_one_was(name, uninterrupted, tmp_path):
     config, log = replace(config_of(name), out=tmp_path), tmp_path / "log"
     perform(replace(config, max_steps=MIDDLE))

@@ -49,7 +49,7 @@ def test_killed_while_saving_there_is_always_a_sound_one(tmp_path):
         process = start(save_for_ever, folder, log=tmp_path / "log")
         time.sleep(0.05 + 0.017 * attempt)
         process.kill()
-        process.join(10)
+        process.join(timeout=300)
         assert_of_one_step(checkpoint.load_newest(folder))
 
 
@@ -73,7 +73,7 @@ def test_killed_after_write_sync_or_rename(tmp_path, call, when, left):
     folder = tmp_path / "checkpoints"
     checkpoint.save(checkpoint.path_of(folder, 1), state_of(1))
     process = start(save_and_die, folder, call, when, log=tmp_path / "log")
-    process.join(60)
+    process.join(timeout=300)
     assert process.exitcode == -signal.SIGKILL
     newest = checkpoint.load_newest(folder)
     assert newest["step"] == left

@@ -30,7 +30,6 @@ def run(folder: Path, *seconds: float, failing: int | None = None) -> list[int |
     return [rank.exitcode for rank in ranks]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("seconds", [(0.0, 1.0), (1.0, 0.0), (0.0, 0.5, 1.0)])
 def test_no_rank_ends_before_the_last_is_done(tmp_path: Path, seconds: tuple[float, ...]) -> None:
     """A launcher ends the others when one has ended, and rank 0 may still be saving."""
@@ -39,7 +38,6 @@ def test_no_rank_ends_before_the_last_is_done(tmp_path: Path, seconds: tuple[flo
     assert {path.read_text() for path in tmp_path.glob("left.*")} == {everybody}
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("failing", [0, 1])
 def test_nobody_waits_for_one_that_failed(tmp_path: Path, failing: int) -> None:
     """The time limit of a minute would end this test."""

@@ -19,7 +19,6 @@ from processes import assert_gone
 
 from frl.runtime import launch as launcher
 
-pytestmark = pytest.mark.timeout(200)
 Launch = Callable[..., subprocess.Popen]
 
 
@@ -60,7 +59,7 @@ def test_the_ranks_save_and_the_status_tells_of_the_signal(launch: Launch, tmp_p
     process = launch(1.0)
     wait_for_both(tmp_path, "pid")
     os.killpg(process.pid, number)
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 128 + number, errors
     assert len(list(tmp_path.glob("saved.*"))) == 2 and "Traceback" not in errors
     assert wait_for_both(tmp_path, "asked") == [number.name] * 2
@@ -71,18 +70,18 @@ def test_a_signal_to_every_process_of_the_run_is_one_request(launch: Launch, tmp
     process = launch(1.0)
     for pid in [*map(int, wait_for_both(tmp_path, "pid")), process.pid]:
         os.kill(pid, SIGTERM)
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 143 and len(list(tmp_path.glob("saved.*"))) == 2, errors
 
 
 def test_a_second_ctrl_c_ends_everything_at_once(launch: Launch, tmp_path: Path) -> None:
-    process = launch(80.0)
+    process = launch(1000.0)
     pids = list(map(int, wait_for_both(tmp_path, "pid")))
     os.killpg(process.pid, SIGINT)
     wait_for_both(tmp_path, "asked")
     time.sleep(1.2)  # what comes within a second is the same request
     os.killpg(process.pid, SIGINT)
-    _, errors = process.communicate(timeout=40)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130 and "Traceback" not in errors
     assert_gone(pids)
     assert not list(tmp_path.glob("saved.*"))
@@ -94,7 +93,7 @@ def test_under_nohup_a_closed_terminal_is_nothing(launch: Launch, tmp_path: Path
     wait_for_both(tmp_path, "pid")
     os.killpg(process.pid, SIGHUP)
     os.killpg(process.pid, SIGTERM)
-    process.communicate(timeout=90)
+    process.communicate(timeout=300)
     assert process.returncode == 143 and wait_for_both(tmp_path, "asked") == ["SIGTERM"] * 2
 
 
@@ -103,7 +102,7 @@ def test_under_nohup_a_closed_terminal_is_nothing(launch: Launch, tmp_path: Path
 )
 def test_the_status_is_that_of_the_rank_that_failed(launch: Launch, tmp_path: Path, status, ends_with, words) -> None:
     process = launch(0.1, str(status))
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == ends_with
     assert "launch: rank 1 (process" in errors and words in errors and "Traceback" not in errors
 

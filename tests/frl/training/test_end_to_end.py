@@ -82,24 +82,20 @@ def halves(beton: Path) -> tuple[np.ndarray, torch.Tensor]:
     return trained(beton, beton.parent / "halves", "--optim.accumulate", "2")
 
 
-@pytest.mark.timeout(240)
 def test_two_ranks_with_joint_statistics_learn_as_one_process(beton, tmp_path, whole, halves):
     assert_alike(whole, trained(beton, tmp_path / "run", "--model.batch-norm", "sync", ranks=2))
     assert abs(whole[0] - halves[0]).max() > 0.1, "whose statistics they are matters"
 
 
-@pytest.mark.timeout(240)
 def test_two_ranks_with_local_statistics_learn_as_two_micro_batches(beton, tmp_path, halves):
     assert_alike(halves, trained(beton, tmp_path / "run", "--model.batch-norm", "local", ranks=2))
 
 
-@pytest.mark.timeout(240)
 def test_four_ranks_in_two_groups_learn_as_two_micro_batches(beton, tmp_path, halves):
     groups = ("--model.batch-norm", "sync", "--model.batch-norm-group", "2")
     assert_alike(halves, trained(beton, tmp_path / "run", *groups, ranks=4))
 
 
-@pytest.mark.timeout(240)
 def test_the_staged_copy_is_what_is_read(beton, tmp_path, whole):
     source, disk = tmp_path / "faces.beton", tmp_path / "disk"
     shutil.copy2(beton, source)

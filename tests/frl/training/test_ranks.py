@@ -94,7 +94,6 @@ def test_the_samples_of_every_step_are_the_same_on_any_number_of_ranks(beton: Pa
         assert len(samples) == 5 * BATCH and set(samples.values()) == {1}, "none lost, none repeated"
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("asked", [0, 1])
 def test_sigterm_to_one_rank_stops_both_at_the_same_step(beton: Path, tmp_path: Path, asked: int) -> None:
     """T4: whichever rank is asked."""
@@ -108,7 +107,6 @@ def test_sigterm_to_one_rank_stops_both_at_the_same_step(beton: Path, tmp_path: 
     assert sorted(consumed(tmp_path, 2))[-1] == step - 1
 
 
-@pytest.mark.timeout(200)
 def test_a_second_sigterm_ends_the_process_at_once(beton: Path, tmp_path: Path) -> None:
     """T4: a request waits for the end of a step, which may take long; a repeat within seconds is the same request."""
     log = tmp_path / "log"
@@ -138,7 +136,6 @@ def meet(port: int, attempt: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.timeout(200)
 def test_restarted_ranks_do_not_look_for_the_dead(tmp_path: Path) -> None:
     """T5: torchrun keeps the store in which the ranks tell each other their addresses."""
     store, log = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False), tmp_path / "log"
@@ -146,7 +143,6 @@ def test_restarted_ranks_do_not_look_for_the_dead(tmp_path: Path) -> None:
     assert finish(start_ranks(meet, 2, store.port, 1, log=log), 60) == [0, 0], log.read_text()
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_rank_is_replaced_and_the_run_ends_by_itself(beton: Path, tmp_path: Path) -> None:
     """T5, under torchrun itself."""
     log = tmp_path / "log"

@@ -50,7 +50,6 @@ def held() -> Held:
     return Held(len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), pages)
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize(("epoch_of", "batches"), [(images, None), (crops, None), (crops, 1)])
 @pytest.mark.parametrize("name", ENGINES)
 def test_200_epochs_leave_nothing_behind(tiny_beton: Path, name: EngineName, epoch_of: Epoch, batches: int | None):

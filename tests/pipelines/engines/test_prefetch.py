@@ -8,8 +8,6 @@ import pytest
 from frl.errors import LoaderError
 from pipelines.engines.prefetch import prefetch
 
-pytestmark = pytest.mark.timeout(20)
-
 
 @pytest.mark.parametrize("depth", [1, 3, 100])
 def test_items_come_in_order(depth):

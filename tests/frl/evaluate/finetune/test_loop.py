@@ -227,7 +227,6 @@ def rank_of(rank: int, size: int, beton: Path) -> Any:
     return {name: value.numpy().copy() for name, value in weights_of(beton, world).items()}
 
 
-@pytest.mark.timeout(200)
 def test_two_ranks_are_one_process_with_the_joined_batch(beton: Path) -> None:
     alone = weights_of(beton, ALONE)
     first, second = run_ranks(rank_of, 2, beton)
