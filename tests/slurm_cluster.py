@@ -138,7 +138,7 @@ class SlurmCluster:
         """End every job, and wait for that."""
         self.run("scancel", "--signal=KILL", "--full", "--user", getpass.getuser(), check=False)
         self.run("scancel", "--user", getpass.getuser(), check=False)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 200
         while self.run("squeue", "--noheader", check=False) and time.monotonic() < deadline:
             time.sleep(0.2)
 
@@ -152,7 +152,7 @@ class SlurmCluster:
 
     def wait_until_ready(self) -> None:
         """Until the node takes jobs."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while "idle" not in self.run("sinfo", "--noheader", "--format=%t", check=False).split():
             assert time.monotonic() < deadline, f"the cluster did not start{self.logs()}"
             time.sleep(0.2)
@@ -171,7 +171,7 @@ def _daemon(command: list[str], environment: dict[str, str], log: Path) -> Itera
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(300)
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

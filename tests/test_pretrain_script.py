@@ -55,7 +55,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_ends_with_130(script: Path, beton: P
         command, cwd=tmp_path / "here", env=environment, stdout=output, stderr=output, start_new_session=True
     ) as process:  # fmt: skip
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 200
             while not (run / "metrics.jsonl").exists():
                 assert time.monotonic() < deadline and process.poll() is None, log.read_text()
                 time.sleep(0.1)

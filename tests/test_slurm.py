@@ -53,7 +53,7 @@ def environment(tmp_path: Path, cluster: SlurmCluster) -> Iterator[dict[str, str
     cluster.cancel_all()
 
 
-def wait_for(condition: Callable[[], bool], cluster: SlurmCluster, log: Path, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], cluster: SlurmCluster, log: Path, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         written = log.read_text(errors="replace") if log.exists() else "nothing"
@@ -71,7 +71,7 @@ class Job:
         script = SCRIPTS / "pretrain_slurm.sh"
         self.number = cluster.run("sbatch", "--parsable", *options, script, *arguments, environment=environment)
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float = 300) -> None:
         wait_for(condition, self.cluster, self.log, seconds)
 
     def wait_for_state(self, state: str) -> None:

@@ -47,7 +47,7 @@ def ranks(folder: Path) -> list[int]:
 
 def wait_for_both(folder: Path, name: str) -> list[str]:
     """What the ranks noted under a name."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 200
     while len(found := [text for path in sorted(folder.glob(f"{name}.*")) if (text := path.read_text())]) < 2:
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)

@@ -57,7 +57,7 @@ def finish(processes: list[ForkServerProcess], seconds: float) -> list[int | Non
     return codes
 
 
-def wait_for(condition: Callable[[], bool], log: Path, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], log: Path, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {log.read_text()}"
@@ -84,7 +84,7 @@ def test_the_samples_of_every_step_are_the_same_on_any_number_of_ranks(beton: Pa
     alone, changing, log = tmp_path / "alone", tmp_path / "changing", tmp_path / "log"
     for out, legs in ((alone, [(1, STEPS)]), (changing, [(2, 4), (1, 8), (2, STEPS)])):
         for ranks, until in legs:
-            codes = finish(start_ranks(train_on, ranks, beton, out, until, 0.0, log=log), 60)
+            codes = finish(start_ranks(train_on, ranks, beton, out, until, 0.0, log=log), 250)
             assert codes == [0] * ranks, log.read_text()
     expected, found = consumed(alone, 1), consumed(changing, 2)
     assert sorted(found) == list(range(STEPS))
@@ -101,7 +101,7 @@ def test_sigterm_to_one_rank_stops_both_at_the_same_step(beton: Path, tmp_path: 
     ranks = start_ranks(train_on, 2, beton, tmp_path, STEPS, 1.0, log=log)
     wait_for(lambda: bool(saved_steps(tmp_path)), log)
     ranks[asked].terminate()
-    assert finish(ranks, 150) == [0, 0], log.read_text()
+    assert finish(ranks, 250) == [0, 0], log.read_text()
     step = saved_steps(tmp_path)[-1]
     assert step < STEPS and f"stopped by SIGTERM after step {step}" in log.read_text()
     assert sorted(consumed(tmp_path, 2))[-1] == step - 1
@@ -122,7 +122,7 @@ def test_a_second_sigterm_ends_the_process_at_once(beton: Path, tmp_path: Path) 
         ranks[0].join(REPEATS[signal.SIGTERM] + 1)
         if not ranks[0].is_alive():
             break
-    assert finish(ranks, 60) == [-signal.SIGTERM]
+    assert finish(ranks, 250) == [-signal.SIGTERM]
 
 
 def meet(port: int, attempt: int) -> None:
@@ -139,8 +139,8 @@ def meet(port: int, attempt: int) -> None:
 def test_restarted_ranks_do_not_look_for_the_dead(tmp_path: Path) -> None:
     """T5: torchrun keeps the store in which the ranks tell each other their addresses."""
     store, log = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False), tmp_path / "log"
-    assert finish(start_ranks(meet, 2, store.port, 0, log=log), 60) == [-signal.SIGKILL] * 2, log.read_text()
-    assert finish(start_ranks(meet, 2, store.port, 1, log=log), 60) == [0, 0], log.read_text()
+    assert finish(start_ranks(meet, 2, store.port, 0, log=log), 250) == [-signal.SIGKILL] * 2, log.read_text()
+    assert finish(start_ranks(meet, 2, store.port, 1, log=log), 250) == [0, 0], log.read_text()
 
 
 def test_a_killed_rank_is_replaced_and_the_run_ends_by_itself(beton: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def newest(out: Path) -> Path | None:
     return max(checkpoint.saved(out / "checkpoints"), default=None)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -36,7 +36,7 @@ class TestProcess:
         assert 0 < turn.images_per_s <= 505
         assert turn.cpu_ms_per_image > 1.3 * 2
         assert process.peak_mb > 300
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 200
         while process._members() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not process._members()

@@ -53,7 +53,7 @@ def resident(betons: BetonSet) -> np.ndarray:
 
 def arrives(betons: BetonSet, pages: np.ndarray) -> bool:
     """Whether the pages are there soon, without anybody touching them."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 200
     while (resident(betons)[pages] < 0.95).any() and time.monotonic() < deadline:
         time.sleep(0.01)
     return bool((resident(betons)[pages] >= 0.95).all())
