@@ -54,11 +54,44 @@ class Spread:
             return cls(math.nan, math.nan, 0)
         return cls(mean(known), stdev(known) if len(known) > 1 else math.nan, len(known))
 
+    @property
+    def error(self) -> float:
+        """Standard error of the mean; NaN of one value alone."""
+        return self.deviation / math.sqrt(self.count) if self.count else math.nan
+
     def __str__(self) -> str:
-        if not self.count:
-            return "-"
-        spread = "" if math.isnan(self.deviation) else f" ± {self.deviation:.3g}"
-        return f"{self.mean:.4g}{spread}"
+        return _with_spread(self.mean, self.deviation)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far some figures lie from others, seed by seed: what a seed does to both is no part of it.
+
+    Attributes:
+        spread: of the differences.
+    """
+
+    spread: Spread
+
+    @classmethod
+    def of(cls, values: Mapping[int, float], others: Mapping[int, float]) -> Difference:
+        """Of values by seed, less others; seeds that both have."""
+        return cls(Spread.of(value - others[seed] for seed, value in values.items() if seed in others))
+
+    def __str__(self) -> str:
+        return _with_spread(self.spread.mean, self.spread.error, sign="+")
+
+
+def _with_spread(middle: float, spread: float, sign: str = "") -> str:
+    """A number and what it may be off by, which has two digits that count; a hyphen of none."""
+    if math.isnan(middle):
+        return "-"
+    if math.isnan(spread):
+        return f"{middle:{sign}.4g}"
+    if spread <= 1e-9 * abs(middle):  # of equal numbers, but for how they are rounded
+        return f"{middle:{sign}.4g} ± 0"
+    decimals = max(0, 1 - math.floor(math.log10(spread)))
+    return f"{middle:{sign}.{decimals}f} ± {spread:.{decimals}f}"
 
 
 def collect(study: Study, cells: Iterable[Cell], out: Path) -> list[Figure]:

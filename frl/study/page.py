@@ -14,7 +14,15 @@ from matplotlib.figure import Figure as Drawing
 from frl.study.figures import Spread
 from frl.study.grid import Study
 from frl.study.perform import Failure
-from frl.study.table import Table, axes_of, baseline_of, baseline_rows, trained_rows
+from frl.study.table import (
+    Table,
+    axes_of,
+    baseline_of,
+    baseline_rows,
+    difference_rows,
+    differences_in_words,
+    trained_rows,
+)
 
 DASHES = ((0, (1, 1)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)), (0, (8, 2)))
 
@@ -32,7 +40,7 @@ def to_html(study: Study, table: Table, failures: Sequence[Failure]) -> str:
         f"<header><h1>{escape(study.title)}</h1></header><p>{escape(study.text)}</p>"
         f'<p class="note">{escape(seeds)}. Points: means; bars: standard deviations over the seeds. '
         "Lines across: baselines on the same data.</p>"
-        f"{charts}{_table(table)}"
+        f"{charts}{_tables(table)}"
         + (f"<section><h2>What failed</h2><ul>{failed}</ul></section>" if failed else "")
         + "</main></body></html>\n"
     )
@@ -65,8 +73,15 @@ def _chart(table: Table, column: str) -> str:
     return stream.getvalue()[stream.getvalue().index("<svg") :]
 
 
-def _table(table: Table) -> str:
+def _tables(table: Table) -> str:
+    figures = f"<h2>Figures</h2>{_rows(table, [*trained_rows(table), *baseline_rows(table)])}"
+    if not table.differences:
+        return f"<section>{figures}</section>"
+    differences = f"<p>{escape(differences_in_words(table))}</p>{_rows(table, difference_rows(table))}"
+    return f"<section>{figures}<h2>Differences</h2>{differences}</section>"
+
+
+def _rows(table: Table, rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in (*axes_of(table), *table.columns))
-    rows = [*trained_rows(table), *baseline_rows(table)]
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<section><h2>Figures</h2><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from frl.study.figures import TRAINED, Figure, Spread
+from frl.study.figures import TRAINED, Difference, Figure, Spread
 from frl.study.grid import Study
 
 
@@ -19,6 +19,7 @@ class Table:
         axes: names of the axes.
         columns: what was measured.
         trained: a row for each combination of choices.
+        differences: a row for each combination but the first: how far it lies from the first, seed by seed.
         baselines: a row for each baseline, over all cells.
         directions: of each column, whether higher is better.
     """
@@ -26,6 +27,7 @@ class Table:
     axes: tuple[str, ...]
     columns: tuple[str, ...]
     trained: Mapping[tuple[str, ...], Mapping[str, Spread]]
+    differences: Mapping[tuple[str, ...], Mapping[str, Difference]]
     baselines: Mapping[str, Mapping[str, Spread]]
     directions: Mapping[str, bool]
 
@@ -33,7 +35,7 @@ class Table:
 def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
     """Bring figures into the order of the study."""
     of_trained = [figure for figure in figures if figure.network == TRAINED]
-    combinations = dict.fromkeys(tuple(cell.choices.values()) for cell in study.cells())
+    combinations = list(dict.fromkeys(tuple(cell.choices.values()) for cell in study.cells()))
     columns = tuple(dict.fromkeys(figure.column for figure in of_trained))
     others = [figure for figure in figures if figure.network != TRAINED]
     return Table(
@@ -42,6 +44,14 @@ def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
         trained={
             choices: _by_column([figure for figure in of_trained if figure.choices == choices])
             for choices in combinations
+        },
+        differences={
+            choices: {
+                column: Difference.of(_by_seed(of_trained, choices, column), _by_seed(of_trained, first, column))
+                for column in columns
+            }
+            for first, *rest in [combinations]
+            for choices in rest
         },
         baselines={
             name: _by_column([figure for figure in others if figure.network == name])
@@ -52,12 +62,17 @@ def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
 
 
 def to_markdown(table: Table) -> str:
-    """Mean ± standard deviation over the seeds; baselines below."""
-    axes = axes_of(table)
-    heads = [f"{column} {'↑' if table.directions[column] else '↓'}" for column in table.columns]
-    baselines = ([f"*{name}*", *cells] for name, *cells in baseline_rows(table))
-    rows = [[*axes, *heads], ["---"] * (len(axes) + len(heads)), *trained_rows(table), *baselines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    """Mean ± standard deviation over the seeds, baselines below; then the differences, where there are several rows."""
+    baselines = [[f"*{name}*", *cells] for name, *cells in baseline_rows(table)]
+    figures = _markdown(table, [*trained_rows(table), *baselines])
+    if not table.differences:
+        return figures
+    return f"{figures}\n\n{differences_in_words(table)}\n\n{_markdown(table, difference_rows(table))}"
+
+
+def _markdown(table: Table, rows: Sequence[Sequence[str]]) -> str:
+    heads = [*axes_of(table), *(f"{column} {'↑' if table.directions[column] else '↓'}" for column in table.columns)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
 
 
 def axes_of(table: Table) -> tuple[str, ...]:
@@ -70,6 +85,19 @@ def trained_rows(table: Table) -> list[list[str]]:
     return [
         [*(choices or (TRAINED,)), *(str(found.get(column, "")) for column in table.columns)]
         for choices, found in table.trained.items()
+    ]
+
+
+def differences_in_words(table: Table) -> str:
+    """What the second table shows."""
+    first = ", ".join(next(iter(table.trained)))
+    return f"Less {first}, seed by seed: mean ± standard error."
+
+
+def difference_rows(table: Table) -> list[list[str]]:
+    """The cells of each combination of choices but the first."""
+    return [
+        [*choices, *(str(found[column]) for column in table.columns)] for choices, found in table.differences.items()
     ]
 
 
@@ -98,6 +126,10 @@ def to_csv(study: Study, figures: Sequence[Figure]) -> str:
             [*figure.choices, figure.seed, figure.network, figure.column, figure.value, figure.higher_is_better]
         )
     return stream.getvalue()
+
+
+def _by_seed(figures: Sequence[Figure], choices: tuple[str, ...], column: str) -> dict[int, float]:
+    return {figure.seed: figure.value for figure in figures if (figure.choices, figure.column) == (choices, column)}
 
 
 def _by_column(figures: Sequence[Figure]) -> dict[str, Spread]:

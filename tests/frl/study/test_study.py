@@ -9,13 +9,17 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from processes import assert_gone, descendants
+from scipy.stats import ttest_rel
 
 from frl.cli import study as command
 from frl.cli.study import main
 from frl.files import wait_until_free
-from frl.study.figures import Spread, collect
+from frl.study.figures import Difference, Spread, collect
 from frl.study.grid import parse_study
 from frl.study.perform import LOCK, LOG, Here, last_words, perform, steps_of
 from frl.study.steps import DONE
@@ -106,8 +110,10 @@ def test_the_figures_are_means_over_seeds_beside_the_baselines(study, tmp_path):
     assert table.directions == {"k-NN": True, "points, pooled": False, "points, unpooled": False, "points": False}
     lines = to_markdown(table).splitlines()
     assert lines[0] == "| rate | k-NN ↑ | points, pooled ↓ | points, unpooled ↓ |"
-    assert lines[2] == "| low | 0.11 ± 0.01 | 10 ± 0 | - |"
+    assert lines[2] == "| low | 0.110 ± 0.010 | 10 ± 0 | - |"
     assert "| *raw pixels* | 0.05 ± 0 |  |  |" in lines and "| *HOG* |  | 12 ± 0 | 12 ± 0 |" in lines
+    assert "Less low, seed by seed: mean ± standard error." in lines
+    assert lines[-1] == "| high | +0.1 ± 0 | +0 ± 0 | - |"
     rows = list(csv.DictReader(to_csv(study, figures).splitlines()))
     assert len(rows) == len(figures) == 6 * 2 + 6 * 3
     assert {row["network"] for row in rows} == {"trained", "raw pixels", "HOG"}
@@ -118,11 +124,40 @@ def test_spread_of_one_and_of_none():
     assert Spread.of([math.nan, 1.0, 3.0]).mean == 2 and not Spread.of([math.nan]).count
 
 
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=9))
+def test_a_difference_is_that_of_a_paired_test(pairs):
+    """Its mean over its standard error is the statistic of Student's test of paired samples, as SciPy computes it."""
+    values, others = ({seed: pair[i] for seed, pair in enumerate(pairs)} for i in (0, 1))
+    found = Difference.of(values, {**others, -1: 3.0}).spread
+    assert found.count == len(pairs)
+    assert found.mean == pytest.approx(np.mean([a - b for a, b in pairs]))
+    assume(found.deviation > 1e-6)
+    assert found.mean / found.error == pytest.approx(ttest_rel(*zip(*pairs, strict=True)).statistic, rel=1e-6)
+
+
+def test_numbers_are_told_as_exactly_as_they_are_known():
+    for spread, words in (
+        (Spread(0.13649, 0.01052, 3), "0.136 ± 0.011"),
+        (Spread(12.345, 20.0, 3), "12 ± 20"),
+        (Spread(0.127, 0.00397, 3), "0.1270 ± 0.0040"),
+        (Spread(1234.5, 123.0, 2), "1234 ± 123"),
+        (Spread(0.5, 0.0, 3), "0.5 ± 0"),
+    ):
+        assert str(spread) == words
+    assert str(Difference(Spread(-0.0071, 0.0052, 4))) == "-0.0071 ± 0.0026"
+    assert str(Difference.of({0: 1.0}, {1: 2.0})) == "-"
+
+
 def test_what_was_done_becomes_a_table_and_a_page(study, tmp_path, capsys):
     failures = perform(study.cells(), tmp_path, Recorder(failing="0.5"))
     assert command.write(study, failures, tmp_path) == 1
     page = (tmp_path / "study.html").read_text()
-    assert page.count("<svg") == 3 and "What helps?" in page and "the disk is full" in page
+    assert (
+        page.count("<svg") == 3
+        and "What helps?" in page
+        and "Less low, seed by seed" in page
+        and "the disk is full" in page
+    )
     assert "src=" not in page  # nothing is fetched
     assert (tmp_path / "study.md").exists() and (tmp_path / "study.csv").exists()
     assert "the disk is full" in capsys.readouterr().err
