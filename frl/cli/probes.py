@@ -12,6 +12,7 @@ from frl.config import KnnConfig, ProbeConfig, RunConfig
 from frl.errors import ConfigError
 from frl.evaluate.probe import KnnProbe, Probe, Schedule
 from frl.evaluate.task_probe import Question, Side, TaskProbe, require_features
+from frl.models.layers import up_to
 from frl.runtime.distributed import World
 from pipelines.whole_images import WholeImages
 
@@ -27,10 +28,11 @@ def open_probes(config: RunConfig, place: World, backbone: nn.Module) -> Schedul
         images = _share(config, place, config.knn, config.knn.data, "--knn.data")
         probes.append((KnnProbe(images, config.augment, config.knn.neighbours), config.knn.every_epochs))
     if config.probe.tasks:
-        require_features(backbone, config.probe.features, config.probe.size)
+        seen = up_to(backbone, config.probe.stage, "--probe.stage")
+        require_features(seen, config.probe.features, config.probe.size)
         files, wanted = questions(config.probe)
         shares = [_share(config, place, config.probe, path, "--probe.tasks") for path in files]
-        heads = TaskProbe(shares, wanted, config.probe.features, config.probe.size)
+        heads = TaskProbe(shares, wanted, config.probe.features, config.probe.size, config.probe.stage)
         probes.append((heads, config.probe.every_epochs))
     return Schedule(probes)
 

@@ -115,6 +115,7 @@ def _options(name: str, asked: ProbeConfig, trained: Trained, cache: Path, *, ba
         shared_subjects=asked.shared_subjects,
         limit=asked.limit,
         features=asked.features,
+        stage=asked.stage,
         size=trained.size,
         mean=trained.augment.mean,
         std=trained.augment.std,

@@ -11,7 +11,7 @@ from torch import nn
 from frl.config.check import require_least
 from frl.evaluate.unpooled import Unpooled
 from frl.models.backbone import require_size
-from frl.models.layers import UpToStage
+from frl.models.layers import up_to
 from frl.network import Network, load_network, require_preprocessing
 from frl.pretrained import require_arch
 
@@ -58,7 +58,7 @@ class ShownConfig:
         Raises:
             ConfigError: if the network has no such stage.
         """
-        return backbone if self.stage is None else UpToStage(backbone, self.stage)
+        return up_to(backbone, self.stage)
 
     @property
     def of_network(self) -> str:

@@ -35,6 +35,9 @@ class ProbeConfig:
     """Side of the images shown to the backbone."""
     features: Literal["both", "pooled", "unpooled"] = "both"
     """pooled: what the backbone gives; unpooled: its last feature map, in at most 4 x 4 cells."""
+    stage: int | None = None
+    """Take the features of this stage of the backbone, the first being next to the image: of a ResNet 1 to 4; none: of
+    the whole backbone."""
     limit: int = 5000
     """Faces of each file used at most."""
 
@@ -54,6 +57,8 @@ class ProbeConfig:
         require_seed("probe.seed", self.seed)
         require_least("probe.every_epochs", self.every_epochs, 1, "Use 1 for a probe after every epoch.")
         require_least("probe.size", self.size, 1, "Use about the size of the larger crops.")
+        if self.stage is not None:
+            require_least("probe.stage", self.stage, 1, "The first stage is next to the image.")
         require_least("probe.limit", self.limit, 4, "The default is 5000.")
 
 

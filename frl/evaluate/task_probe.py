@@ -17,6 +17,7 @@ from frl.evaluate.features import evaluating, extract_features
 from frl.evaluate.gallery import Probed
 from frl.evaluate.splits import Labels, Rows
 from frl.evaluate.unpooled import PooledAndUnpooled
+from frl.models.layers import up_to
 from frl.objectives import Metric
 from frl.runtime.distributed import World
 from frl.tasks.task import Score, SupervisedTask, Truth
@@ -67,15 +68,18 @@ class TaskProbe:
         questions: what is asked; their sides are faces of these files.
         features: pooled features, the last feature map, or both.
         size: side of the images, in pixels.
+        stage: of the backbone, whose features they are; None: of the whole backbone.
     """
 
     images: Sequence[Iterable[Batch]]
     questions: Sequence[Question]
     features: Kinds
     size: int
+    stage: int | None = None
 
     def look(self, backbone: nn.Module) -> None:
         """Extract the features of this rank's images: once, for all tasks."""
+        backbone = up_to(backbone, self.stage)
         seen = PooledAndUnpooled(backbone)
         self.pooled = pooled_width(backbone, self.size)
         self.shown = [_extract(backbone if self.features == "pooled" else seen, images) for images in self.images]

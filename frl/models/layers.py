@@ -74,6 +74,20 @@ class UpToStage(nn.Module):
         return self.maps(images).mean((2, 3))
 
 
+def up_to(backbone: nn.Module, stage: int | None, option: str = "--stage") -> nn.Module:
+    """The backbone itself, or what it is up to a stage.
+
+    Raises:
+        ConfigError: naming the option, if it has no such stage.
+    """
+    if stage is None:
+        return backbone
+    try:
+        return UpToStage(backbone, stage)
+    except ConfigError as error:
+        raise ConfigError(option, error.cause, error.remedy) from error
+
+
 def _maps_of_resnet(backbone: ResNet, images: Tensor, stages: int) -> Tensor:
     x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(images))))
     for stage in RESNET_STAGES[:stages]:

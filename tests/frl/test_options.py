@@ -116,6 +116,7 @@ RUN: dict[str, tuple[Any, ...]] = {
     "probe.seed": LEAST_0,
     "probe.every_epochs": LEAST_1,
     "probe.size": LEAST_1,
+    "probe.stage": LEAST_1,
     "probe.limit": (3, -1),
     "health.patience_steps": LEAST_1,
     "health.max_loss": ABOVE_0,

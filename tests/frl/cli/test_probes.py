@@ -129,6 +129,12 @@ def test_the_scores_are_described_and_in_tensorboard(run: Path) -> None:
         ("--probe.tasks landmarks landmarks --probe.data {faces}", "--probe.tasks", "names a task twice"),
         ("--probe.tasks landmarks --probe.data no.beton", "--probe.data", "no such file"),
         ("--probe.tasks landmarks --probe.data {faces} --probe.test {faces}", "--probe.data", "data and test"),
+        ("--probe.tasks landmarks --probe.data {faces} --probe.stage 0", "probe.stage", "next to the image"),
+        (
+            "--probe.tasks landmarks --probe.data {faces} --probe.stage 5",
+            "--probe.stage",
+            "is no stage of this network",
+        ),
         ("--probe.tasks landmarks --probe.train {faces}", "--probe.train", "what is given is train"),
         ("--probe.tasks landmarks --probe.train {faces} --probe.test {faces}", "faces.beton", "subjects are in both"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tests_support import run_ranks
 from torch import nn
 
@@ -68,6 +69,19 @@ def probed(rank: int, size: int, lost: tuple[int, ...] = ()) -> Probed | None:
     probe.look(network())
     probe.gather(place)
     return probe.judge() if place.is_main else None
+
+
+def test_of_a_stage_the_features_are_those_of_its_map() -> None:
+    probe = TaskProbe([batches(np.arange(FACES))], [question()], "both", SIDE, stage=1)
+    backbone = network().eval()
+    probe.look(backbone)
+    images = torch.cat([batch.views[0] for batch in batches(np.arange(FACES))])
+    with torch.inference_mode():
+        maps = backbone.layer1(backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(images)))))
+    vectors = probe.shown[0].vectors
+    torch.testing.assert_close(vectors[:, : probe.pooled], maps.mean((2, 3)))
+    torch.testing.assert_close(vectors[:, probe.pooled :], F.adaptive_avg_pool2d(maps, 4).flatten(1))
+    assert "shade" in probe.judge().words
 
 
 def test_two_ranks_find_what_one_finds() -> None:
