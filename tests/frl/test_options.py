@@ -222,6 +222,7 @@ POSITIVE = ("0", "-1", "nan", "inf")
 VIEWED = {
     "seed": SEED,
     "size": INTEGER_1,
+    "stage": INTEGER_1,
     "batch-size": INTEGER_1,
     "mean": ("nan 0 0", "0 inf 0"),
     "std": ("0 1 1", "1 -1 1", "1 1 nan"),
