@@ -51,7 +51,7 @@ class BenchConfig:
     images: int = 10_000
     """Images per round of the comparison; a tenth where they have more than a megapixel."""
     sides: tuple[int, ...] = (256, 400, 1600)
-    """Pixels a side of the images of the comparison: those of 256 pass through, larger ones are shrunk."""
+    """Pixels a side of the images of the comparison: those of up to 256 pass through, larger ones are shrunk."""
     faces: Path | None = None
     """A folder of identity folders of JPEGs to measure on, in place of drawn ones; they are named n000123/..."""
     writers: tuple[str, ...] = ()
@@ -175,7 +175,7 @@ def main() -> None:
             print(compared(compare("passed through", config.faces, config, scratch)), flush=True)
         for side in config.sides if config.faces is None else ():
             images = config.images // (10 if side > 1000 else 1)
-            title = "passed through" if side == SIZE else f"shrunk from {side} pixels"
+            title = f"shrunk from {side} pixels" if side > SIZE else f"of {side} pixels, passed through"
             root = plant(scratch / f"of{side}", images, side)
             print(compared(compare(title, root, config, scratch)), flush=True)
             shutil.rmtree(root)
