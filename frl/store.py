@@ -8,6 +8,7 @@ names the address. Who one is and where the store lies are fsspec's settings and
 from __future__ import annotations
 
 import glob
+import inspect
 import io
 import json
 import os
@@ -148,8 +149,7 @@ def read(where: str, offset: int = 0, nbytes: int | None = None, *, absent: bool
         StoreError: if it does not give them, after several tries.
     """
     system = _system(where)
-    # Else s3fs asks for the size of every file first, to read a large one by parts.
-    whole = {"max_concurrency": 1} if _is_s3(where.partition("://")[0]) else {}
+    whole = _of_whole_files(where.partition("://")[0]) if nbytes is None else {}
 
     def once() -> bytes:
         if nbytes is None:
@@ -402,13 +402,20 @@ def _of_protocol(protocol: str) -> Any:
         raise StoreError(subject, f"is no kind of store ({error})", "Use s3://, gs:// or https://.") from error
 
 
-def _is_s3(protocol: str) -> bool:
-    return PACKAGES.get(protocol) == "s3fs"
+@cache
+def _of_whole_files(protocol: str) -> dict[str, int]:
+    """Options by which a client asks for a whole file at once.
+
+    s3fs, since 2025, asks for the size of every file first, to read a large one by parts.
+    """
+    client = _of_protocol(protocol)
+    options = inspect.signature(getattr(client, "_cat_file", client.cat_file)).parameters
+    return {"max_concurrency": 1} if "max_concurrency" in options else {}
 
 
 def _timeouts(protocol: str) -> dict[str, Any]:
     """What keeps a client from waiting for ever, and S3's from trying for minutes before we hear of it."""
-    if not _is_s3(protocol):
+    if PACKAGES.get(protocol) != "s3fs":
         return {}
     retries = {"total_max_attempts": 1, "mode": "standard"}
     return {"config_kwargs": {"connect_timeout": CONNECT_S, "read_timeout": ANSWER_S, "retries": retries}}
