@@ -13,6 +13,9 @@ from typing import BinaryIO
 
 from frl.errors import NO_ROOM
 
+LOOK_S = 0.2
+"""Seconds between two looks at whether another process is done."""
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -63,23 +66,24 @@ def try_lock(file: int) -> bool:
     return True
 
 
-def wait_until_free(path: Path, seconds: float) -> bool:
-    """Wait until no other process holds a file that ``try_lock`` locks; whether that came true in so many seconds."""
+def lock_within(file: int, seconds: float) -> bool:
+    """``try_lock`` for so many seconds, until whoever holds the file lets go of it or dies."""
     deadline = time.monotonic() + seconds
-    while _is_held(path):
-        if time.monotonic() >= deadline:
+    while not try_lock(file):
+        if time.monotonic() > deadline:
             return False
-        time.sleep(0.1)
+        time.sleep(LOOK_S)
     return True
 
 
-def _is_held(path: Path) -> bool:
+def wait_until_free(path: Path, seconds: float) -> bool:
+    """Wait until no other process holds a file that ``try_lock`` locks; whether that came true in so many seconds."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return True
     try:
-        return not try_lock(file)
+        return lock_within(file, seconds)
     finally:
         os.close(file)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from frl.beton.facts import Facts, gather, joined
 from frl.beton.histogram import Histogram, draw
+from frl.beton.partial import partial_path
 from frl.beton.reader import Beton
 from frl.beton.targets import describe
 from frl.errors import FrlError
@@ -64,7 +65,7 @@ def leave_card(path: str | os.PathLike[str]) -> str | None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path)
     try:
         partial.write_bytes(data)
         os.replace(partial, path)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from frl.beton.partial import partial_path
 from frl.beton.reader import Beton
 from frl.beton.samples import StoredSample, identity_name, stored_samples
 from frl.beton.target_list import TargetList
@@ -65,7 +66,7 @@ def _partial_folder(target: Path) -> Iterator[Path]:
     Raises:
         InUseError: another process is writing it.
     """
-    folder = target.with_name(f".{target.name}.partial")
+    folder = partial_path(target)
     folder.mkdir(exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

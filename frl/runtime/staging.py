@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,10 +17,9 @@ from frl.beton.manifest import manifest_path, rejects_path, samples_path
 from frl.beton.samples import stored_samples
 from frl.config import DataConfig
 from frl.errors import BetonError, ConfigError, StagingError
-from frl.files import atomic_write, try_lock
+from frl.files import atomic_write, lock_within
 
 BLOCK = 16 << 20  # bytes copied and hashed at a time
-POLL = 0.2  # seconds between two looks at whether another process is done
 
 
 def staged(data: DataConfig) -> DataConfig:
@@ -214,11 +212,8 @@ def _recorded(record: Path) -> object:
 @contextmanager
 def _lock(path: Path, time_limit: float) -> Iterator[None]:
     """Hold a lock that the system drops when its holder dies."""
-    deadline = time.monotonic() + time_limit
     with open(path, "wb") as stream:
-        while not try_lock(stream.fileno()):
-            if time.monotonic() > deadline:
-                cause = f"another process holds it for more than {time_limit:.0f} s"
-                raise StagingError(path, cause, "Raise --stage-minutes, or look what that one does.")
-            time.sleep(POLL)
+        if not lock_within(stream.fileno(), time_limit):
+            cause = f"another process holds it for more than {time_limit:.0f} s"
+            raise StagingError(path, cause, "Raise --stage-minutes, or look what that one does.")
         yield
