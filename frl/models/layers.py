@@ -46,19 +46,20 @@ class UpToStage(nn.Module):
         backbone: the whole network.
         stage: 1 is the one next to the image. A ResNet has four, ``layer1`` to ``layer4``; a network of timm as many as
             its ``feature_info`` has entries, a transformer's being its blocks.
+        option: that gave the stage, for the error.
 
     Raises:
         ConfigError: if it has no such stage.
     """
 
-    def __init__(self, backbone: nn.Module, stage: int) -> None:
+    def __init__(self, backbone: nn.Module, stage: int, option: str = "--stage") -> None:
         super().__init__()
         self.backbone, self.stage = backbone, stage
         count = len(RESNET_STAGES) if isinstance(backbone, ResNet) else _stages_of_timm(backbone)
         if not 1 <= stage <= count:
             known = f"Give 1 to {count}" if count else "Its last features alone can be had"
             cause = f"{stage} is no stage of this network"
-            raise ConfigError("stage", cause, f"{known}, or leave it out.")
+            raise ConfigError(option, cause, f"{known}, or leave it out.")
 
     def maps(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` to the stage's map ``(B, C, h, w)``."""
@@ -75,17 +76,8 @@ class UpToStage(nn.Module):
 
 
 def up_to(backbone: nn.Module, stage: int | None, option: str = "--stage") -> nn.Module:
-    """The backbone itself, or what it is up to a stage.
-
-    Raises:
-        ConfigError: naming the option, if it has no such stage.
-    """
-    if stage is None:
-        return backbone
-    try:
-        return UpToStage(backbone, stage)
-    except ConfigError as error:
-        raise ConfigError(option, error.cause, error.remedy) from error
+    """The backbone itself, or what it is up to a stage; arguments and errors are those of ``UpToStage``."""
+    return backbone if stage is None else UpToStage(backbone, stage, option)
 
 
 def _maps_of_resnet(backbone: ResNet, images: Tensor, stages: int) -> Tensor:
