@@ -35,27 +35,26 @@ class Table:
 def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
     """Bring figures into the order of the study."""
     of_trained = [figure for figure in figures if figure.network == TRAINED]
-    combinations = list(dict.fromkeys(tuple(cell.choices.values()) for cell in study.cells()))
+    first, *others = dict.fromkeys(tuple(cell.choices.values()) for cell in study.cells())
     columns = tuple(dict.fromkeys(figure.column for figure in of_trained))
-    others = [figure for figure in figures if figure.network != TRAINED]
+    of_baselines = [figure for figure in figures if figure.network != TRAINED]
     return Table(
         axes=tuple(study.axes),
         columns=columns,
         trained={
             choices: _by_column([figure for figure in of_trained if figure.choices == choices])
-            for choices in combinations
+            for choices in (first, *others)
         },
         differences={
             choices: {
                 column: Difference.of(_by_seed(of_trained, choices, column), _by_seed(of_trained, first, column))
                 for column in columns
             }
-            for first, *rest in [combinations]
-            for choices in rest
+            for choices in others
         },
         baselines={
-            name: _by_column([figure for figure in others if figure.network == name])
-            for name in dict.fromkeys(figure.network for figure in others)
+            name: _by_column([figure for figure in of_baselines if figure.network == name])
+            for name in dict.fromkeys(figure.network for figure in of_baselines)
         },
         directions={figure.column: figure.higher_is_better for figure in figures},
     )

@@ -185,7 +185,6 @@ evaluate:
 
 
 STUDY = """
-import sys
 from pathlib import Path
 from frl.study.perform import Here, perform
 from frl.study.grid import read_study
