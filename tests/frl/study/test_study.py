@@ -156,6 +156,7 @@ def test_what_was_done_becomes_a_table_and_a_page(study, tmp_path, capsys):
         page.count("<svg") == 3
         and "What helps?" in page
         and "Less low, seed by seed" in page
+        and "is better)</text>" in page  # words of the charts are words
         and "the disk is full" in page
     )
     assert "src=" not in page  # nothing is fetched
