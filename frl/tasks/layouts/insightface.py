@@ -81,8 +81,9 @@ def _image(path: Path, number: int, said: object) -> bytes:
 def _truths(path: Path, said: Sequence[Any]) -> NDArray[np.bool_]:
     """Truth values, or whole numbers 0 and 1."""
     values = [_plain(value) for value in said]
-    if number := next((i for i, v in enumerate(values) if not isinstance(v, bool | int) or v not in (0, 1)), None):
-        raise SourceError(path, f"says of pair {number} {values[number]!r}, neither true nor false", REMEDY)
+    for number, value in enumerate(values):
+        if not isinstance(value, bool | int) or value not in (0, 1):
+            raise SourceError(path, f"says of pair {number} {value!r}, neither true nor false", REMEDY)
     return np.array(values, bool)
 
 

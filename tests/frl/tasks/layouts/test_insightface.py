@@ -112,6 +112,7 @@ def test_code_is_refused_by_name_and_does_not_run(tmp_path: Path, kind: str) -> 
         (pickle.dumps(([*IMAGES[:7], "text"], SAME)), "its image 7 is of type str"),
         (pickle.dumps((IMAGES, [True, False, 2, False])), "says of pair 2 2, neither true nor false"),
         (pickle.dumps((IMAGES, [True, False, None, False])), "says of pair 2 None"),
+        (pickle.dumps((IMAGES, [7, True, False, False])), "says of pair 0 7, neither true nor false"),
         (pickle.dumps((IMAGES, [True] * 4)), "all its pairs are of one kind"),
         (pickle.dumps((np.array(IMAGES, object), SAME), 2), "numpy values of the type 'O8'"),
         (pickle.dumps((IMAGES, np.array([1.0, 0.0, 1.0, 0.0])), 2), "numpy values of the type 'f8'"),
