@@ -263,6 +263,68 @@ def test_a_line_whose_target_makes_no_sense_is_rejected(
         assert not rejects.exists() if reason is None else reason in rejects.read_text()
 
 
+@pytest.mark.parametrize(
+    ("given", "names", "stored", "rejected"),
+    [
+        (["happy", 1, "1", 2.0], ("1", "2", "happy"), [2, 0, 0, 1], None),
+        (
+            ["happy", True, ["sad", "happy"], "sad"],
+            ("happy", "sad"),
+            [0, None, None, 1],
+            "True is no class of ('happy', 'sad')",
+        ),
+        (["happy", float("nan"), "None", "n/a"], ("happy",), [0, -1, -1, -1], None),
+        (["nan", None, "happy", "-1"], ("happy",), [-1, -1, 0, -1], None),
+    ],
+)
+def test_a_class_is_what_its_line_says_and_no_other(
+    tmp_path: Path, given: list[Any], names: tuple[str, ...], stored: list[int | None], rejected: str | None
+) -> None:
+    """A number among texts is a name like them, and no index into their sorted list."""
+    files = [f"{number}.jpg" for number in range(len(given))]
+    picture_files(tmp_path, *files)
+    rows = [{"path": file, "emotion": value} for file, value in zip(files, given, strict=True)]
+    with run(tmp_path, write_list(tmp_path, rows, "list.jsonl"), targets=("emotion",)) as beton:
+        assert beton.targets[0].names == names
+        found = {name: beton.target("emotion", [i]).item() for name, i in by_name(beton).items()}
+    assert found == {file: index for file, index in zip(files, stored, strict=True) if index is not None}
+    rejects = tmp_path / "out.beton.rejects.tsv"
+    assert (rejected in rejects.read_text()) if rejected else not rejects.exists()
+
+
+@pytest.mark.parametrize(("names", "known"), [(["sad", "glad"], True), (["1", "2"], False)])
+def test_a_number_is_an_index_only_where_no_class_is_called_by_one(
+    tmp_path: Path, names: list[str], known: bool
+) -> None:
+    rows: list[dict[str, Any]] = [{"path": "a.jpg", "mood": names[0]}, {"path": "b.jpg", "mood": 0}]
+    path = write_list(tmp_path, rows, "list.jsonl")
+    stated = [{"name": "mood", "kind": "class", "shape": [], "names": names}]
+    (tmp_path / "list.targets.json").write_text(json.dumps(stated))
+    first, second = Listing(ListedFiles(str(path))).candidates()
+    assert first.targets and list(first.targets["mood"]) == [0]
+    assert (second.targets is not None and list(second.targets["mood"]) == [0]) if known else second.fault
+
+
+def test_what_is_taken_for_no_class_is_said_unless_a_description_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture_files(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    rows = [
+        {"path": f"{name}.jpg", "glasses": kind} for name, kind in zip("abc", ("none", "dark", "none"), strict=True)
+    ]
+    path = write_list(tmp_path, rows)
+    with run(tmp_path, path, targets=("glasses",)) as beton:
+        assert beton.manifest and beton.manifest.known == {"glasses": 1}
+    assert (
+        "none (2) of glasses taken as unknown; if it is a class, name it in list.targets.json"
+        in capsys.readouterr().err
+    )
+    stated = [{"name": "glasses", "kind": "class", "shape": [], "names": ["dark", "none"]}]
+    (tmp_path / "list.targets.json").write_text(json.dumps(stated))
+    with run(tmp_path, path) as beton:
+        assert beton.manifest and beton.manifest.known == {"glasses": 3}
+
+
 def test_a_dry_run_estimates_the_size_with_targets(tmp_path: Path) -> None:
     """Those that lie in the metadata, and arrays that lie behind the images and need entries of their own."""
     points = np.arange(136.0).reshape(68, 2) % 40

@@ -150,9 +150,11 @@ class Listing:
             raise SourceError(self.store.location, f"cannot be read ({error})", remedy) from error
 
     def remarks(self) -> Iterator[str]:
-        """What the lines of JSON say that is not read; see ``Remarking``."""
+        """What the lines of JSON say that is not read, and what was taken for nothing; see ``Remarking``."""
         for unread in self._unread:
             yield from unread.remarks()
+        for reading in self._readings:
+            yield from reading.remarks(self.store.location)
 
     def _rows(self) -> Iterator[tuple[int, str, Face]]:
         """Line, path and face."""

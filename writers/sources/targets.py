@@ -12,6 +12,7 @@ import math
 import os
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError, SourceError
 from writers.reject import Reject
 from writers.sources.files import is_file, read_file
+from writers.sources.labels import person
 
 AXES = {"xy": 2, "xyz": 3}
 LANDMARKS = "landmarks"
@@ -80,10 +82,12 @@ class Reading(NamedTuple):
     Attributes:
         spec: what it is.
         keys: where its numbers are.
+        unknown: how often each text stands there that is taken for nothing, as "None" is, though it may be a class.
     """
 
     spec: TargetSpec
     keys: tuple[str, ...]
+    unknown: Mapping[str, int] = {}
 
     def value(self, record: Record) -> array[float] | array[int] | None:
         """The numbers of a line, flat, or None where it has none.
@@ -92,7 +96,7 @@ class Reading(NamedTuple):
             ValueError: they are not what the target should be.
         """
         given = [_look_up(record, key) for key in self.keys]
-        if all(map(_is_absent, given)):
+        if all(map(self._is_unknown, given)):
             return None
         flat = self._plain(given) or [self._number(part) for part in self._flatten(given)]
         if len(flat) != math.prod(self.spec.shape):
@@ -119,20 +123,40 @@ class Reading(NamedTuple):
             yield given
 
     def _number(self, given: Any) -> float:
-        names = self.spec.names if self.spec.kind == Kind.CLASS and not self.spec.shape else ()
-        if _is_absent(given):
+        names = self._classes
+        if self._is_unknown(given):
             return math.nan if self.spec.dtype.kind == "f" else -1
-        if names and given in names:
-            return names.index(given)
+        name = _class_name(given)
+        if name is not None and name in names:
+            return names.index(name)
         try:
             number = float(given)
             if self.spec.dtype.kind == "f":
                 return number
-            if number == int(number):
+            # Where a class is called by a number, another number is no index: nobody could tell which is meant.
+            if number == int(number) and not (names and (isinstance(given, bool) or any(map(_is_number, names)))):
                 return int(number)
         except (TypeError, ValueError, OverflowError):
             pass
         raise ValueError(f"its {self.spec.name} {given!r} is no {self.spec.kind}" + (f" of {names}" if names else ""))
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        """The names of the classes, of which a sample has one."""
+        return self.spec.names if self.spec.kind == Kind.CLASS and not self.spec.shape else ()
+
+    def _is_unknown(self, given: object) -> bool:
+        """Whether nothing is said; of a class, also by what programs write where nothing is known."""
+        if _is_absent(given):
+            return True
+        return self.spec.kind == Kind.CLASS and given not in self._classes and _is_nobody(given)
+
+    def remarks(self, location: str) -> Iterator[str]:
+        """A line, if texts were taken for nothing; see ``Remarking``."""
+        if self.unknown:
+            said = ", ".join(f"{text} ({count:,})" for text, count in self.unknown.items())
+            beside = os.path.basename(os.path.splitext(location)[0]) + ".targets.json"
+            yield f"{location}: {said} of {self.spec.name} taken as unknown; if it is a class, name it in {beside}"
 
 
 def stated_beside(location: str) -> tuple[TargetSpec, ...]:
@@ -200,17 +224,30 @@ def read_json_targets(
 
 def _describe(location: str, target: Wanted, keys: tuple[str, ...], records: Callable[[], Iterator[Record]]) -> Reading:
     """What a target is, by its columns and its first known value."""
-    known = (v for v in (_values(record, keys) for record in records()) if not all(map(_is_absent, v)))
+    known = (v for v in (_values(record, keys) for record in records()) if not all(map(_says_nothing, v)))
     first = next(known, [None] * len(keys))
     value = first[0] if len(keys) == 1 else first
     kind = target.kind or _guess(keys, value)
+    unknown: Counter[str] = Counter()
     try:
         names, shape = _names_and_shape(kind, keys, value)
         if kind == Kind.CLASS and shape == () and not _is_number(value):
-            names = tuple(sorted({str(v[0]) for v in (_values(r, keys) for r in records()) if not _is_absent(v[0])}))
-        return Reading(TargetSpec(name=target.name, kind=kind, shape=shape, names=names), keys)
+            names, unknown = _named_classes(_look_up(record, keys[0]) for record in records())
+        return Reading(TargetSpec(name=target.name, kind=kind, shape=shape, names=names), keys, unknown)
     except ValueError as error:
         raise SourceError(location, f"its {target.name} is no {kind} ({error})", HOW) from None
+
+
+def _named_classes(given: Iterable[object]) -> tuple[tuple[str, ...], Counter[str]]:
+    """The classes that lines name, in sorted order; and what else they say that is taken for nothing."""
+    names: set[str] = set()
+    unknown: Counter[str] = Counter()
+    for value in given:
+        if not _is_nobody(value):
+            names.update(filter(None, [_class_name(value)]))
+        elif not _is_absent(value):
+            unknown[str(value)] += 1
+    return tuple(sorted(names)), unknown
 
 
 def _names_and_shape(kind: Kind, keys: Sequence[str], value: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -299,6 +336,27 @@ def _look_up(record: Record, key: str) -> Any:
 
 def _is_absent(value: object) -> bool:
     return value is None or value == ""
+
+
+def _is_nobody(value: object) -> bool:
+    """Whether it is what programs write where nothing is known; see ``writers.sources.labels``."""
+    try:
+        return person(value) is None
+    except ValueError:
+        return False
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether it does not tell what a target is. A number does, -1 too: that is a class that is unknown."""
+    return _is_nobody(value) and not (_is_number(value) and math.isfinite(float(value)))
+
+
+def _class_name(value: object) -> str | None:
+    """What a class is called: a text, or a whole number in digits; None of what is no name."""
+    try:
+        return value if isinstance(value, str) else person(value)
+    except ValueError:
+        return None
 
 
 def _is_number(value: object) -> bool:
