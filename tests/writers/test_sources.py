@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import socket
 from pathlib import Path
 
 import pytest
 
 from frl.errors import SourceError
+from writers.config import WriteConfig
+from writers.item_list import choose
 from writers.reject import Reject
 from writers.sources import Box, Candidate, Source, open_source, open_sources
 from writers.sources.directory import Directory
+from writers.sources.files import read_file
+from writers.sources.skipped import total
 
 
 def plant(root: Path, *paths: str) -> Path:
@@ -170,6 +175,68 @@ def test_links_are_followed_and_dead_ones_stay_to_be_noticed(tmp_path: Path) -> 
     assert names(open_source(str(folder))) == ["a.jpg", "dead.jpg", "linked/x.jpg"]
     with pytest.raises(Reject, match="No such file"):
         Directory(str(folder)).read("dead.jpg")
+
+
+@pytest.mark.parametrize("kind", ["folder", "vggface2", "lfw", "flickr"])
+def test_a_link_to_itself_is_the_fault_of_its_image_alone(tmp_path: Path, kind: str) -> None:
+    folder = plant(tmp_path / "faces", "p1/a.jpg")
+    for path in ("p1/b.jpg", "c.jpg", "p1/round"):
+        (folder / path).symlink_to(Path(path).name)
+    source = open_source(f"{kind}:{folder}")
+    assert sorted(names(source)) == ["c.jpg", "p1/a.jpg", "p1/b.jpg"]
+    assert total([source.store]).counts() == {"cannot be read": 1}
+    with pytest.raises(Reject, match="Too many levels of symbolic links"):
+        Directory(str(folder)).read("c.jpg")
+    assert open_source(str(folder)).store.location == str(folder)  # guessing the kind, too
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("a" * 300 + ".jpg", "File name too long"),
+        ("a.jpg/b.jpg", "Not a directory"),
+        ("a\0.jpg", "embedded null byte"),
+        ("\ud83d.jpg", "surrogates not allowed"),
+        ("socket", "No such device or address"),
+        (".", "Is a directory"),
+    ],
+)
+def test_what_cannot_be_opened_by_its_name_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, cause: str
+) -> None:
+    plant(tmp_path, "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+    with pytest.raises(Reject, match=f"cannot be read: .*{cause}"):
+        read_file(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        (
+            "list.jsonl",
+            '{"path": "a.jpg"}\n{"path": "b\\u0000.jpg"}\n{"path": "\\ud83d.jpg"}\n',
+            ["(line 2)", "(line 3)", "a.jpg"],
+        ),
+        ("list.csv", "path\na.jpg\nb\0.jpg\n", ["(line 2)", "a.jpg"]),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_the_fault_of_its_line(
+    tmp_path: Path, name: str, content: str, named: list[str]
+) -> None:
+    """Its name is none that can be sorted, written or shown, either."""
+    (tmp_path / name).write_text(content)
+    items = choose({"": open_source(str(tmp_path / name))}, WriteConfig(sources=("x",), out=tmp_path / "x.beton"))
+    assert sorted(item.name for item in items) == named
+    assert [bool(item.candidate.fault) for item in items] == [item.name != "a.jpg" for item in items]
+
+
+def test_half_of_a_character_is_nobodys_name(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text('{"path": "a.jpg", "identity": "\\ud83d"}\n')
+    (candidate,) = open_source(str(tmp_path / "list.jsonl")).candidates()
+    assert candidate.fault == "its identity is neither a name nor a number: '\\ud83d'"
 
 
 def test_real_faces_are_recognised(real_faces: Path) -> None:

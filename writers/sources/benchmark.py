@@ -18,6 +18,7 @@ from frl.tasks.layouts.schemes import five_points
 from writers.reject import Reject
 from writers.sources.addresses import Address
 from writers.sources.annotations import IN_SHARES, are_shares, make_box
+from writers.sources.files import reject_of
 from writers.sources.labels import person
 from writers.sources.source import Box, Candidate
 
@@ -44,8 +45,8 @@ class LayoutStore:
         """One encoded image; see ``Store``."""
         try:
             return self.layout.read(place)
-        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
-            raise Reject(f"cannot be read: {error.strerror}") from error
+        except OSError as error:
+            raise reject_of(error) from error
         except ValueError as error:
             raise Reject(str(error)) from error
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frl.errors import SourceError
+from frl.errors import SourceError, is_fault_of_machine
 from frl.images.formats import HEAD
 from frl.images.names import aside, claims_image, claims_note, is_image
 from writers.reject import Reject
@@ -37,9 +37,22 @@ def entries(folder: str | Path, skipped: Skipped | None = None) -> list[os.DirEn
     return kept
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one.
+
+    One that leads to itself or where nobody may look is none: who reads it says what is wrong with it.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if is_fault_of_machine(error):
+            raise
+        return False
+
+
 def shows_image(entry: os.DirEntry[str], skipped: Skipped | None = None) -> bool:
     """Whether an entry is to be listed, by its suffix or else by its content; if not, ``skipped`` counts it."""
-    if entry.is_dir():
+    if is_folder(entry):
         return False
     if claims_image(entry.name):
         return True
@@ -98,7 +111,7 @@ class Directory:
         prefix = os.path.join(folder, "") if folder else ""
         for entry in entries(here, skipped):
             path = prefix + entry.name
-            if not entry.is_dir():
+            if not is_folder(entry):
                 yield path, entry
                 continue
             # Where a folder really is takes a look at every part of its path; only a link leads anywhere else.

@@ -8,6 +8,7 @@ import stat
 from typing import BinaryIO, TextIO
 
 from frl import store
+from frl.errors import ABOUT_A_PATH
 from frl.stored_file import StoredFile
 from writers.reject import Reject
 
@@ -16,12 +17,15 @@ LARGEST_FILE = 128 << 20
 
 _BLOCK = 1 << 20
 
+_OF_ONE_FILE = (*ABOUT_A_PATH, errno.ENXIO)
+"""Errors of the system that are about a file and not about the disk; the last is that of a socket."""
+
 
 def read_file(path: str) -> bytes:
     """The bytes of one file.
 
     Raises:
-        Reject: if it is absent, may not be read, or is no image by its size.
+        Reject: if it is absent, may not be read, has a name that no file can have, or is no image by its size.
         OSError: if the disk fails.
         StoreError: if an object store does not give it.
     """
@@ -37,8 +41,10 @@ def read_local(path: str) -> bytes:
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise Reject(f"cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise reject_of(error) from error
+    except ValueError as error:  # a zero byte in its name, or half of a character
+        raise Reject(f"cannot be read: {error}") from error
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
@@ -52,6 +58,17 @@ def read_local(path: str) -> bytes:
         return data
     finally:
         os.close(file)
+
+
+def reject_of(error: OSError) -> Reject:
+    """Why a file alone cannot be read.
+
+    Raises:
+        OSError: the error itself, if it is the disk's.
+    """
+    if error.errno not in _OF_ONE_FILE:
+        raise error
+    return Reject(f"cannot be read: {error.strerror}")
 
 
 def _fetched(address: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 NOBODY = frozenset({"", "-1", "none", "nan", "null", "<na>", "n/a"})
@@ -14,7 +15,8 @@ def person(said: object) -> str | None:
     Whole numbers are names in digits, also where a program made 3.0 of them.
 
     Raises:
-        ValueError: if it can be no name: a list, an object, true or false, a fraction, bytes that are no text.
+        ValueError: if it can be no name: a list, an object, true or false, a fraction, bytes that are no text, half of
+            a character.
     """
     if hasattr(said, "tolist"):  # numpy's scalars
         said = said.tolist()
@@ -30,6 +32,10 @@ def person(said: object) -> str | None:
     if isinstance(said, bool) or not isinstance(said, str | int):
         raise ValueError(_refusal(said))
     name = str(said)
+    try:
+        os.fsencode(name)  # as its folder would be called
+    except UnicodeEncodeError:
+        raise ValueError(_refusal(said)) from None
     return None if name.strip().casefold() in NOBODY else name
 
 

@@ -129,6 +129,8 @@ class Listing:
             lines = self._rows() if self._is_table else self._json()
             for number, (line, path, face) in enumerate(lines, 1):
                 refuse_shares(f"{self.store.location}, line {line}", face.fault)
+                if fault := _unnameable(path):
+                    path, face = "", Face(fault=fault)
                 if path and not face.fault:
                     face = _unless_known(path, face, known)
                 entry = Entry(path or f"(line {number})", path, None if path else face.fault or "it names no file")
@@ -266,6 +268,14 @@ def _unless_known(path: str, face: Face, known: dict[int, str | None]) -> Face:
         return Face(fault=f"a line before says otherwise of the same face: {who}, this one {face.identity or 'nobody'}")
     known.setdefault(key, face.identity)
     return face
+
+
+def _unnameable(path: str) -> str | None:
+    """Why no file can have a path, or None: nor may a sample be called so."""
+    try:
+        return f"a zero byte is in its path {path!r}" if b"\0" in os.fsencode(path) else None
+    except UnicodeEncodeError:
+        return f"half of a character is in its path {path!r}"
 
 
 def _shorten(columns: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from writers.sources.annotations import Face, candidates
 from writers.sources.bucket import Bucket, bucket_images
-from writers.sources.directory import Directory, entries, shows_image
+from writers.sources.directory import Directory, entries, is_folder, shows_image
 from writers.sources.join import Table
 from writers.sources.labels import person
 from writers.sources.sidecars import Sidecars, is_sidecar
@@ -79,7 +79,7 @@ def folder_images(
     for prefix in splits(folder.location) or [""]:
         for found in entries(os.path.join(folder.location, prefix), folder.skipped):
             path = prefix + found.name
-            if found.is_dir():
+            if is_folder(found):
                 for entry in folder.below(path, is_read):
                     yield entry, found.name, entry.path.removeprefix(f"{path}/")
             elif not is_read(path) and shows_image(found, folder.skipped):
@@ -109,4 +109,4 @@ def has_identity_folders(location: str) -> bool:
         SourceError: if it cannot be listed.
     """
     listing = entries(location)
-    return bool(splits(location)) or (any(e.is_dir() for e in listing) and not any(shows_image(e) for e in listing))
+    return bool(splits(location)) or (any(map(is_folder, listing)) and not any(shows_image(e) for e in listing))

@@ -47,7 +47,7 @@ def open_cfp(root: str | os.PathLike[str], protocol: Protocol, *, fiducials: boo
     root = Path(root)
     splits = root / "Protocol" / "Split" / protocol
     try:
-        folds = sorted(entry.name for entry in os.scandir(splits) if entry.is_dir() and entry.name.isdigit())
+        folds = sorted(entry.name for entry in os.scandir(splits) if entry.name.isdigit() and os.path.isdir(entry.path))
     except OSError as error:
         raise SourceError(splits, f"cannot be listed ({error.strerror})", REMEDY) from error
     first = _image_list(root, "F")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from frl.errors import SourceError, blame_machine
+from frl.errors import SourceError, blame_machine, is_fault_of_machine
 from frl.images.names import IMAGE_SUFFIXES
 
 DAMAGED = (OSError, EOFError, LookupError, NotImplementedError, TypeError, ValueError, zlib.error)
@@ -127,16 +127,28 @@ def read_array(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 def folders(path: str | os.PathLike[str]) -> list[str]:
     """The names of the folders in a folder, sorted; empty if there is no such folder."""
-    return sorted(entry.name for entry in _scan(path) if entry.is_dir())
+    return sorted(entry.name for entry in _scan(path) if os.path.isdir(entry.path))
 
 
 def files(path: str | os.PathLike[str], suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[str]:
-    """The names of the files in a folder with one of these suffixes, sorted; empty if there is no such folder."""
+    """The names of the files in a folder with one of these suffixes, sorted; empty if there is no such folder.
+
+    A link that leads nowhere is among them: who reads it says so.
+    """
     return sorted(
         entry.name
         for entry in _scan(path)
-        if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.name.startswith(".") and entry.is_file()
+        if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.name.startswith(".") and _is_listed(entry)
     )
+
+
+def _is_listed(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError as error:  # of a link that leads to itself
+        if is_fault_of_machine(error):
+            raise
+        return True
 
 
 def first_folder(location: str, *names: str) -> str | None:

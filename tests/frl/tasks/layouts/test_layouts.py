@@ -28,7 +28,7 @@ from frl.tasks.layouts.bp4d import FERA, SUBJECTS
 from frl.tasks.layouts.bp4d import FOLDS as BP4D_FOLDS
 from frl.tasks.layouts.disfa import FOLDS as DISFA_FOLDS
 from frl.tasks.layouts.disfa import UNITS
-from frl.tasks.layouts.files import as_png, read_image
+from frl.tasks.layouts.files import as_png, files, folders, read_image
 from frl.tasks.layouts.folds import numbered_folds
 from frl.tasks.layouts.layout import AnnotatedFace, Layout, Published
 from frl.tasks.layouts.registry import BENCHMARKS
@@ -538,6 +538,15 @@ def test_aflw2000_names_bad_files(tmp_path: Path, change: dict[str, np.ndarray],
 
 
 # ---------------------------------------------------------------- files
+
+
+def test_links_that_lead_nowhere_are_listed_and_those_to_themselves_end_nothing(tmp_path: Path) -> None:
+    for name in ("round.jpg", "round"):
+        (tmp_path / name).symlink_to(name)
+    (tmp_path / "dead.jpg").symlink_to("gone.jpg")
+    (tmp_path / "folder").mkdir()
+    assert files(tmp_path) == ["dead.jpg", "round.jpg"]
+    assert folders(tmp_path) == ["folder"]
 
 
 def test_images_are_regular_files(tmp_path: Path) -> None:
