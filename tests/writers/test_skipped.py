@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +102,37 @@ def test_content_decides_and_all_is_accounted_for(
     skipped = {key: count for key, count in manifest.counts.items() if key.startswith("skipped: ")}
     # In a folder, one that is not looked into counts once; in an archive, each of its files does.
     assert sum(skipped.values()) == len(SKIPPED)
+
+
+@pytest.mark.parametrize("place", ["folder", "tar", "tar.gz", "store"])
+@pytest.mark.parametrize("deep", [True, False])
+def test_images_beside_the_splits_are_counted_wherever_they_lie(place: str, deep: bool, tmp_path: Path) -> None:
+    """Before the first split of an archive and behind it; without splits, there is no beside."""
+    split = "" if not deep else "{}/"
+    paths = ["extra.jpg", *(split.format(name) + f"{name}-1/a.jpg" for name in ("train", "val", "test")), "more/b.jpg"]
+    files = dict.fromkeys(paths, jpeg(1)) | {"more/notes.txt": b""}
+    if place == "store":
+        fsspec.filesystem("memory").put(f"{plant(tmp_path / 'photos', files)}/", "/photos", recursive=True)
+        source = "vggface2:memory://photos"
+    else:
+        folder = plant(tmp_path / "photos", files)
+        source = f"vggface2:{folder if place == 'folder' else pack(tmp_path / f'photos.{place}', files)}"
+    try:
+        people = {c.name: c.identity for c in open_source(source).candidates()}
+        skipped = skipped_of(source)
+    finally:
+        fsspec.filesystem("memory").store.clear()
+    outside = {} if deep else {"extra.jpg": None, "more/b.jpg": "more"}
+    assert people == {path: path.split("/")[-2] for path in paths[1:-1]} | outside
+    assert skipped.get("outside of train/, val/ and test/", 0) == (2 if deep else 0)
+
+
+def test_a_folder_beside_the_splits_that_cannot_be_listed_is_counted(tmp_path: Path) -> None:
+    table = b"NAME_ID,X,Y,W,H\np1/a,1,2,30,30\n"
+    folder = plant(tmp_path / "photos", {"train/p1/a.jpg": jpeg(1), "loose_bb_train.csv": table})
+    (folder / "other").mkdir()
+    (folder / "other" / "round").symlink_to(folder / "other")
+    assert skipped_of(f"vggface2:{folder}") == {"cannot be read": 1}
 
 
 def test_shards_of_a_webdataset_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,7 @@ def _open_benchmark(kind: str, path: str, _: Tables) -> Source:
 KINDS = {
     "vggface2": Kind(
         lambda path, tables: VGGFace2(open_tree(path), tables.boxes_at(path), tables.landmarks_at(path)),
-        "a folder per identity, in train/ and test/ or not, or the original tar.gz; loose_bb_*.csv beside",
+        "a folder per identity, in train/, val/ and test/ or not, or the original tar.gz; loose_bb_*.csv beside",
         boxed=True,
     ),
     "lfw": Kind(lambda path, _: LFW(open_tree(path)), "NAME/NAME_0001.jpg, or its tgz"),

@@ -11,7 +11,7 @@ from frl.images.names import claims_image, claims_note, is_image, path_aside
 from frl.stored_file import MEMORY
 from writers.reject import Reject
 from writers.sources.files import read_at, read_file, too_large
-from writers.sources.skipped import NO_IMAGE, Skipped
+from writers.sources.skipped import NO_IMAGE, OUTSIDE, Skipped
 from writers.sources.source import Entry, nothing
 from writers.sources.tables import SPLITS
 from writers.sources.tar_members import Member
@@ -101,7 +101,7 @@ def bucket_images(bucket: Bucket, is_read: Callable[[str], bool] = nothing) -> I
     for entry in listed:
         split, slash, rest = entry.path.partition("/")
         if has_splits and split not in SPLITS:
-            bucket.skipped.add("outside of train/ and test/", entry.path)
+            bucket.skipped.add(OUTSIDE, entry.path)
             continue
         path = rest if has_splits and slash else entry.path
         identity, slash, below = path.partition("/")

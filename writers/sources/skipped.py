@@ -10,6 +10,8 @@ from frl.images.names import suffix_of
 NO_IMAGE = "no images"
 UNREADABLE = "cannot be read"
 SPECIAL = "no regular files"
+OUTSIDE = "outside of train/, val/ and test/"
+"""Images beside the splits, where a source has such."""
 
 
 class Skipped:

@@ -13,7 +13,7 @@ from writers.sources.annotations import Face, read_boxes, read_landmarks
 from writers.sources.files import is_file
 from writers.sources.join import Table
 
-SPLITS = ("test", "train")
+SPLITS = ("test", "train", "val")
 
 Row = TypeVar("Row")
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
+import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from frl.errors import SourceError
 from writers.sources.annotations import Face, candidates
 from writers.sources.bucket import Bucket, bucket_images
 from writers.sources.directory import Directory, entries, is_folder, shows_image
 from writers.sources.join import Table
 from writers.sources.labels import person
 from writers.sources.sidecars import Sidecars, is_sidecar
+from writers.sources.skipped import OUTSIDE, UNREADABLE, Skipped
 from writers.sources.source import Candidate, Entry, nothing
 from writers.sources.tables import SPLITS
 from writers.sources.tar import CompressedTars, Tars
@@ -21,9 +25,10 @@ from writers.sources.tar import CompressedTars, Tars
 
 @dataclass(frozen=True)
 class VGGFace2:
-    """One folder per identity, in ``train/`` and ``test/`` if there are such, else directly in the folder.
+    """One folder per identity, in ``train/``, ``val/`` and ``test/`` if there is such, else directly in the folder.
 
-    In a tar they may lie deeper: the identity is the folder below the split, or else the folder of the image.
+    In a tar they may lie deeper: the identity is the folder below the split, or else the folder of the image. Images
+    beside the splits are skipped.
 
     Attributes:
         store: the folder or the tar, which may be compressed.
@@ -76,7 +81,8 @@ def folder_images(
 ) -> Iterator[tuple[Entry, str | None, str]]:
     """The images of identity folders: entry, identity and path below the identity; see ``Tree`` for ``is_read``."""
     folder.skipped.clear()
-    for prefix in splits(folder.location) or [""]:
+    parts = splits(folder.location)
+    for prefix in parts or [""]:
         for found in entries(os.path.join(folder.location, prefix), folder.skipped):
             path = prefix + found.name
             if is_folder(found):
@@ -84,21 +90,58 @@ def folder_images(
                     yield entry, found.name, entry.path.removeprefix(f"{path}/")
             elif not is_read(path) and shows_image(found, folder.skipped):
                 yield Entry(path, path), None, found.name
+    if parts:
+        _skip_others(folder, is_read)
+
+
+def _skip_others(folder: Directory, is_read: Callable[[str], bool]) -> None:
+    """Count the images beside the splits; what else lies there is nobody's concern, even if it cannot be listed."""
+    others = Skipped()
+    for found in entries(folder.location):
+        if not is_folder(found):
+            images = [found.name] if not is_read(found.name) and shows_image(found, others) else []
+        elif found.name in SPLITS:
+            continue
+        else:
+            try:
+                images = [entry.path for entry in Directory(found.path).entries(is_read)]
+            except SourceError:
+                images = []
+                folder.skipped.add(UNREADABLE, found.name)
+        for image in images:
+            folder.skipped.add(OUTSIDE, image)
 
 
 def tar_images(tar: Tars | CompressedTars) -> Iterator[tuple[Entry, str | None, str]]:
-    """The images of identity folders in a tar: entry, identity and path below the identity."""
-    for entry in tar.entries():
-        *folders, file = entry.path.split("/")
-        below = next((i + 1 for i, folder in enumerate(folders) if folder in SPLITS), len(folders) - 1)
-        if 0 <= below < len(folders):
-            yield entry, folders[below], "/".join([*folders[below + 1 :], file])
-        else:
-            yield entry, None, file
+    """The images of identity folders in a tar: entry, identity and path below the identity.
+
+    Only at its end it is known whether a tar has splits: what is in none waits until then, on the disk.
+    """
+    has_splits, others = False, 0
+    with tempfile.TemporaryFile() as waiting:
+        for entry in tar.entries():
+            *folders, file = entry.path.split("/")
+            split = next((i for i, folder in enumerate(folders) if folder in SPLITS), None)
+            if split is None:
+                pickle.dump(entry, waiting, pickle.HIGHEST_PROTOCOL)
+                others += 1
+            elif split + 1 < len(folders):
+                has_splits = True
+                yield entry, folders[split + 1], "/".join([*folders[split + 2 :], file])
+            else:
+                yield entry, None, file
+        waiting.seek(0)
+        for _ in range(others):
+            entry = pickle.load(waiting)
+            folder, file = os.path.split(entry.path)
+            if has_splits and not entry.fault:
+                tar.skipped.add(OUTSIDE, entry.path)
+            else:
+                yield entry, os.path.basename(folder) or None, file
 
 
 def splits(location: str) -> list[str]:
-    """Which of ``train/`` and ``test/`` a folder holds, with the slash."""
+    """Which of ``test/``, ``train/`` and ``val/`` a folder holds, with the slash."""
     return [f"{split}/" for split in SPLITS if os.path.isdir(os.path.join(location, split))]
 
 
