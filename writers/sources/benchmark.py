@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from frl.beton.targets import Kind, TargetSpec
-from frl.tasks.layouts.layout import AnnotatedFace, Layout, Published, require_split
+from frl.tasks.layouts.layout import AnnotatedFace, Layout, Published, Remarking, require_split
 from frl.tasks.layouts.registry import BENCHMARKS
 from frl.tasks.layouts.schemes import five_points
 from writers.reject import Reject
@@ -89,8 +89,10 @@ class BenchmarkSplit:
                 yield self._candidate(face, specs)
 
     def remarks(self) -> Iterator[str]:
-        """How the number of faces differs from the published one, and which classes no face has; see ``Remarking``."""
+        """What the layout says, how many faces were published, and which classes no face has; see ``Remarking``."""
         where, found = f"{self.layout.location}@{self.split}", self._seen.total()
+        if isinstance(self.layout, Remarking):
+            yield from self.layout.remarks()
         if isinstance(self.layout, Published):
             published = self.layout.published.get(self.split, found)
             if published != found:

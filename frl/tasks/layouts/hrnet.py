@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -67,6 +67,39 @@ RENAMED = {"ibug/image_092_01.jpg": "ibug/image_092 _01.jpg"}
 REMEDY = "Give the folder with face_landmarks_NAME_SPLIT.csv of 300w, wflw, aflw or cofw, and the images in images/."
 
 
+class Part:
+    """A part of a split, as its own list says.
+
+    Args:
+        path: the list; None: there is none.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        rows = read_rows(path, REMEDY) if path else iter(())
+        next(rows, None)
+        self._met = {_as_numbers(row): False for _, row in rows}
+
+    def has(self, row: list[str]) -> int:
+        """Whether a row of the split is in it: 1, 0, or -1 where nobody knows."""
+        key = _as_numbers(row)
+        if key in self._met:
+            self._met[key] = True
+        return int(key in self._met) if self.path else -1
+
+    def remark(self, split: str) -> str | None:
+        """What to say of rows that were none of the split's, whose list is given, or None.
+
+        Raises:
+            SourceError: none was.
+        """
+        count, missed = len(self._met), list(self._met.values()).count(False)
+        if count and missed == count:
+            cause = f"none of its {count:,} rows is in {os.path.basename(split)}"
+            raise SourceError(self.path or "", cause, "Give both of one copy of the lists, or remove it.")
+        return f"{self.path}: {missed:,} of {count:,} rows are not in {os.path.basename(split)}" if missed else None
+
+
 @dataclass(frozen=True)
 class HRNetLists:
     """The lists ``face_landmarks_NAME_SPLIT.csv`` of one benchmark; each is a split.
@@ -80,6 +113,7 @@ class HRNetLists:
     """
 
     location: str
+    _remarks: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -102,26 +136,32 @@ class HRNetLists:
     def faces(self, split: str) -> Iterator[AnnotatedFace]:
         """The faces by line; see ``Layout``."""
         path, name = os.path.join(self.location, self._lists[split]), Counted()
-        parts = {
-            subset: {tuple(row) for _, row in read_rows(os.path.join(self.location, self._lists[part]), REMEDY)}
-            for end, subset in self._benchmark.subsets.items()
-            if (part := f"{split}_{end}") in self._lists
-        }
+        parts = self._parts(split)
         rows = read_rows(path, REMEDY)
         line, header = next(rows, (1, []))
         before = self._columns(f"{path}, line {line}", header)
         for line, row in rows:
             face = self._face(f"{os.path.basename(path)}, line {line}", row, before, name)
-            if parts and not face.fault:
-                member = np.array([tuple(row) in parts.get(n, ()) for n in self._benchmark.subsets.values()], np.int64)
+            member = np.array([part.has(row) for part in parts], np.int64)
+            if any(part.path for part in parts) and not face.fault:
                 face = AnnotatedFace(
                     name=face.name, place=face.place, box=face.box, targets={**face.targets, "subsets": member}
                 )
             yield face
+        self._remarks[:] = filter(None, [part.remark(path) for part in parts])
+
+    def remarks(self) -> Iterator[str]:
+        """How many rows of the lists of parts are no face; see ``Remarking``."""
+        yield from self._remarks
 
     def read(self, place: str) -> bytes:
         """The image's bytes; see ``Layout``."""
         return read_image(os.path.join(self.location, place))
+
+    def _parts(self, split: str) -> list[Part]:
+        """The parts of a split, in the order of their names, whether their list is there or not."""
+        lists = [self._lists.get(f"{split}_{end}") for end in self._benchmark.subsets]
+        return [Part(path and os.path.join(self.location, path)) for path in lists]
 
     @cached_property
     def _lists(self) -> dict[str, str]:
@@ -199,6 +239,14 @@ class HRNetLists:
         path = join(self._images, image)
         other = join(self._images, RENAMED.get(image, image))
         return path if path == other or os.path.exists(os.path.join(self.location, path)) else other
+
+
+def _as_numbers(row: list[str]) -> tuple[str | float, ...]:
+    """A row by what its cells say, not by how they are written: 100 is 100.0."""
+    try:
+        return row[0], *numbers(row[1:])
+    except ValueError:
+        return tuple(row)
 
 
 def square(x: float, y: float, side: float) -> Rectangle:

@@ -95,6 +95,15 @@ class Published(Protocol):
         ...
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A layout that says what it has found beside the faces."""
+
+    def remarks(self) -> Iterator[str]:
+        """Lines for the user, once the faces of a split are listed."""
+        ...
+
+
 def require_split(layout: Layout, split: str) -> str:
     """``split``, if the layout has it.
 

@@ -30,7 +30,7 @@ from frl.tasks.layouts.disfa import FOLDS as DISFA_FOLDS
 from frl.tasks.layouts.disfa import UNITS
 from frl.tasks.layouts.files import as_png, files, folders, read_image
 from frl.tasks.layouts.folds import numbered_folds
-from frl.tasks.layouts.layout import AnnotatedFace, Layout, Published
+from frl.tasks.layouts.layout import AnnotatedFace, Layout, Published, Remarking
 from frl.tasks.layouts.registry import BENCHMARKS
 from frl.tasks.layouts.schemes import AFLW19, COFW29, IBUG68, SCHEMES, WFLW98, five_points
 from frl.tasks.layouts.w300lp import pose_of
@@ -171,6 +171,28 @@ def test_hrnet_finds_the_image_with_a_space(tmp_path: Path) -> None:
     draw(tmp_path / "images" / "ibug" / "image_092 _01.jpg", IBUG68, face_points(IBUG68, 0))
     face = next(iter(BENCHMARKS["hrnet"](str(tmp_path)).faces("test")))
     assert face.name == "ibug/image_092_01.jpg" and face.place == "images/ibug/image_092 _01.jpg"
+
+
+def test_hrnet_finds_the_faces_of_a_part_however_their_numbers_are_written(tmp_path: Path) -> None:
+    REPLICAS["hrnet_wflw"](tmp_path)
+    path = tmp_path / "face_landmarks_wflw_test_blur.csv"
+    header, row = path.read_text().splitlines()
+    image, *cells = row.split(",")
+    same = ",".join([image, *(f"{float(cell):.12f}" for cell in cells)])
+    path.write_text(f"{header}\n{same}\n")
+    plant(tmp_path / "face_landmarks_wflw_test_makeup.csv", f"{header}\n")
+    found = BENCHMARKS["hrnet"](str(tmp_path))
+    subsets = {face.name: face.targets["subsets"].tolist() for face in found.faces("test")}
+    others = dict.fromkeys(("b/2.jpg", "b/2#2.jpg"), [-1, -1, -1, 0, -1, 0])
+    assert subsets == {"a/1.jpg": [-1, -1, -1, 0, -1, 1]} | others
+    assert isinstance(found, Remarking) and not list(found.remarks())
+    other = same.replace("0.6", "0.7")
+    path.write_text(f"{header}\n{same}\n{other}\n")
+    list(found.faces("test"))
+    assert list(found.remarks()) == [f"{path}: 1 of 2 rows are not in face_landmarks_wflw_test.csv"]
+    path.write_text(f"{header}\n{other}\n")
+    with pytest.raises(SourceError, match=r"test_blur.csv: none of its 1 rows is in face_landmarks_wflw_test.csv"):
+        list(found.faces("test"))
 
 
 def test_hrnet_names_bad_lines_and_refuses_other_lists(tmp_path: Path) -> None:
