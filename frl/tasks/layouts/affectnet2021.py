@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,11 +13,12 @@ from frl.beton.targets import TargetSpec
 from frl.errors import SourceError
 from frl.tasks.layouts.affect import VALENCE_AROUSAL, class_index, expressions, valence_arousal
 from frl.tasks.layouts.affectnet import EXPRESSIONS, REMEDY
-from frl.tasks.layouts.files import files, join, read_array, read_image
+from frl.tasks.layouts.files import files, join, read_array, read_image, without_image
 from frl.tasks.layouts.layout import AnnotatedFace
 from frl.tasks.layouts.schemes import IBUG68, points_fault
 
 SETS = {"train": "train_set", "val": "val_set"}
+PARTS = re.compile(r"_(exp|val|aro|lnd)\.npy$")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class AffectNet2021:
         images = files(os.path.join(self.location, folder, "images"))
         for image in sorted(images, key=lambda name: (len(name), name)):
             yield self._face(folder, image)
+        annotated = {PARTS.sub("", name) for name in files(self._annotations(folder), frozenset({".npy"}))}
+        for stem in without_image(sorted(annotated, key=lambda name: (len(name), name)), images):
+            name = join(folder, "annotations", stem)
+            yield AnnotatedFace(name=name, fault=f"there is no image of {name}_exp.npy and so on")
 
     def read(self, place: str) -> bytes:
         """The image's bytes; see ``Layout``."""
@@ -58,9 +64,12 @@ class AffectNet2021:
     def _is_set(self, folder: str) -> bool:
         return all(os.path.isdir(os.path.join(self.location, folder, part)) for part in ("images", "annotations"))
 
+    def _annotations(self, folder: str) -> str:
+        return os.path.join(self.location, folder, "annotations")
+
     def _face(self, folder: str, image: str) -> AnnotatedFace:
         place, stem = join(folder, "images", image), os.path.splitext(image)[0]
-        path = os.path.join(self.location, folder, "annotations", stem)
+        path = os.path.join(self._annotations(folder), stem)
         try:
             index = class_index(read_array(f"{path}_exp.npy").item(), len(EXPRESSIONS))
             affect = valence_arousal(read_array(f"{path}_val.npy").item(), read_array(f"{path}_aro.npy").item())

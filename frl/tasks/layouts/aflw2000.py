@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frl.beton.targets import TargetSpec
 from frl.errors import SourceError
-from frl.tasks.layouts.files import files, first_file, read_array, read_image, read_matlab
+from frl.tasks.layouts.files import files, first_file, read_array, read_image, read_matlab, without_image
 from frl.tasks.layouts.layout import AnnotatedFace
 from frl.tasks.layouts.schemes import IBUG68, bounds
 from frl.tasks.layouts.w300lp import POSE, fault_of, pose_of, space_points
@@ -56,6 +56,8 @@ class Aflw2000:
         again = self._again(len(images)) if split == "test-reannotated" else [None] * len(images)
         for image, points in zip(images, again, strict=True):
             yield self._face(image, points)
+        for name in without_image(files(self.location, frozenset({".mat"})), images):
+            yield AnnotatedFace(name=name, fault=f"there is no image beside {name}")
 
     def read(self, place: str) -> bytes:
         """The image's bytes; see ``Layout``."""

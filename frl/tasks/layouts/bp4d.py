@@ -95,13 +95,17 @@ class Bp4d:
 
     def _frames(self, subject: str, task: str) -> Iterator[AnnotatedFace]:
         folder = join(self._images or "", subject, task)
-        images = frames(os.path.join(self.location, folder))
-        if not images:
+        images, stray, disputed = frames(os.path.join(self.location, folder))
+        for file, reason in stray.items():
+            yield AnnotatedFace(name=join(folder, file), place=join(folder, file), fault=reason)
+        if not images and not stray:
             yield AnnotatedFace(name=f"{subject}/{task}", fault=f"there are no images in {folder}")
             return
         present, faults = self._occurrences(subject, task)
         strength = {unit: self._intensities(subject, task, unit, faults) for unit in INTENSITIES}
         for frame, known in present.items():
+            if frame in disputed:
+                continue
             if frame not in images:
                 name = join(folder, f"(frame {frame})")
                 yield AnnotatedFace(name=name, fault=f"there is no image of frame {frame} in {folder}")

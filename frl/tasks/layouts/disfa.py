@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +15,7 @@ from frl.errors import SourceError
 from frl.tasks.layouts.action_units import intensities, intensity
 from frl.tasks.layouts.files import files, first_folder, folders, join, read_image, read_lines
 from frl.tasks.layouts.folds import Folds
-from frl.tasks.layouts.frames import frames
+from frl.tasks.layouts.frames import Frames, frames
 from frl.tasks.layouts.layout import AnnotatedFace
 
 UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
@@ -48,6 +49,7 @@ class Disfa:
     """
 
     location: str
+    _without: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -65,11 +67,19 @@ class Disfa:
 
     def faces(self, split: str) -> Iterator[AnnotatedFace]:
         """The frames by subject and number; see ``Layout``."""
+        self._without.clear()
         for subject in self._subjects:
             if not FOLDS.knows(subject) and split != "all":
                 yield AnnotatedFace(name=subject, fault=f"the published folds do not know {subject}; {LABELS} has it")
             elif FOLDS.has(split, subject):
                 yield from self._frames(subject)
+
+    def remarks(self) -> Iterator[str]:
+        """How many labelled frames have no image: people leave out most, for they are alike. See ``Remarking``."""
+        if count := self._without.total():
+            subjects = sum(map(bool, self._without.values()))
+            where = os.path.join(self.location, LABELS)
+            yield f"{where}: {count:,} labelled frames of {subjects} subjects have no image in {self._images}"
 
     def read(self, place: str) -> bytes:
         """The image's bytes; see ``Layout``."""
@@ -87,19 +97,25 @@ class Disfa:
     @cached_property
     def _first(self) -> int:
         """How the images count the first frame."""
-        return 0 if any(0 in self._numbered(subject) for subject in self._subjects) else 1
+        found = (self._numbered(subject) for subject in self._subjects)
+        return 0 if any(0 in images or 0 in disputed for images, _, disputed in found) else 1
 
-    def _numbered(self, subject: str) -> dict[int, str]:
+    def _numbered(self, subject: str) -> Frames:
         return frames(os.path.join(self.location, self._images or "", subject))
 
     def _frames(self, subject: str) -> Iterator[AnnotatedFace]:
-        images = self._numbered(subject)
-        if not images:
+        images, stray, disputed = self._numbered(subject)
+        if not images and not stray:
             yield AnnotatedFace(name=subject, fault=f"there are no images of {subject} in {self._images}")
             return
+        folder = join(self._images or "", subject)
+        for file, reason in stray.items():
+            yield AnnotatedFace(name=join(folder, file), place=join(folder, file), fault=reason)
         labels, faults = self._labels(subject)
+        there = {number - self._first + 1 for number in images.keys() | disputed}
+        self._without[subject] = len(labels.keys() - there)
         for number, file in images.items():
-            frame, place = number - self._first + 1, join(self._images or "", subject, file)
+            frame, place = number - self._first + 1, join(folder, file)
             if fault := faults.get(frame):
                 yield AnnotatedFace(name=place, place=place, fault=fault)
             elif frame not in labels:

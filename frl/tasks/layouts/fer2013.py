@@ -121,6 +121,8 @@ class Fer2013Folders:
     def faces(self, split: str) -> Iterator[AnnotatedFace]:
         """The faces by folder and name; see ``Layout``."""
         root = self._folder(split) or ""
+        for file in files(os.path.join(self.location, root)):
+            yield AnnotatedFace(name=join(root, file), place=join(root, file), fault="in no folder of an expression")
         for folder in folders(os.path.join(self.location, root)):
             expression = FOLDERS.get(folder.lower())
             for file in files(os.path.join(self.location, root, folder)):

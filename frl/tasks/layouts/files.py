@@ -7,7 +7,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,12 @@ def _is_listed(entry: os.DirEntry[str]) -> bool:
         if is_fault_of_machine(error):
             raise
         return True
+
+
+def without_image(annotations: Iterable[str], images: Iterable[str]) -> list[str]:
+    """Those of some files beside which no image of their name lies."""
+    stems = {os.path.splitext(image)[0] for image in images}
+    return [name for name in annotations if os.path.splitext(name)[0] not in stems]
 
 
 def first_folder(location: str, *names: str) -> str | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import SourceError
-from frl.tasks.layouts.files import files, join, read_image, read_matlab
+from frl.tasks.layouts.files import files, join, read_image, read_matlab, without_image
 from frl.tasks.layouts.layout import AnnotatedFace
 from frl.tasks.layouts.schemes import IBUG68, bounds
 
@@ -55,8 +55,12 @@ class W300LP:
     def faces(self, split: str) -> Iterator[AnnotatedFace]:
         """The faces by folder and name; see ``Layout``."""
         for part in PARTS if split == "train-unflipped" else (*PARTS, *(f"{part}_Flip" for part in PARTS)):
-            for image in files(os.path.join(self.location, part)):
+            folder = os.path.join(self.location, part)
+            images = files(folder)
+            for image in images:
                 yield self._face(part, image)
+            for name in without_image(files(folder, frozenset({".mat"})), images):
+                yield AnnotatedFace(name=join(part, name), fault=f"there is no image beside {join(part, name)}")
 
     def read(self, place: str) -> bytes:
         """The image's bytes; see ``Layout``."""

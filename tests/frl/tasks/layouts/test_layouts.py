@@ -352,6 +352,22 @@ def test_affectnet_2021_reads_texts_and_no_pickles(tmp_path: Path) -> None:
     assert BENCHMARKS["affectnet"](str(tmp_path / "val_set")).splits == ("all",)
 
 
+@pytest.mark.parametrize(
+    ("name", "image", "fault"),
+    [
+        ("affectnet2021", "val_set/images/10.jpg", "there is no image of val_set/annotations/10_exp.npy and so on"),
+        ("w300lp", "AFW/AFW_1_1_0.jpg", "there is no image beside AFW/AFW_1_1_0.mat"),
+        ("aflw2000", "image00004.jpg", "there is no image beside image00004.mat"),
+    ],
+)
+def test_an_annotation_without_an_image_is_a_reject(tmp_path: Path, name: str, image: str, fault: str) -> None:
+    found, split = layout_of(name, tmp_path)
+    before = len(list(found.faces(split)))
+    (tmp_path / image).unlink()
+    assert faults(found, split) == [fault]
+    assert len(list(found.faces(split))) == before
+
+
 def test_rafdb_names_lines_that_are_no_label(tmp_path: Path) -> None:
     found, _ = layout_of("rafdb", tmp_path)
     lines = "test_0001.jpg 8\ntest_0002.jpg\nother.jpg 1\ntrain_1.jpg 0\n"
@@ -381,6 +397,12 @@ def test_fer2013_names_lines_that_are_no_face(tmp_path: Path) -> None:
     plant(tmp_path / "fer2013.csv", "a,b\n")
     with pytest.raises(SourceError, match="line 1: is not emotion,pixels,Usage"):
         list(found.faces("test"))
+
+
+def test_fer2013_images_in_no_folder_of_an_expression_are_rejected(tmp_path: Path) -> None:
+    found, split = layout_of("fer2013_folders", tmp_path)
+    draw(tmp_path / split / "stray.png", IBUG68, face_points(IBUG68, 0))
+    assert faults(found, split) == ["in no folder of an expression"]
 
 
 def test_fer2013_folders_need_known_names(tmp_path: Path) -> None:
@@ -437,6 +459,7 @@ def test_disfa_says_what_is_missing_or_out_of_range(tmp_path: Path) -> None:
         "there are no images of SN002 in images",
         "the published folds do not know SN033; ActionUnit_Labels has it",
     ]
+    assert isinstance(found, Remarking) and not list(found.remarks())
     third = next(face for face in found.faces("all") if face.name.endswith("SN001/2.png"))
     assert np.flatnonzero(np.isnan(third.targets["action_units"])).tolist() == [UNITS.index(4)]
     (labels / "SN001" / "SN001_au26.txt").unlink()
@@ -445,6 +468,15 @@ def test_disfa_says_what_is_missing_or_out_of_range(tmp_path: Path) -> None:
     plant(labels / "SN001" / "SN001_au26.txt", "1 0\n")
     with pytest.raises(SourceError, match=r"SN001_au26.txt, line 1: is '1 0', not frame,intensity"):
         list(found.faces("all"))
+
+
+def test_disfa_says_how_many_labelled_frames_have_no_image(tmp_path: Path) -> None:
+    found, _ = layout_of("disfa", tmp_path)
+    for path in ("SN001/1.png", "SN001/2.png", "SN003/2.png"):
+        (tmp_path / "images" / path).unlink()
+    assert not faults(found, "all") and isinstance(found, Remarking)
+    where = tmp_path / "ActionUnit_Labels"
+    assert list(found.remarks()) == [f"{where}: 3 labelled frames of 2 subjects have no image in images"]
 
 
 def test_bp4d_says_what_is_missing_or_out_of_range(tmp_path: Path) -> None:
@@ -465,6 +497,23 @@ def test_bp4d_says_what_is_missing_or_out_of_range(tmp_path: Path) -> None:
     plant(table, "\n".join([header, fifth + ",1"]))
     with pytest.raises(SourceError, match="line 2: has 25 cells and begins with '5'"):
         list(found.faces("all"))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "number"), [("disfa", "images/SN001", "2"), ("bp4d", "images/F001/T1", "6")]
+)
+def test_images_of_no_frame_or_of_one_frame_are_rejected(tmp_path: Path, name: str, folder: str, number: str) -> None:
+    found, split = layout_of(name, tmp_path)
+    (image,) = (path.name for path in (tmp_path / folder).iterdir() if path.stem.lstrip("0") == number)
+    for other in ("cover.png", f"left_{number}.png"):
+        draw(tmp_path / folder / other, IBUG68, face_points(IBUG68, 0))
+    said = {face.name: face.fault for face in found.faces(split) if face.fault}
+    twice = f"frame {number} has 2 images: {image}, left_{number}.png"
+    assert said == {
+        f"{folder}/cover.png": "its name does not end in the number of a frame",
+        f"{folder}/{image}": twice,
+        f"{folder}/left_{number}.png": twice,
+    }
 
 
 def test_ckplus_names_bad_lines(tmp_path: Path) -> None:
