@@ -19,7 +19,7 @@ from source_layouts import LAYOUTS, pack, plant
 
 from frl.beton import Beton, BetonWriter
 from frl.errors import FrlError, SourceError
-from writers.sources import Box, Candidate, Stream, open_source, open_sources
+from writers.sources import Box, Candidate, Remarking, Stream, open_source, open_sources
 from writers.sources.annotations import Face, five_points, parse_face
 from writers.sources.webdataset import expand_braces
 from writers.to_beton import main
@@ -193,6 +193,14 @@ def test_hdf5_may_say_who_is_on_an_image(tmp_path: Path) -> None:
     assert [candidate.identity for candidate in listed(source)] == ["Ann", "Bjørn", "Ann"]
 
 
+def test_hdf5_may_hold_links_that_lead_nowhere(tmp_path: Path) -> None:
+    others = {"age": [1, 2], "gone": h5py.SoftLink("/nowhere"), "more/age": [1, 2]}
+    source = open_source(write_hdf5(tmp_path / "faces.h5", [b"x", b"y"], **others))
+    assert [candidate.identity for candidate in source.candidates()] == [None, None]
+    assert isinstance(source, Remarking)
+    assert list(source.remarks()) == [f"{tmp_path}/faces.h5: age not read; who is on an image is read from foldernames"]
+
+
 def test_hdf5_of_another_layout_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "faces.h5"
     for content, cause in [
@@ -208,6 +216,9 @@ def test_hdf5_of_another_layout_is_refused(tmp_path: Path) -> None:
             listed(str(path))
     with pytest.raises(SourceError, match="foldernames of shape"):
         listed(write_hdf5(path, [b"x", b"y"], foldernames=["Ann"]))
+    for other in ({"foldernames/deeper": np.zeros(2)}, {"foldernames": h5py.SoftLink("/gone")}):
+        with pytest.raises(SourceError, match="has 2 images, but foldernames that are no data set"):
+            listed(write_hdf5(path, [b"x", b"y"], **other))
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(SourceError, match="cannot be opened as HDF5"):
         listed(str(path))

@@ -125,11 +125,13 @@ class HDF5:
         """What the file says of who is on each row."""
         count = len(self.store.file["images"])
         folders = self.store.file.get("foldernames")
-        if folders is None:
+        if folders is None and "foldernames" not in list(self.store.file):  # which has links that lead nowhere, too
             yield from repeat(None, count)
             return
-        if folders.shape != (count,):
-            cause = f"has {count} images, but foldernames of shape {folders.shape}"
+        shape = getattr(folders, "shape", None)
+        if shape != (count,):
+            said = "that are no data set" if shape is None else f"of shape {shape}"
+            cause = f"has {count} images, but foldernames {said}"
             raise SourceError(self.store.location, cause, "Give a name for each image, or remove foldernames.")
         for first in range(0, count, ROWS):
             try:
@@ -144,4 +146,5 @@ class HDF5:
 
 def _per_image(file: Any, name: str) -> bool:
     """Whether a data set has a value for each image."""
-    return getattr(file[name], "shape", None) is not None and file[name].shape[:1] == file["images"].shape
+    shape = getattr(file.get(name), "shape", None)  # a group has none, nor a link that leads nowhere
+    return shape is not None and shape[:1] == file["images"].shape
