@@ -19,6 +19,7 @@ from source_layouts import LAYOUTS, pack, plant
 
 from frl.beton import Beton, BetonWriter
 from frl.errors import FrlError, SourceError
+from writers.items import label_identities, list_items
 from writers.sources import Box, Candidate, Remarking, Stream, open_source, open_sources
 from writers.sources.annotations import Face, five_points, parse_face
 from writers.sources.webdataset import expand_braces
@@ -386,14 +387,28 @@ def content(path: Path) -> dict[str, tuple[bytes, str]]:
 
 
 def test_a_beton_without_a_manifest_goes_by_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "faces.beton"
-    with BetonWriter(path, capacity=3) as file:
-        for label in (10, 9, -1):
+    ten, nine = f"{10:019}", f"{9:019}"
+    candidates = [Candidate("00000000", 0, ten), Candidate("00000001", 1, nine), Candidate("00000002", 2)]
+    assert listed(nameless(tmp_path / "faces.beton", [10, 9, -1])) == candidates
+    big = nameless(tmp_path / "big.beton", [2**63 - 1, 10])
+    assert sorted(filter(None, (c.identity for c in listed(big)))) == [ten, str(2**63 - 1)]
+
+
+def nameless(path: Path, labels: list[int]) -> str:
+    """A file as stock ffcv writes it, with nothing beside."""
+    with BetonWriter(path, capacity=len(labels)) as file:
+        for label in labels:
             file.append(encode(picture(20, 20)), 20, 20, label, "n")
-    for sidecar in tmp_path.glob("faces.beton.*"):
+    for sidecar in path.parent.glob(f"{path.name}.*"):
         sidecar.unlink()
-    candidates = [Candidate("00000000", 0, "10"), Candidate("00000001", 1, "09"), Candidate("00000002", 2)]
-    assert listed(str(path)) == candidates
+    return str(path)
+
+
+def test_people_of_files_without_a_manifest_are_merged_by_their_numbers(tmp_path: Path) -> None:
+    """Whatever the largest number of each file is."""
+    sources = open_sources([nameless(tmp_path / "a.beton", list(range(12))), nameless(tmp_path / "b.beton", [0, 7, 4])])
+    people = label_identities(list(list_items(sources, merge=True)))
+    assert list(people.values()) == [int(name) for name in people] == list(range(12))
 
 
 def test_a_damaged_beton_is_refused(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ from writers.reject import Reject
 from writers.sources.labels import person
 from writers.sources.source import Candidate
 
+DIGITS = len(str(np.iinfo(np.int64).max))
+"""Of a label without a name, in any file. As text, numbers of one length sort like numbers: labels keep their order."""
+
 
 class BetonSamples:
     """The store of the samples of a ``.beton``; every process maps the file for itself.
@@ -201,13 +204,11 @@ class BetonFile:
         """List the samples in their order; see ``Source``."""
         beton = self.store.beton
         identities = beton.manifest.identities if beton.manifest else None
-        digits = len(str(beton.labels.max()))
         beside = samples_path(self.store.location)
         lines = store.address(beside) or beside
         try:
             for index, ((name, crc32), label) in enumerate(zip(self._lines(), beton.labels.tolist(), strict=True)):
-                # As text, numbers of one length sort like numbers: labels keep their order.
-                who = identities[label] if identities else f"{label:0{digits}}"
+                who = identities[label] if identities else f"{label:0{DIGITS}}"
                 yield Candidate(name, self.store.place(index, crc32), None if label < 0 else person(who))
         except (OSError, ValueError, IndexError) as error:
             blame_machine(error, f"reading {lines}")
