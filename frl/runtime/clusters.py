@@ -14,6 +14,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from frl.errors import ConfigError
 
+JOBS = "jobs"
+"""The folder of scripts, results and logs of Slurm's jobs, in that which is given for them."""
+
 Task = TypeVar("Task", bound=Callable[[], Any])
 
 
@@ -125,7 +128,7 @@ class Slurm:
         self._asked = 0.0
         self._missing: dict[str, int] = {}  # of each job, to how many questions in a row it was unknown
         try:
-            self._executor = submitit.SlurmExecutor(folder / "jobs", max_num_timeout=1000)
+            self._executor = submitit.SlurmExecutor(folder / JOBS, max_num_timeout=1000)
             self._executor.update_parameters(job_name=name, time=24 * 60, cpus_per_task=max(1, workers))
             self._executor.update_parameters(**{option: _number(value) for option, value in options.items()})
         except (RuntimeError, TypeError, ValueError, FileNotFoundError, AssertionError) as error:

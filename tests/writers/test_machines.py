@@ -123,8 +123,47 @@ def test_shards_that_another_command_has_begun_are_refused(photographs, tmp_path
         write(config(photographs, tmp_path / "all.beton", shards=2, seed=1))
     (tmp_path / "all.beton.shards" / "command.json").unlink()
     (tmp_path / "all.beton.shards" / "shard-00001.beton").touch()
-    with pytest.raises(ConfigError, match="holds shards of another command"):
+    with pytest.raises(ConfigError, match=r"holds files that are not of this command \(shard-00001.beton\)"):
         write(config(photographs, tmp_path / "all.beton"))
+
+
+def test_what_the_user_has_put_into_the_folder_of_the_shards_stays(photographs, tmp_path, monkeypatch) -> None:
+    """What was there before is refused; what came later stays, with the folder."""
+    out, folder = tmp_path / "all.beton", tmp_path / "all.beton.shards"
+    folder.write_text("mine")
+    with pytest.raises(ConfigError, match=r"all.beton.shards is a file, where a folder is wanted"):
+        write(config(photographs, out))
+    assert folder.read_text() == "mine"
+    folder.unlink()
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds files that are not of this command \(notes.txt\)"):
+        write(config(photographs, out))
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    plain = machines.Local.submit
+
+    def submit(self, task):
+        (folder / "notes.txt").write_text("mine")
+        return plain(self, task)
+
+    monkeypatch.setattr(machines.Local, "submit", submit)
+    with pytest.raises(SourceError, match="no image found"):
+        (tmp_path / "empty").mkdir()
+        write(config(tmp_path / "empty", out))
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    write(config(photographs, out))
+    assert out.exists() and [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_a_note_of_the_command_that_a_kill_has_torn_is_written_anew(photographs, tmp_path) -> None:
+    folder = tmp_path / "all.beton.shards"
+    folder.mkdir()
+    (folder / "command.json").write_text('{"sources": ["pho')
+    machines._require_same_work(folder, config(photographs, tmp_path / "all.beton"))
+    with pytest.raises(ConfigError, match="was begun with seed = 0"):
+        machines._require_same_work(folder, config(photographs, tmp_path / "all.beton", seed=1))
 
 
 HOLD = """
@@ -144,6 +183,7 @@ def test_a_shard_waits_for_what_a_killed_command_has_left_writing_it(photographs
     out = tmp_path / "all.beton"
     shard = Path(f"{out}.shards") / "shard-00001.beton"
     shard.parent.mkdir()
+    machines._require_same_work(shard.parent, config(photographs, out))
     with subprocess.Popen([sys.executable, "-c", HOLD, shard], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         write(config(photographs, out))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shutil
 import sys
 import time
@@ -19,9 +21,10 @@ from frl.beton.manifest import Manifest
 from frl.beton.merge import merge
 from frl.beton.shard import Shard
 from frl.config import as_dict
+from frl.config.check import require_new_folder
 from frl.errors import ConfigError, WriteError
-from frl.printable import printable
-from frl.runtime.clusters import Engine, Jobs, Outcome, Ray, Slurm
+from frl.printable import abridged, printable
+from frl.runtime.clusters import JOBS, Engine, Jobs, Outcome, Ray, Slurm
 from writers.config import WriteConfig, on_options
 from writers.machines.local import Local
 from writers.machines.task import ShardTask
@@ -33,6 +36,12 @@ LOOK_S = 0.2
 OF_THE_PLACE = ("out", "scratch", "on", "on_options", "workers", "overwrite", "max_rejects")
 """Options that may be others when the work goes on: they shape no shard."""
 
+NOTE = "command.json"
+"""Holds the options, in the folder of the shards."""
+
+OURS = re.compile(rf"\.?shard-\d{{5,}}\..*|{re.escape(NOTE)}", re.DOTALL)
+"""The names of our files there."""
+
 TIMES = 3
 """How often a shard is tried whose worker gets lost."""
 
@@ -40,17 +49,18 @@ TIMES = 3
 def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
     """Write ``config.out`` by ``config.shards`` jobs of ``config.on``, and join their files.
 
-    The shards lie in ``OUT.shards``, which all machines must see; when the file is whole they are removed. After a kill
-    the same command goes on: shards that are there are kept, and one that was begun is gone on with.
+    The shards lie in ``OUT.shards``, which all machines must see; when the file is whole they are removed, and nothing
+    else. After a kill the same command goes on: shards that are there are kept, and one that was begun is gone on with.
 
     Raises:
         Stopped: if it was to end early; the jobs are ended, and what they wrote is kept.
-        ConfigError: if the engine cannot be used.
+        ConfigError: if the engine cannot be used, or the folder holds what is not this command's.
         WriteError: if a shard's worker is lost again and again.
         Whatever goes wrong with a shard.
     """
     assert config.shards is not None, "validate() saw to it"
     folder = Path(f"{config.out.absolute()}.shards")
+    require_new_folder(folder, "on")
     folder.mkdir(exist_ok=True)
     _require_same_work(folder, config)
     tasks = [
@@ -61,12 +71,12 @@ def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
         _Shards(Jobs(engine, list(tasks), engine.at_once)).run(stop)
     except BaseException:
         if not any(folder.glob("*.beton*")):  # nothing was begun that another command could take for its own
-            shutil.rmtree(folder, ignore_errors=True)
+            _tidy(folder)
         raise
     manifest = merge([task.path for task in tasks], config.out, overwrite=config.overwrite)
     if complaint := leave_card(config.out):
         tqdm.write(printable(complaint), file=sys.stderr)
-    shutil.rmtree(folder, ignore_errors=True)
+    _tidy(folder)
     return manifest
 
 
@@ -77,22 +87,40 @@ def _engine(config: WriteConfig, folder: Path) -> Engine:
 
 
 def _require_same_work(folder: Path, config: WriteConfig) -> None:
-    """Refuse shards that another command has begun: they would be taken for this one's.
+    """Refuse shards that another command has begun: they would be taken for this one's. Refuse files of the user's own,
+    too: only in a folder that was empty is everything ours to remove.
 
     Raises:
         ConfigError: naming the options that differ.
     """
-    note, remedy = folder / "command.json", f"Give the same options, or delete {folder}."
+    note = folder / NOTE
     now = {name: value for name, value in as_dict(config).items() if name not in OF_THE_PLACE}
-    try:
-        begun = json.loads(note.read_bytes())
-    except FileNotFoundError:
-        if any(folder.glob("shard-*")):
-            raise ConfigError("--on", f"{folder} holds shards of another command", remedy) from None
+    if (begun := _begun(note)) is None:
+        if others := sorted(path.name for path in folder.iterdir() if path != note):
+            cause = f"{folder} holds files that are not of this command ({abridged(others)})"
+            raise ConfigError("--on", cause, "Move them elsewhere, or give another --out.")
         note.write_text(json.dumps(now))
-        return
-    if differences := [f"{name} = {begun.get(name)}" for name in now if begun.get(name) != now[name]]:
-        raise ConfigError("--on", f"{folder} was begun with {', '.join(differences)}", remedy)
+    elif differences := [f"{name} = {begun.get(name)}" for name in now if begun.get(name) != now[name]]:
+        cause = f"{folder} was begun with {', '.join(differences)}"
+        raise ConfigError("--on", cause, f"Give the same options, or delete {folder}.")
+
+
+def _begun(note: Path) -> dict[str, Any] | None:
+    """The options with which a folder was begun; None: they are not there whole, so that no shard was begun, either."""
+    try:
+        return dict(json.loads(note.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what this command has put into its folder; and the folder, unless the user has put something there, too."""
+    shutil.rmtree(folder / JOBS, ignore_errors=True)
+    for path in folder.iterdir():
+        if OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 @dataclass
