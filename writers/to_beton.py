@@ -27,6 +27,7 @@ from writers.config import WriteConfig, settings, validate
 from writers.curate import Duplicates
 from writers.dry_run import DryRun
 from writers.flow import prepare_all, start_pool
+from writers.inputs import refuse_inputs
 from writers.item_list import ItemList, choose
 from writers.items import Item, label_identities, name_work
 from writers.outlet import Outlet
@@ -70,13 +71,15 @@ def write(
 
     Raises:
         Stopped: if it was to end early; what is done is kept, and the same call goes on from there.
-        ConfigError: if an option makes no sense.
+        ConfigError: if an option makes no sense, or the file is one of those that are read.
         SourceError: if a source is absent, or no image is found.
         WriteError: if the file exists, a worker fails, or too many images are rejected.
         StoreError: if an object store does not give an image or take the file.
         StoreChanged: if a file there became another while it was read; nothing is kept then.
     """
     stop = stop or StopRequest()
+    if not config.dry_run:
+        refuse_inputs(config)
     if address := store.address(config.out):
         return write_to_store(config, address, lambda local: write(local, stop))
     validate(config)

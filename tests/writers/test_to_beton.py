@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image
 from processes import assert_gone, descendants, kill, left_in_shared_memory
 
 from frl.beton import Beton, verify
+from frl.errors import ConfigError
 from writers.config import WriteConfig
 from writers.to_beton import main, write
 
@@ -328,6 +331,39 @@ def test_a_file_that_exists_is_kept_unless_it_may_go(tmp_path: Path, capsys: pyt
     assert "exists" in said and "--overwrite" in said and out.read_text() == "precious"
     assert main([str(folder), "--out", str(out), "--workers", "1", "--overwrite"]) == 0
     assert verify(out, deep=True).ok
+
+
+def test_what_is_read_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source under its own and other names, one of many tars, an image of a folder, a table; here and elsewhere."""
+    folder = crowd(tmp_path / "people", identities=1, images=4)
+    write(WriteConfig(sources=(str(folder),), out=tmp_path / "a.beton", workers=1))
+    (tmp_path / "link.beton").symlink_to(tmp_path / "a.beton")
+    (tmp_path / "faces.json").write_text('{"path": "people/n000000/0000_01.jpg"}')
+    for name in ("s-0.tar", "s-1.tar", "boxes.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.chdir(tmp_path)
+    for source, out, cause in (
+        ("a.beton", "a.beton", "a.beton is read as a source"),
+        ("beton:a.beton", str(tmp_path / "people" / ".." / "a.beton"), "a.beton is read as a source"),
+        ("link.beton", "a.beton", "a.beton is read as a source"),
+        ("s-{0..1}.tar", "s-1.tar", "s-1.tar is read as a source"),
+        ("webdataset:s-*.tar", "s-0.tar", "s-0.tar is read as a source"),
+        ("list:faces.json", "faces", "faces.json is read as a source"),
+        ("people", "people/n000000/0000_01.jpg", "is a file of the source people"),
+        ("people", "boxes.csv", "boxes.csv is read as --boxes"),
+        ("s3://faces/a.beton", "s3://faces/a.beton", "s3://faces/a.beton is read as a source"),
+    ):
+        config = WriteConfig(
+            sources=(source,), out=Path(out), boxes=Path("boxes.csv"), limit=2, workers=1, overwrite=True
+        )
+        for on, shards in ((None, None), ("local", 2)):
+            with pytest.raises(ConfigError, match=f"--out: .*{re.escape(cause)}"):
+                write(replace(config, on=on, shards=shards))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    write(WriteConfig(sources=("people",), out=Path("people/a.beton"), workers=1))
+    again = WriteConfig(sources=("people",), out=Path("people/a.beton"), workers=1, limit=2, overwrite=True)
+    assert write(again).written == 2
 
 
 @pytest.mark.parametrize(
