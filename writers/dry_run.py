@@ -35,11 +35,17 @@ class DryRun:
         self._schema = Schema(tuple(targets))
         self._position = first_page(self._schema, capacity, PAGE_SIZE)
         self._samples = 0
+        self._labels: set[int] = set()
 
     @property
     def samples(self) -> int:
         """Samples taken in up to now."""
         return self._samples
+
+    @property
+    def people(self) -> int:
+        """How many people are on them."""
+        return len(self._labels)
 
     @property
     def nbytes(self) -> int:
@@ -68,6 +74,8 @@ class DryRun:
         nbytes = len(encoded) + self._schema.tail
         self._position = place(self._position, nbytes, PAGE_SIZE) + nbytes
         self._samples += 1
+        if label >= 0:
+            self._labels.add(label)
 
     def reject(self, name: str, reason: str) -> None:
         """Take in an image that is left out: the caller counts it."""

@@ -27,7 +27,7 @@ def refuse_inputs(config: WriteConfig) -> None:
         SourceError: if a pattern means more files than there can be.
     """
     target, remedy = config.out, "Give another name."
-    beside = (manifest_path(target), samples_path(target), rejects_path(target), card_path(target), picture_path(target))
+    beside = (f(target) for f in (manifest_path, samples_path, rejects_path, card_path, picture_path))
     written, out = {_place(path) for path in (target, *beside)}, _place(target)
     for text in config.sources:
         for place in _places(text):

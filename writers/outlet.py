@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from frl.beton import BetonWriter
+from frl.beton.counts import CENTRAL, ENCODED, OVER_BORDER, PASSED, UNKNOWN
 from frl.errors import WriteError
 from writers.config import WriteConfig
 from writers.curate import Duplicates
@@ -15,7 +16,10 @@ from writers.image.crop import Face
 from writers.items import Item
 from writers.reject import Reason, Reject
 from writers.sources.skipped import Skipped
-from writers.summary import BOXES, CENTRAL, FOUND, OVER_BORDER, SKIPPED, UNKNOWN
+from writers.summary import BOXES, FOUND, SKIPPED
+
+EXCESS = "Mend or remove such images, or raise the limit."
+"""What to do where more images are unusable than the user allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,7 @@ class Outlet:
 
 def noted(face: Face, label: int) -> Iterator[str]:
     """What is counted of a sample."""
-    yield "passed" if face.untouched else "encoded"
+    yield PASSED if face.untouched else ENCODED
     if face.central:
         yield CENTRAL
     if face.over_border:
@@ -90,4 +94,4 @@ def refuse_excess(rejected: int, allowed: int | None, name: str, reject: Reject)
     """
     if allowed is not None and rejected > allowed:
         cause = f"{reject}; rejects: {rejected:,}, --max-rejects: {allowed:,}"
-        raise WriteError(name, cause, "Mend or remove such images, or raise the limit.")
+        raise WriteError(name, cause, EXCESS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from frl.beton.counts import DUPLICATES
+
 
 class Reason(StrEnum):
     """The kinds of reason, as the summary counts them."""
@@ -14,7 +16,7 @@ class Reason(StrEnum):
     CROWD = "beyond --max-faces"
     BLURRED = "blurred"
     EXPOSURE = "too dark or too bright"
-    DUPLICATE = "duplicates"
+    DUPLICATE = DUPLICATES
     NEAR_DUPLICATE = "near duplicates"
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from frl.beton import Beton
+from frl.beton.counts import CENTRAL, ENCODED, INCLUDED, OF_SAMPLES, OVER_BORDER, PASSED, UNKNOWN
 from frl.beton.manifest import Manifest
 from writers.config import WriteConfig
 from writers.reject import Reason
 from writers.sources import Account
 
-CENTRAL = "central squares of photographs"
-"""What is counted where nobody knows or looks for the faces."""
-
 FOUND = "faces found"
 """What is counted where a detector finds a face."""
-
-UNKNOWN = "of nobody known"
-"""What is counted where an image has no identity."""
-
-OVER_BORDER = "boxes over the border"
-"""What is counted where a box reaches over its image's border, so that its square was moved or shrunk."""
 
 BOXES = "boxes"
 """What is counted where a source knows the face's box."""
@@ -37,11 +32,13 @@ class Summary:
     Attributes:
         rejects: images and faces left out, by reason.
         skipped: files and folders that are no images, or whose names say that they are none to use, in words.
-        unknown: images in the file of which nobody knows who is on them.
+        written: images in the file.
+        unknown: those of them of which nobody knows who is on them.
         boxes: faces that the sources know.
         found: faces that a detector found, whether or not they were kept; None if there was none.
         central: images of which the central square was taken, for nobody knows where a face is.
         over_border: faces whose boxes reach over their images' borders.
+        included: names of what was counted before copies were left out, which are among it: of shards that are joined.
         joins: how tables met the images.
         begun: images that an earlier run had done with.
         seconds: that this run took.
@@ -49,6 +46,7 @@ class Summary:
 
     out: Path | str
     identities: int
+    written: int
     unknown: int
     boxes: int
     found: int | None
@@ -57,6 +55,7 @@ class Summary:
     central: int
     skipped: str
     over_border: int
+    included: Collection[str]
     joins: Sequence[Account]
     rejects: Mapping[Reason, int]
     begun: int
@@ -68,11 +67,6 @@ class Summary:
     def rejected(self) -> int:
         """Images and faces left out."""
         return sum(self.rejects.values())
-
-    @property
-    def written(self) -> int:
-        """Images in the file."""
-        return self.passed + self.encoded
 
     @property
     def read(self) -> int:
@@ -88,11 +82,14 @@ class Summary:
             f"{self.nbytes / 1e6:,.1f} MB\n"
             f"read {self.read:,} = written {self.written:,} + rejected {self.rejected:,}{rejects}\n"
             f"rejected: {kinds}\n"
-            f"passed through {self.passed:,}, encoded anew {self.encoded:,}; {self._faces()}\n"
+            f"passed through {self.passed:,}, encoded anew {self.encoded:,}{self._copies(PASSED)}; {self._faces()}\n"
             f"{''.join(f'{remark}{chr(10)}' for remark in self._remarks())}"
             f"{self.seconds:.1f} s, {(self.read - self.begun) / self.seconds:,.0f} images/s"
             f"{end}"
         )
+
+    def _copies(self, name: str) -> str:
+        return " (copies that were left out included)" if name in self.included else ""
 
     def _faces(self) -> str:
         """Where the faces are known from."""
@@ -104,10 +101,12 @@ class Summary:
     def _remarks(self) -> Iterator[str]:
         """What the user should know of what was written, a line each."""
         if self.central:
-            yield f"central squares of photographs: {self.central:,}; --detect dlib finds the faces"
+            found = f"{self.central:,}{self._copies(CENTRAL)}"
+            yield f"central squares of photographs: {found}; --detect dlib finds the faces"
         if self.over_border:
             doubt = "; are they left, top, width, height?" if 2 * self.over_border > self.boxes else ""
-            yield f"boxes that reach over the border of their image: {self.over_border:,}{doubt}"
+            found = f"{self.over_border:,}{self._copies(OVER_BORDER)}"
+            yield f"boxes that reach over the border of their image: {found}{doubt}"
         if self.skipped:
             yield f"skipped, and not among these: {self.skipped}"
         yield from map(str, self.joins)
@@ -118,7 +117,7 @@ def summary(
     config: WriteConfig,
     *,
     identities: int,
-    passed: int,
+    written: int,
     joins: Sequence[Account],
     skipped: str,
     begun: int,
@@ -126,16 +125,20 @@ def summary(
     seconds: float,
 ) -> Summary:
     """The summary of what was counted while writing; see ``Summary`` for the rest."""
+    included = [name for name in OF_SAMPLES if f"{name}{INCLUDED}" in counts]
+    counts = {**counts, **{name: counts[f"{name}{INCLUDED}"] for name in included}}
     return Summary(
         out=config.out,
         identities=identities,
+        written=written,
         unknown=counts.get(UNKNOWN, 0),
         boxes=counts.get(BOXES, 0),
         found=counts.get(FOUND, 0) if config.detect.detect != "none" else None,
         over_border=counts.get(OVER_BORDER, 0),
+        included=included,
         joins=joins,
-        passed=passed,
-        encoded=counts.get("encoded", 0),
+        passed=counts.get(PASSED, 0),
+        encoded=counts.get(ENCODED, 0),
         central=counts.get(CENTRAL, 0),
         skipped=skipped,
         rejects={reason: counts.get(reason, 0) for reason in Reason},
@@ -146,18 +149,24 @@ def summary(
     )
 
 
-def summary_of_many(manifest: Manifest, config: WriteConfig, seconds: float) -> Summary:
-    """What many machines have written together."""
+def summary_of(manifest: Manifest, config: WriteConfig, seconds: float) -> Summary:
+    """What a finished file says of itself: that of many machines, or of a command before."""
     counts = manifest.counts
     skipped = {name.removeprefix(SKIPPED): n for name, n in counts.items() if name.startswith(SKIPPED)}
     return summary(
         counts,
         config,
-        identities=len(manifest.identities or ()),
-        passed=manifest.samples - counts.get("encoded", 0),
+        identities=people_in(config.out),
+        written=manifest.samples,
         joins=[Account(**join) for join in manifest.joins],
         skipped="; ".join(f"{count:,} {reason}" for reason, count in skipped.items()),
         begun=0,
         nbytes=config.out.stat().st_size,
         seconds=seconds,
     )
+
+
+def people_in(path: Path) -> int:
+    """How many people are on the images of a file: of those whom its manifest names, some may be on none of them."""
+    with Beton(path) as beton:
+        return len(np.unique(beton.labels[beton.labels >= 0]))

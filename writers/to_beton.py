@@ -46,7 +46,7 @@ from writers.sources import (
 from writers.sources.addresses import LAYOUTS
 from writers.sources.skipped import total
 from writers.stop import Stopped, StopRequest, stop_requests
-from writers.summary import Summary, summary, summary_of_many
+from writers.summary import Summary, people_in, summary, summary_of
 from writers.targets import ask, find_targets
 from writers.upload import write_to_store
 
@@ -89,7 +89,7 @@ def write(
     if config.on is not None:
         from writers.machines.write import write_on
 
-        return summary_of_many(write_on(config, stop), config, time.monotonic() - start)
+        return summary_of(write_on(config, stop), config, time.monotonic() - start)
     sources = ask(open_sources(config.sources, config.boxes), config.targets)
     workers = start_pool(sources, config, stop.check)  # what they import, they import while the sources are listed
     chosen = choose(sources, config, stop.check)
@@ -131,13 +131,13 @@ def write(
         except StoreChanged:
             file.forget()
             raise
-    if not config.dry_run and (complaint := leave_card(config.out)):
+    if not config.dry_run and file.samples and (complaint := leave_card(config.out)):
         print(printable(complaint), file=sys.stderr)
     return summary(
         file.counts,
         config,
-        identities=len(labels),
-        passed=file.counts["passed"],
+        identities=file.people if isinstance(file, DryRun) else people_in(config.out) if file.samples else 0,
+        written=file.samples,
         joins=joins,
         skipped=str(skipped),
         begun=begun,
@@ -190,6 +190,7 @@ def open_target(
         work=name_work(chosen.rows(), labels, kept),  # the settings say which part of them
         joins=[asdict(account) for account in joins],
         targets=targets,
+        empty=config.shard is not None,  # the others may have what this one has not
     )
 
 

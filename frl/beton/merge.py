@@ -14,13 +14,14 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from frl.beton.manifest import Manifest, SampleLines, manifest_path, rejects_path, samples_path
+from frl.beton.counts import Counted, add_up
+from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, rejects_path, samples_path
 from frl.beton.reader import Beton
 from frl.beton.samples import targets_fault
 from frl.beton.schema import Schema
 from frl.beton.shard import Shard
 from frl.beton.validation import FETCH_AGAIN
-from frl.beton.writer import BetonWriter
+from frl.beton.writer import PAGE_SIZE, BetonWriter
 from frl.errors import BetonError, ConfigError
 
 COPY_BYTES = 1 << 20
@@ -29,18 +30,23 @@ Paths = Sequence[str | os.PathLike[str]] | str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A file to be joined with others."""
+    """A file to be joined with others.
+
+    Attributes:
+        page_size: of its pages in bytes; None where it has none, for no image of it was good enough.
+    """
 
     path: Path
     shard: Shard
-    page_size: int
+    page_size: int | None
     manifest: Manifest
 
     @property
     def recipe(self) -> dict[str, object]:
         """What all parts of one data set have in common."""
         settings = {key: value for key, value in self.manifest.settings.items() if key != "shard"}
-        return {"shards": self.shard.total, "page size": self.page_size, "writer": self.manifest.writer, **settings}
+        page_size = {} if self.page_size is None else {"page size": self.page_size}
+        return {"shards": self.shard.total, **page_size, "writer": self.manifest.writer, **settings}
 
 
 def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False) -> Manifest:
@@ -55,7 +61,9 @@ def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False)
         overwrite: whether an existing one is replaced.
 
     Returns:
-        the manifest of the new file. What the shards counted is added up; copies left out are counted as duplicates.
+        the manifest of the new file. What the shards counted is added up, less what was of copies left out, which are
+        counted as duplicates. Where a shard does not say of which samples it counted something, and copies of it are
+        left out, the name of that count says that they are included.
 
     Raises:
         BetonError: naming the shard that is damaged.
@@ -70,8 +78,8 @@ def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False)
     _check_set(parts)
     writer = BetonWriter(
         out,
-        capacity=sum(part.manifest.samples for part in parts),
-        page_size=parts[0].page_size,
+        capacity=max(1, sum(part.manifest.samples for part in parts)),  # without any, the writer says why
+        page_size=next((part.page_size for part in parts if part.page_size is not None), PAGE_SIZE),
         labels=parts[0].manifest.identities,
         settings={**parts[0].manifest.settings, "shard": None},
         overwrite=overwrite,
@@ -79,34 +87,56 @@ def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False)
         targets=parts[0].manifest.targets,
     )
     with writer, _Originals(parts[0].manifest.settings) as originals:
+        counted = []
         for part in parts:
-            with Beton(part.path) as beton:
-                _copy_pages(beton, part.manifest, writer, originals)
+            copies: list[int] = []
+            if part.manifest.samples:
+                with Beton(part.path) as beton:
+                    copies = _copy_pages(beton, part.manifest, writer, originals)
             _copy_rejects(part, writer)
-            writer.counts.update(part.manifest.counts)
+            counts, unknown = part.manifest.counts, sum(label < 0 for label in copies)
+            counted.append(Counted(counts=counts, samples=part.manifest.samples, copies=len(copies), unknown=unknown))
+        writer.counts.update(add_up(counted))
     merged = Manifest.load(out)
     assert merged is not None, "the writer has published it"
     return merged
 
 
 def _open_part(path: Path) -> Part:
+    empty = _empty_manifest(path)
+    if empty is not None:
+        return Part(path=path, shard=_shard_of(path, empty), page_size=None, manifest=empty)
     with Beton(path) as beton:
         manifest = beton.manifest
         if manifest is None:
             _refuse(
                 path, f"there is no {manifest_path(path).name} beside it", "Copy it from where the shard was written"
             )
-        if not manifest.settings.get("shard"):
-            raise ConfigError(path, "is no shard", "Merge what frl write --shard I/N wrote; give others to frl write.")
-        shard = Shard.parse(manifest.settings["shard"])
-        return Part(path=path, shard=shard, page_size=beton.page_size, manifest=manifest)
+        return Part(path=path, shard=_shard_of(path, manifest), page_size=beton.page_size, manifest=manifest)
+
+
+def _empty_manifest(path: Path) -> Manifest | None:
+    """The manifest of a shard without samples, which is a header alone; None: it has some, or is not there."""
+    if not path.is_file() or (manifest := Manifest.load(path)) is None or manifest.samples:
+        return None
+    with open(path, "rb") as file:
+        found = fingerprint(file.fileno(), [(0, os.fstat(file.fileno()).st_size)])
+    if found != manifest.fingerprint:
+        _refuse(path, f"it differs from {manifest_path(path).name}, which states that it holds no samples")
+    return manifest
+
+
+def _shard_of(path: Path, manifest: Manifest) -> Shard:
+    if not manifest.settings.get("shard"):
+        raise ConfigError(path, "is no shard", "Merge what frl write --shard I/N wrote; give others to frl write.")
+    return Shard.parse(manifest.settings["shard"])
 
 
 def _check_set(parts: Sequence[Part]) -> None:
     """Refuse what are not all the shards of one data set, each once."""
     if not parts:
         raise ConfigError("SHARDS", "no shard was given", "Give all files of frl write --shard I/N.")
-    first = parts[0]
+    first = next((part for part in parts if part.page_size is not None), parts[0])
     for before, part in zip(parts, parts[1:], strict=False):
         if before.shard == part.shard:
             raise ConfigError(part.path, f"is shard {part.shard}, as {before.path} is", "Give each shard once.")
@@ -161,12 +191,13 @@ class _Originals:
         return found[0] if found else None
 
 
-def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals: _Originals) -> None:
-    """Copy a shard page by page, checking each image before it is noted."""
+def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals: _Originals) -> list[int]:
+    """Copy a shard page by page, checking each image before it is noted; the labels of copies that are left out."""
     if (beton.pointers[1:] <= beton.pointers[:-1]).any():
         _refuse(beton.path, "its images do not lie in the order of its samples: another program wrote it")
     pages = beton.pointers // np.uint64(beton.page_size)
     bounds = [0, *(np.flatnonzero(np.diff(pages)) + 1).tolist(), len(beton)]
+    copies: list[int] = []
     lines, schema = iter(_trusted_lines(beton, manifest)), Schema(beton.targets)
     for first, stop in zip(bounds, bounds[1:], strict=False):
         start = int(pages[first]) * beton.page_size
@@ -188,12 +219,13 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals
                 _refuse(beton.path, f"{beton.name(i)}: its targets do not lie behind it: another program wrote it")
             if original := originals.find(encoded, line.name):
                 writer.reject(line.name, f"the same bytes as {original}")
-                writer.counts["duplicates"] += 1
+                copies.append(line.label)
             else:
                 offset = int(beton.pointers[i]) - start
                 kept.append((offset, len(encoded), int(beton.heights[i]), int(beton.widths[i]), line, values))
         if kept:
             writer.append_page(page, kept)
+    return copies
 
 
 def _trusted_lines(beton: Beton, manifest: Manifest) -> SampleLines:

@@ -77,6 +77,7 @@ class BetonWriter:
         work: names what is written, so that only the same work is resumed; None: nothing is.
         joins: how tables met the images, for the manifest; JSON-ready.
         targets: what is stored of each sample beside image and label.
+        empty: whether a file without samples is written: no reader takes it, but merging its shards does.
 
     Attributes:
         samples, rejected: how many there are up to now.
@@ -99,6 +100,7 @@ class BetonWriter:
         work: str | None = None,
         joins: Sequence[dict[str, Any]] = (),
         targets: Sequence[TargetSpec] = (),
+        empty: bool = False,
     ) -> None:
         self.path = Path(path)
         self.done = 0
@@ -110,6 +112,7 @@ class BetonWriter:
         self._overwrite = overwrite
         self._work = work
         self._joins = tuple(joins)
+        self._empty = empty
         if capacity < 1:
             raise WriteError(self.path, f"a capacity of {capacity} has no room for samples", "Give some images.")
         if not is_page_size(page_size):
@@ -338,7 +341,7 @@ class BetonWriter:
         return file
 
     def _finish(self) -> None:
-        if self.samples == 0:
+        if self.samples == 0 and not self._empty:
             first = self._rejects.read_at(COPY_BYTES, 0).split(b"\n")[0].decode(errors="replace") or "none"
             cause = "no image was good enough to be written"
             raise WriteError(self.path, cause, f"First of {self.rejected} rejected: {first.replace(chr(9), ': ')}.")

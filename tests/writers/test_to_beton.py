@@ -277,6 +277,19 @@ def test_smaller_sets_of_people_and_of_their_images_lie_within_larger_ones(tmp_p
     assert [name for name in whole if name in crowd_of[2, 2]] == crowd_of[2, 2]
 
 
+def test_people_are_counted_who_are_on_an_image_of_the_file(tmp_path: Path) -> None:
+    """Not all of whom the sources know one: the file may be full before, or none of their images of use."""
+    folder = crowd(tmp_path / "people", identities=6, images=2)
+    plant(folder, {"n000006/a.jpg": b"", "n000006/b.jpg": b""})
+    config = WriteConfig(sources=(str(folder),), out=tmp_path / "a.beton", workers=1)
+    assert write(replace(config, dry_run=True)).identities == write(config).identities == 6
+    few = replace(config, out=tmp_path / "b.beton", samples=3)
+    found = write(few)
+    with Beton(few.out) as beton:
+        assert found.identities == len(set(beton.labels.tolist())) <= 3
+    assert write(replace(few, dry_run=True)).identities == found.identities
+
+
 def test_people_cannot_be_drawn_where_nobody_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plant(tmp_path / "photos", {f"{i}.jpg": encode(picture(32 + i, 32)) for i in range(3)})
     out = tmp_path / "out.beton"

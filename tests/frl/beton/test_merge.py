@@ -100,6 +100,87 @@ def test_copies_in_different_shards_are_left_out_where_copies_were_not_wanted(pi
         assert rejects_path(folder / "all.beton").read_text().count("the same bytes as") == dropped
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 1)), min_size=2, max_size=12),
+    total=st.integers(1, 3),
+    mixed=st.booleans(),
+)
+def test_what_was_counted_of_copies_is_taken_back_or_said_to_be_included(
+    rows: list[tuple[int, int]], total: int, mixed: bool
+) -> None:
+    """Of shards all of whose samples were made alike it is known how the copies were; of others it is not."""
+    made = [(draw_sample(picture, 8, 9, label), number) for number, (picture, label) in enumerate(rows)]
+    if total > len(made):
+        total = len(made)
+
+    def kind(number: int) -> str:
+        return "passed" if mixed and number % 2 else "encoded"
+
+    def write_rows(path: Path, part: list, shard: str | None) -> Path:
+        firsts = {sample.encoded: number for sample, number in reversed(part)}
+        kept = {"shard": shard, "curate": {"dedupe": "exact"}}
+        with BetonWriter(path, capacity=len(part), page_size=PAGE, labels=LABELS, settings=kept) as writer:
+            for sample, number in part:
+                if firsts[sample.encoded] != number:
+                    writer.counts["duplicates"] += 1
+                    continue
+                writer.append(*sample.arguments[:3], sample.label, f"{number}.jpg")
+                writer.counts[kind(number)] += 1
+                if sample.label < 0:
+                    writer.counts["of nobody known"] += 1
+        return path
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shards = [Shard(number, total) for number in range(1, total + 1)]
+        paths = [write_rows(folder / f"{s.number}.beton", list(s.of(made)), str(s)) for s in shards]
+        counts = merge(paths, folder / "all.beton").counts
+        whole = Manifest.load(write_rows(folder / "whole.beton", made, None))
+        assert whole is not None
+        if not any("included" in key for key in counts):
+            assert counts == whole.counts
+        else:
+            assert mixed and counts.keys() & {"passed", "encoded"} == set()
+            for key in ("passed", "encoded"):
+                assert counts[f"{key}, copies included"] >= whole.counts.get(key, 0)
+            assert {key: counts.get(key) for key in ("duplicates", "of nobody known")} == {
+                key: whole.counts.get(key) for key in ("duplicates", "of nobody known")
+            }
+
+
+def test_a_shard_of_which_nothing_was_good_enough_is_joined(tmp_path: Path) -> None:
+    samples = [draw_sample(i, 8 + i, 9, i % 4 - 1) for i in range(6)]
+    shards = write_shards(tmp_path, samples, 3)
+
+    def write_empty(path: Path, shard: str) -> Path:
+        with BetonWriter(
+            path, capacity=3, page_size=PAGE, labels=LABELS, settings={"seed": 0, "shard": shard}, empty=True
+        ) as writer:
+            writer.reject("bad.jpg", "it is empty")
+            writer.counts["unusable"] += 1
+        return path
+
+    for number in (1, 3):
+        parts = shards.copy()
+        parts[number - 1] = write_empty(tmp_path / f"e{number}.beton", f"{number}/3")
+        merged = merge(parts, tmp_path / f"all{number}.beton")
+        assert (merged.samples, merged.rejected, merged.counts) == (4, 3, {"passed": 4, "unusable": 1})
+        assert verify(tmp_path / f"all{number}.beton", deep=True).ok
+    with pytest.raises(BetonError, match="e1.beton: it holds no samples"):
+        Beton(tmp_path / "e1.beton")
+    empty = [write_empty(tmp_path / f"n{i}.beton", f"{i}/3") for i in (1, 2, 3)]
+    with pytest.raises(WriteError, match=r"no image was good enough.*First of 3 rejected: bad.jpg: it is empty"):
+        merge(empty, tmp_path / "none.beton")
+    with open(tmp_path / "e1.beton", "r+b") as file:
+        file.write(b"x")
+    with pytest.raises(BetonError, match=r"e1.beton: it differs from e1.beton.json"):
+        merge([tmp_path / "e1.beton", *shards[1:]], tmp_path / "none.beton")
+    with pytest.raises(ConfigError, match="n1.beton: was written with seed = 0, .*o2.beton with 1"):
+        others = [write(tmp_path / f"o{i}.beton", samples, f"{i}/3", seed=1) for i in (2, 3)]
+        merge([empty[0], *others], tmp_path / "none.beton")
+
+
 def test_stock_ffcv_reads_a_joined_file(ffcv: ModuleType, tmp_path: Path) -> None:
     samples = [draw_sample(i, 24, 32, i % 3) for i in range(10)]
     merge(write_shards(tmp_path, samples, 3, padding=PAGE // 2), tmp_path / "all.beton")
