@@ -120,9 +120,9 @@ def validate(config: WriteConfig) -> None:
         require_least("per_identity", config.per_identity, 1, "There would be nothing to write.")
     if config.samples is not None:
         require_least("samples", config.samples, 1, "There would be nothing to write.")
-        if config.shard is not None:
-            cause = "a shard does not know how many samples the others write"
-            raise ConfigError("--samples", cause, "Use --limit, or write without --shard.")
+        cause = "a shard does not know how many samples the others write"
+        for option, given in (("--shard", config.shard), ("--on", config.on)):
+            require(given is None, "samples", cause, f"Use --limit, or write without {option}.")
     Shard.parse(config.shard)
     _check_machines(config)
     licences(config)
@@ -132,9 +132,10 @@ def validate(config: WriteConfig) -> None:
     require_above("max_megapixels", config.max_megapixels, 0, "Use e.g. 100.")
     detect.validate(config.detect)
     curate.validate(config.curate)
-    if (config.shard or config.on) and config.curate.dedupe == "near":
-        cause = "a shard does not see what faces in the others look like"
-        raise ConfigError("--dedupe near", cause, "Use exact, which frl merge completes, or write without --shard.")
+    for option, given in (("--shard", config.shard), ("--on", config.on)):
+        if given and config.curate.dedupe == "near":
+            cause, remedy = "a shard does not see what faces in the others look like", f"or write without {option}"
+            raise ConfigError("--dedupe near", cause, f"Use exact, which joining the shards completes, {remedy}.")
 
 
 def _check_machines(config: WriteConfig) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from tqdm import tqdm
@@ -57,10 +57,17 @@ COMMON = (
 """The options that the short help shows."""
 
 
+def say(lines: Sequence[str]) -> None:
+    """Tell the user something about the command."""
+    for line in lines:
+        tqdm.write(printable(line), file=sys.stderr)  # where a bar may be
+
+
 def write(
     config: WriteConfig,
     stop: StopRequest | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[Sequence[str]], None] = say,
 ) -> Summary:
     """Write the file that ``config`` describes.
 
@@ -68,6 +75,7 @@ def write(
         config: the options.
         stop: whether to end early, looked at several times a second; None: never.
         progress: told after each image how many are done, and of how many.
+        tell: told once, before anything is written, what of the data given is not used, or only in part; in lines.
 
     Raises:
         Stopped: if it was to end early; what is done is kept, and the same call goes on from there.
@@ -81,7 +89,7 @@ def write(
     if not config.dry_run:
         refuse_inputs(config)
     if address := store.address(config.out):
-        return write_to_store(config, address, lambda local: write(local, stop))
+        return write_to_store(config, address, lambda local: write(local, stop, tell=tell))
     validate(config)
     if not config.dry_run:
         refuse_existing(config.out, overwrite=config.overwrite)
@@ -89,19 +97,16 @@ def write(
     if config.on is not None:
         from writers.machines.write import write_on
 
-        return summary_of(write_on(config, stop), config, time.monotonic() - start)
+        return summary_of(write_on(config, stop, tell), config, time.monotonic() - start)
     sources = ask(open_sources(config.sources, config.boxes), config.targets)
     workers = start_pool(sources, config, stop.check)  # what they import, they import while the sources are listed
     chosen = choose(sources, config, stop.check)
     joins = accounts(sources.values())
-    report(joins, sources, config)
+    tell([*remarks(joins, sources, config), *unsearched(sources, config)])
     labels = label_identities(chosen)  # of all shards, so that they agree
     items = Shard.parse(config.shard).of(chosen)
-    warn_of_unsearched(sources, config)
     if not items:
-        raise SourceError(
-            f"--shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards."
-        )
+        raise SourceError(f"shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards.")
     skipped = total(source.store for source in sources.values())
     file = open_target(
         config, settings(config, sources, versions(sources)), items, chosen, labels, joins, find_targets(sources)
@@ -146,26 +151,24 @@ def write(
     )
 
 
-def report(joins: Sequence[Account], sources: Mapping[str, Source], config: WriteConfig) -> None:
-    """Tell the user, before anything is written, what of the data given is not used, or only in part."""
-    lines = [str(account) for account in joins if not account.complete]
+def remarks(joins: Sequence[Account], sources: Mapping[str, Source], config: WriteConfig) -> Iterator[str]:
+    """What of the data given is not used, or only in part."""
+    yield from (str(account) for account in joins if not account.complete)
     if config.curate.dedupe != "none" and any(text.partition(":")[0] in LAYOUTS for text in config.sources):
-        lines.append("copies of a benchmark's faces are dropped; --dedupe none keeps all that were published")
+        yield "copies of a benchmark's faces are dropped; --dedupe none keeps all that were published"
     for name, source in sources.items():
         if config.boxes and not isinstance(source, Flickr | Synthetic | VGGFace2):
-            lines.append(f"{name}: {config.boxes} is not used for it")
+            yield f"{name}: {config.boxes} is not used for it"
         if isinstance(source, Remarking):
-            lines += source.remarks()
-    for line in lines:
-        print(printable(line), file=sys.stderr)
+            yield from source.remarks()
 
 
-def warn_of_unsearched(sources: Mapping[str, Source], config: WriteConfig) -> None:
-    """Tell the user of sources that may be whole photographs in which no detector looks for faces."""
+def unsearched(sources: Mapping[str, Source], config: WriteConfig) -> Iterator[str]:
+    """Which sources may be whole photographs in which no detector looks for faces."""
     names = [name for name, source in sources.items() if isinstance(source, Flickr)]
     if names and config.detect.detect == "none":
         cause = "without --detect, a photograph without annotated faces becomes its central square"
-        print(f"{printable(', '.join(sorted(names)))}: {cause}", file=sys.stderr)
+        yield f"{', '.join(sorted(names))}: {cause}"
 
 
 def open_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from frl.beton.verifier import verify
 from frl.errors import ConfigError, SourceError, WriteError
 from frl.runtime.clusters import Outcome
 from writers.config import WriteConfig
+from writers.curate import CurateConfig
 from writers.machines import write as machines
 from writers.to_beton import write
 
@@ -112,6 +114,32 @@ def test_what_is_wrong_with_a_shard_is_said_as_on_one_machine(photographs, tmp_p
     with pytest.raises(WriteError, match="--max-rejects: 0"):
         write(config(photographs, tmp_path / "all.beton", max_rejects=0))
     assert not (tmp_path / "all.beton").exists()
+
+
+def test_the_limit_of_rejects_is_that_of_all_shards(photographs, tmp_path) -> None:
+    """Each shard has fewer than are allowed, all together more; with a higher limit the same command goes on."""
+    folder, out = tmp_path / "some", tmp_path / "all.beton"
+    folder.mkdir()
+    for index, path in enumerate(sorted((photographs / "n1").iterdir())[:8]):
+        (folder / path.name).write_bytes(path.read_bytes() if index % 2 else b"\xff\xd8\xff")
+    with pytest.raises(WriteError, match=r"shard \d/3: .*those done before: 4, --max-rejects: 3 \(why: .*rejects.tsv"):
+        write(config(folder, out, max_rejects=3))
+    assert not out.exists()
+    assert write(config(folder, out, max_rejects=4)).rejected == 4
+
+
+def test_what_is_told_of_the_data_is_told_once_for_all_shards(photographs, tmp_path) -> None:
+    rows = [{"path": str(path), "age": 3} for path in sorted((photographs / "n1").iterdir())[:4]]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "list.csv").write_text("path,age,mood\n" + f"{rows[0]['path']},3,glad\n")
+    sources = tuple(f"list:{tmp_path}/list.{kind}" for kind in ("csv", "jsonl")) + (f"folder:{photographs}/n2",)
+    told: dict[str, list[str]] = {"local": [], "": []}
+    for on, lines in told.items():
+        options = {"on": on or None, "shards": 2 if on else None, "targets": ("mood",)}
+        write(config(photographs, tmp_path / f"{on}.beton", sources=sources, **options), tell=lines.extend)
+    assert told["local"] == told[""] and len(told[""]) == 3
+    for line, part in zip(told[""], ("not used: the columns age", "age (4) not read", "central square"), strict=True):
+        assert part in line
 
 
 def test_shards_that_another_command_has_begun_are_refused(photographs, tmp_path) -> None:
@@ -215,6 +243,8 @@ def test_a_killed_command_leaves_no_process_and_goes_on(photographs, alone, tmp_
         ({"shards": 0}, "shards"),
         ({"shard": "1/2"}, "is what --on divides"),
         ({"dry_run": True}, "Leave --on out"),
+        ({"samples": 3}, "Use --limit, or write without --on"),
+        ({"curate": CurateConfig(dedupe="near")}, "Use exact, .* or write without --on"),
         ({"on_options": ("partition=cpu",)}, "is for Slurm"),
         ({"on": "slurm", "on_options": ("cpu",)}, "NAME=VALUE"),
         ({"on": "slurm", "on_options": ("time=1", "time=2")}, r"time is given twice \(1, 2\)"),

@@ -97,7 +97,7 @@ def test_the_hash_notices_another_label_name_image_or_order(people: Path, tmp_pa
 
 def test_an_empty_shard_is_refused(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(people), "--out", str(tmp_path / "x.beton"), "--limit", "2", "--shard", "1/3"]) == 1
-    assert "--shard 1/3: none of the 2 images" in capsys.readouterr().err
+    assert "shard 1/3: none of the 2 images" in capsys.readouterr().err
     assert main([str(people), "--out", str(tmp_path / "x.beton"), "--shard", "4/3"]) == 1
 
 

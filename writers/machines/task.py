@@ -9,6 +9,7 @@ import pickle
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,10 +70,22 @@ class ShardTask:
             wait_until_free(partial_path(self.path), PATIENCE_S)  # if it is not, writing says so
             if not self.path.is_file():  # a file appears under its name when it is complete
                 config = replace(self.config, on=None, shards=None, on_options=(), scratch=None)
-                write(replace(config, out=self.path, shard=str(self.shard), overwrite=True), progress=report)
+                config = replace(config, out=self.path, shard=str(self.shard), overwrite=True)
+                write(config, progress=report, tell=self._tell)
         except Exception as error:
             return explained(error, f"writing shard {self.shard}")
         return None
+
+    def _tell(self, lines: Sequence[str]) -> None:
+        """Leave what is to be said of the data where the command finds it: of all of them, as each shard lists all."""
+        _replace(self._told, json.dumps(lines).encode())
+
+    def told(self) -> list[str] | None:
+        """What is to be said of the data; None before that is known."""
+        try:
+            return list(json.loads(self._told.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def checkpoint(self) -> Any:
         """What submitit queues again when the job is preempted or out of time: the same."""
@@ -88,6 +101,10 @@ class ShardTask:
     @property
     def _progress(self) -> Path:
         return self.path.with_suffix(".progress")
+
+    @property
+    def _told(self) -> Path:
+        return self.path.with_suffix(".told")
 
     def progress(self) -> Progress | None:
         """How far it is; None before it has said so."""

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from frl.beton.card import leave_card
-from frl.beton.manifest import Manifest
+from frl.beton.manifest import Manifest, rejects_path
 from frl.beton.merge import merge
 from frl.beton.shard import Shard
 from frl.config import as_dict
@@ -28,6 +28,8 @@ from frl.runtime.clusters import JOBS, Engine, Jobs, Outcome, Ray, Slurm
 from writers.config import WriteConfig, on_options
 from writers.machines.local import Local
 from writers.machines.task import ShardTask
+from writers.outlet import EXCESS
+from writers.reject import Reason
 from writers.stop import StopRequest
 
 LOOK_S = 0.2
@@ -46,16 +48,21 @@ TIMES = 3
 """How often a shard is tried whose worker gets lost."""
 
 
-def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
+def write_on(config: WriteConfig, stop: StopRequest, tell: Callable[[Sequence[str]], None]) -> Manifest:
     """Write ``config.out`` by ``config.shards`` jobs of ``config.on``, and join their files.
 
     The shards lie in ``OUT.shards``, which all machines must see; when the file is whole they are removed, and nothing
     else. After a kill the same command goes on: shards that are there are kept, and one that was begun is gone on with.
 
+    Args:
+        config: the options.
+        stop: whether to end early.
+        tell: told once what of the data given is not used, or only in part.
+
     Raises:
         Stopped: if it was to end early; the jobs are ended, and what they wrote is kept.
         ConfigError: if the engine cannot be used, or the folder holds what is not this command's.
-        WriteError: if a shard's worker is lost again and again.
+        WriteError: if a shard's worker is lost again and again, or more images are unusable than the user allows.
         Whatever goes wrong with a shard.
     """
     assert config.shards is not None, "validate() saw to it"
@@ -68,7 +75,7 @@ def write_on(config: WriteConfig, stop: StopRequest) -> Manifest:
     ]
     try:
         engine = _engine(config, folder)
-        _Shards(Jobs(engine, list(tasks), engine.at_once)).run(stop)
+        _Shards(Jobs(engine, list(tasks), engine.at_once), config, tell).run(stop)
     except BaseException:
         if not any(folder.glob("*.beton*")):  # nothing was begun that another command could take for its own
             _tidy(folder)
@@ -114,7 +121,7 @@ def _begun(note: Path) -> dict[str, Any] | None:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what this command has put into its folder; and the folder, unless the user has put something there, too."""
+    """Remove what this command has put into its folder; and the folder, unless the user has put something there."""
     shutil.rmtree(folder / JOBS, ignore_errors=True)
     for path in folder.iterdir():
         if OURS.fullmatch(path.name):
@@ -128,7 +135,11 @@ class _Shards:
     """The tasks and who runs them."""
 
     jobs: Jobs[ShardTask]
+    config: WriteConfig
+    tell: Callable[[Sequence[str]], None]
     lost: Counter[int] = field(default_factory=Counter)
+    unusable: int = 0
+    told: bool = False
 
     def run(self, stop: StopRequest) -> None:
         """Until all are done; if one fails or it is to stop, the others end."""
@@ -137,6 +148,7 @@ class _Shards:
 
             def look() -> None:
                 _show(bar, tasks)
+                self._tell_once(tasks)
                 time.sleep(LOOK_S)
                 stop.check()
 
@@ -148,6 +160,25 @@ class _Shards:
             raise outcome.answer
         if outcome.lost is not None:
             self._replace(task, outcome.lost)
+        else:
+            self._count_unusable(task)
+
+    def _count_unusable(self, task: ShardTask) -> None:
+        """Each shard keeps to the limit by itself; here it is that of all."""
+        if (allowed := self.config.max_rejects) is None or (manifest := Manifest.load(task.path)) is None:
+            return
+        self.unusable += manifest.counts.get(Reason.UNUSABLE, 0)
+        if self.unusable > allowed:
+            where = rejects_path(task.path)
+            cause = f"rejects of this shard and those done before: {self.unusable:,}, --max-rejects: {allowed:,}"
+            raise WriteError(f"shard {task.shard}", f"{cause} (why: {where})", EXCESS)
+
+    def _tell_once(self, tasks: Sequence[ShardTask]) -> None:
+        """What is to be said of the data, as soon as a shard has listed them."""
+        lines = None if self.told else next((told for task in tasks if (told := task.told()) is not None), None)
+        if lines is not None:
+            self.told = True
+            self.tell(lines)
 
     def _replace(self, task: ShardTask, cause: str) -> None:
         """Try a task again whose worker was lost: another goes on with what that one left."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from frl.beton.targets import Kind, TargetSpec
 from frl.delimited import rows_of
 from frl.errors import SourceError, blame_machine
 from frl.images.names import suffix_of
-from frl.printable import printable
 from writers.sources.annotations import (
     IN_SHARES,
     KEYS,
@@ -81,6 +79,7 @@ class Listing:
     wanted: tuple[Wanted, ...] = ()
     who: str = IDENTITY
     _unread: list[Unread] = field(default_factory=list, compare=False, repr=False)
+    _extra: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
@@ -152,7 +151,9 @@ class Listing:
             raise SourceError(self.store.location, f"cannot be read ({error})", remedy) from error
 
     def remarks(self) -> Iterator[str]:
-        """What the lines of JSON say that is not read, and what was taken for nothing; see ``Remarking``."""
+        """What the list says that is not read, and what was taken for nothing; see ``Remarking``."""
+        if self._extra:
+            yield f"{self.store.location}: not used: the columns {_shorten(self._extra)}"
         for unread in self._unread:
             yield from unread.remarks()
         for reading in self._readings:
@@ -171,8 +172,7 @@ class Listing:
             if path is None or twice or (extra and not self.wanted) or any(boxed) != all(boxed):
                 remedy = "Give path, and any of identity and x,y,w,h; --targets NAME=COLUMN takes others."
                 raise SourceError(self.store.location, f"its columns are {_shorten(header)}", remedy)
-            if extra:
-                print(printable(f"{self.store.location}: not used: the columns {_shorten(extra)}"), file=sys.stderr)
+            self._extra[:] = extra
             for row in filter(None, rows):
                 cells = dict(zip(header, row, strict=False))
                 if len(row) == len(header):
