@@ -132,6 +132,8 @@ def validate(config: WriteConfig) -> None:
     require_above("max_megapixels", config.max_megapixels, 0, "Use e.g. 100.")
     detect.validate(config.detect)
     curate.validate(config.curate)
+    cause = f"no sample has {config.curate.min_side} pixels a side where --size is {config.size}"
+    require(config.curate.min_side <= config.size, "min_side", cause, "Lower it, or raise --size.")
     for option, given in (("--shard", config.shard), ("--on", config.on)):
         if given and config.curate.dedupe == "near":
             cause, remedy = "a shard does not see what faces in the others look like", f"or write without {option}"

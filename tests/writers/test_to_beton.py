@@ -390,6 +390,7 @@ def test_what_is_read_is_never_written_over(tmp_path: Path, monkeypatch: pytest.
         (["--per-identity", "0"], "--per-identity"),
         (["--workers", "-1"], "--workers"),
         (["--max-rejects", "-1"], "--max-rejects"),
+        (["--min-side", "65", "--size", "64"], "--min-side: no sample has 65 pixels a side where --size is 64"),
         (["--max-megapixels", "0"], "--max-megapixels"),
         (["--boxes", "nowhere.csv"], "nowhere.csv"),
     ],
