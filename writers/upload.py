@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from frl import store
-from frl.beton.card import card_path, picture_path
-from frl.beton.manifest import manifest_path, rejects_path, samples_path
-from frl.errors import ConfigError, WriteError
+from frl.beton import verify
+from frl.beton.card import card_path, leave_card, picture_path
+from frl.beton.manifest import Manifest, manifest_path, rejects_path, samples_path
+from frl.beton.writer import WRITER
+from frl.errors import BetonError, ConfigError, WriteError
 from frl.printable import printable
-from writers.config import WriteConfig
-from writers.summary import Summary
+from writers.config import WriteConfig, settings
+from writers.reject import Reason
+from writers.sources import open_sources, versions
+from writers.summary import Summary, summary_of
 
 
 def write_to_store(config: WriteConfig, address: str, write: Callable[[WriteConfig], Summary]) -> Summary:
@@ -45,8 +51,9 @@ def write_to_store(config: WriteConfig, address: str, write: Callable[[WriteConf
     except OSError as error:
         raise ConfigError("--scratch", f"{local.parent} cannot be made ({error.strerror})", "Name another.") from error
     print(printable(f"{address}: made in {local.parent}, then uploaded"), file=sys.stderr)
+    made = replace(config, out=local, overwrite=True)
     # What is there is of a command like this one, whose upload failed or was killed: begun work is told by its journal.
-    summary = write(replace(config, out=local, overwrite=True))
+    summary = _finished(made, address) or write(made)
     for path in (samples_path(local), rejects_path(local), picture_path(local), card_path(local), manifest_path(local)):
         beside = address + path.name.removeprefix(local.name)
         if path.is_file():
@@ -58,6 +65,31 @@ def write_to_store(config: WriteConfig, address: str, write: Callable[[WriteConf
         path.unlink()
     local.parent.rmdir()
     return replace(summary, out=address)
+
+
+def _finished(config: WriteConfig, address: str) -> Summary | None:
+    """What there is to say of the file of a command like this one that finished it and could not upload it; None if
+    there is none. Whether the sources hold other images by now is not looked at: the user is told when it was made.
+    """
+    start = time.monotonic()
+    try:
+        if not config.out.is_file() or not verify(config.out).ok:
+            return None
+    except BetonError:
+        return None
+    manifest, sources = Manifest.load(config.out), open_sources(config.sources, config.boxes)
+    kept = json.loads(json.dumps(settings(config, sources, versions(sources))))
+    if manifest is None or (manifest.settings, manifest.writer) != (kept, WRITER):
+        return None
+    if config.max_rejects is not None and manifest.counts.get(Reason.UNUSABLE, 0) > config.max_rejects:
+        return None
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(config.out.stat().st_mtime))
+    told = f"{address}: finished at {when} but not uploaded; uploading it. To write it anew, delete {config.out.parent}"
+    print(printable(told), file=sys.stderr)
+    if not card_path(config.out).is_file():
+        leave_card(config.out)
+    summary = summary_of(manifest, config, time.monotonic() - start)
+    return replace(summary, begun=summary.read)
 
 
 def scratch(config: WriteConfig, address: str) -> Path:

@@ -42,6 +42,9 @@ COPY_BYTES = 1 << 20
 PAGE_SIZE = 8 << 20
 """Bytes per page, where nobody asks for another: some hundreds of faces."""
 
+WRITER = f"frl {__version__}"
+"""What a manifest says of who wrote its file."""
+
 COMMIT_SECONDS = 10.0
 """Work that a kill may cost; more often, waiting for the disk would slow the writer."""
 
@@ -374,7 +377,7 @@ class BetonWriter:
             rejected=self.rejected,
             identities=self._labels,
             settings=self._settings,
-            writer=f"frl {__version__}",
+            writer=WRITER,
             content_sha256=self._ledger.sums.content.hexdigest(),
             counts=dict(self.counts),
             joins=self._joins,

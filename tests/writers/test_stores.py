@@ -21,7 +21,8 @@ from frl.beton import Beton
 from frl.beton.manifest import Manifest
 from frl.beton.verifier import verify
 from frl.cli import main
-from frl.errors import SourceError, StoreError
+from frl.errors import SourceError, StoreError, WriteError
+from writers import to_beton
 from writers.config import WriteConfig
 from writers.sources import open_source, open_sources
 from writers.to_beton import write
@@ -244,6 +245,52 @@ def test_an_upload_that_fails_leaves_no_file_and_its_command_goes_on(
     assert not store.is_file("s3://faces/faces.beton") and any((tmp_path / "scratch").rglob("faces.beton"))
     write(config)
     assert store.is_file("s3://faces/faces.beton")
+
+
+def test_a_finished_file_whose_upload_failed_is_only_uploaded(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the same options; by others, and where it is damaged, it is written anew."""
+    out, prepared, plain = "memory://out/faces.beton", [], to_beton.prepare_all
+    config = replace(options(faces, out), scratch=tmp_path / "scratch", workers=1)
+
+    def prepare_all(items, *arguments):
+        prepared.append(len(items))
+        return plain(items, *arguments)
+
+    def refuse(*_: object) -> None:
+        raise StoreError(out, "cannot be written", "Wait.")
+
+    monkeypatch.setattr(to_beton, "prepare_all", prepare_all)
+    try:
+        with monkeypatch.context() as failing, pytest.raises(StoreError, match="cannot be written"):
+            failing.setattr(store, "upload", refuse)
+            first = write(config)
+        assert len(prepared) == 1
+        for path in (tmp_path / "scratch").rglob("faces.beton.md"):
+            path.unlink()  # as after a kill just before it is made
+        first = write(replace(config, max_rejects=1))
+        said = capsys.readouterr().err
+        assert len(prepared) == 1 and "but not uploaded; uploading it. To write it anew, delete" in said
+        assert (first.written, first.rejected, first.boxes) == (PEOPLE * EACH, 1, PEOPLE * EACH)
+        assert {found.path for found in store.listing("memory://out")} >= {"faces.beton", "faces.beton.md"}
+        assert not any((tmp_path / "scratch").iterdir())
+        for change in ({"size": 24}, {"max_rejects": 0}, {}):
+            with monkeypatch.context() as failing, pytest.raises(StoreError):
+                failing.setattr(store, "upload", refuse)
+                write(replace(config, overwrite=True))
+            count = len(prepared)
+            if not change:
+                (found,) = (tmp_path / "scratch").rglob("faces.beton.samples.tsv")
+                found.write_bytes(found.read_bytes()[:-1])
+            if change == {"max_rejects": 0}:
+                with pytest.raises(WriteError, match="--max-rejects: 0"):
+                    write(replace(config, overwrite=True, max_rejects=0))
+            else:
+                write(replace(config, overwrite=True, **change))
+            assert len(prepared) == count + 1
+    finally:
+        fsspec.filesystem("memory").store.clear()
 
 
 @pytest.mark.parametrize(
