@@ -24,11 +24,12 @@ class DryRun:
         capacity, targets: as a ``BetonWriter``'s.
 
     Attributes:
-        done: tasks done by an earlier run: none.
+        done, lost: what an earlier run has done: nothing.
         counts: what the caller counts.
     """
 
     done = 0
+    lost = None
 
     def __init__(self, capacity: int, targets: Sequence[TargetSpec] = ()) -> None:
         self.counts: Counter[str] = Counter()

@@ -115,6 +115,8 @@ def write(
         begun, out = file.done, Outlet(file=file, duplicates=duplicates, labels=labels, config=config)
         if Shard.parse(config.shard).number == 1:  # each of them lists everything, and the counts of all are added up
             out.begin(skipped)
+        if file.lost is not None:
+            print(f"{printable(config.out)}: of its images, {file.lost}", file=sys.stderr)
         if begun:
             print(f"{printable(config.out)}: going on after the {begun:,} images that are done", file=sys.stderr)
             duplicates.restore(config.curate.dedupe, file.stored())

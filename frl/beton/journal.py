@@ -52,12 +52,18 @@ class Journal:
     Args:
         file: opened so that it keeps what an earlier run left.
         work: a name of what is written; the entries of any other work are dropped.
+
+    Attributes:
+        entries: what is left of this work.
+        dropped: tasks that were done of another one.
     """
 
     def __init__(self, file: PartialFile, work: str) -> None:
         self._file = file
         lines = list(_sound_lines(file.read_at(file.size, 0)))
+        self.dropped = 0
         if not lines or json.loads(lines[0][LINE_HEAD:]) != {"work": work}:
+            self.dropped = json.loads(lines[-1][LINE_HEAD:])["done"] if len(lines) > 1 else 0
             file.truncate(0)
             lines = [self._append({"work": work})]
         self._lines = lines

@@ -85,6 +85,7 @@ class BetonWriter:
     Attributes:
         samples, rejected: how many there are up to now.
         done: tasks done up to now, by ``commit``; those of an earlier run included.
+        lost: why tasks that an earlier run had done are done again, in words; None: there are none.
         counts: what the caller counts, for the manifest; it survives with the committed work.
 
     Raises:
@@ -107,6 +108,7 @@ class BetonWriter:
     ) -> None:
         self.path = Path(path)
         self.done = 0
+        self.lost: str | None = None
         self.counts: Counter[str] = Counter()
         self._capacity = capacity
         self._page_size = page_size
@@ -293,12 +295,18 @@ class BetonWriter:
         file = self._partial(self.path.with_name(self.path.name + ".journal"), keep)
         targets = f" {self._schema.targets}" if self._schema.targets else ""
         journal = self._journal = Journal(file, f"{__version__} {self._work}{targets}")
+        done = journal.entries[-1].done if journal.entries else 0
         journal.cut(self._ledger.restore(journal.entries))
         fsync_folder(self.path.parent)
         if journal.entries:
             self.done = journal.entries[-1].done
             self.counts.update(journal.entries[-1].counts)
             self._position = max(self._position, self._ledger.sums.data_stop)
+        if journal.dropped:
+            cause = "they are of other options, of other images, or of another version of frl"
+            self.lost = f"{journal.dropped:,} done before are done again: {cause}"
+        elif done > self.done:
+            self.lost = f"{done - self.done:,} done before are done again: what was kept of them is damaged"
 
     def _check_sample(self, nbytes: int, height: int, width: int, label: int, name: str) -> None:
         if self.samples == self._capacity:

@@ -20,9 +20,10 @@ from pictures import damaged, encode, picture, png_of_zeros
 from PIL import Image
 from processes import assert_gone, descendants, kill, left_in_shared_memory
 
-from frl.beton import Beton, verify
+from frl.beton import Beton, verify, writer
 from frl.errors import ConfigError
 from writers.config import WriteConfig
+from writers.stop import Stopped
 from writers.to_beton import main, write
 
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "writers" / "to_beton.py")]
@@ -196,6 +197,24 @@ def test_a_command_killed_at_any_moment_leaves_a_whole_file_or_none(tmp_path: Pa
         out.name,
         *(f"{out.name}.{kind}" for kind in ("json", "samples.tsv", "md", "png")),
     }
+
+
+def test_work_that_was_begun_with_other_options_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(writer, "COMMIT_SECONDS", 0.0)
+    config = WriteConfig(
+        sources=(str(crowd(tmp_path / "people", 2, 4)),), out=tmp_path / "faces.beton", workers=1, size=24
+    )
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise Stopped(signal.SIGINT)
+
+    with pytest.raises(Stopped):
+        write(config, progress=stop)
+    assert write(replace(config, quality=80)).begun == 0
+    assert "faces.beton: of its images, 3 done before are done again: they are of other op" in capsys.readouterr().err
 
 
 def test_a_bomb_is_listed_and_the_others_written(tmp_path: Path) -> None:

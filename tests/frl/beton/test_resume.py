@@ -67,6 +67,32 @@ tasks_strategy = st.lists(
 ).filter(any)
 
 
+def test_work_that_is_done_again_is_told_of(tmp_path: Path) -> None:
+    """Of another command, or damaged."""
+    path, tasks = tmp_path / "a.beton", [[sample] for sample in POOL[:6]]
+
+    def lost(work: str) -> str | None:
+        with (
+            pytest.raises(Stopped),
+            BetonWriter(path, capacity=99, page_size=1 << 21, labels=["a", "b"], work=work) as w,
+        ):
+            found = w.lost
+            raise Stopped
+        return found
+
+    with pytest.raises(Stopped):
+        write(path, tasks, stop=4)
+    assert lost("w") is None
+    with open(path.with_name(f".{path.name}.samples.tsv.partial"), "r+b") as file:
+        file.write(b"\n")
+    assert lost("w") == "4 done before are done again: what was kept of them is damaged"
+    with pytest.raises(Stopped):
+        write(path, tasks, stop=4)
+    said = "4 done before are done again: they are of other options, of other images, or of another version of frl"
+    assert lost("another") == said
+    assert write(path, tasks) == 0
+
+
 @settings(max_examples=25, deadline=None)
 @given(tasks=tasks_strategy, data=st.data())
 def test_stopped_twice_and_resumed_gives_the_same_bytes(tasks: Tasks, data: st.DataObject) -> None:
