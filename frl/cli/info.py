@@ -14,6 +14,7 @@ from frl.beton.card import write_card
 from frl.beton.facts import Facts, gather, joined
 from frl.beton.targets import describe as describe_target
 from frl.config.check import require_some
+from frl.errors import BetonError
 from frl.printable import printable
 
 
@@ -27,17 +28,29 @@ class InfoConfig:
     """Also write the data card beside each file (again): FILE.md and FILE.png."""
 
 
-def main(arguments: list[str]) -> None:
-    """Print the facts about each file."""
+def main(arguments: list[str]) -> int:
+    """Print the facts about each file; exit status 1 if any cannot be read."""
     config = tyro.cli(InfoConfig, args=arguments, prog="frl info")
     require_some(config.files, "FILES")
-    for path in config.files:
+    all_read = all([_tell(path, config.card) for path in config.files])
+    if all_read:
+        console.suggest(("frl", "verify", *config.files, "--deep"))
+    return int(not all_read)
+
+
+def _tell(path: Path, card: bool) -> bool:
+    """Print the facts about a file, or what is wrong with it; whether it can be read."""
+    try:
         with Beton(path) as beton:
             facts = gather(beton)
-        print(describe(facts))
-        if config.card:
-            print(f"  card        {printable(write_card(facts))}")
-    console.suggest(("frl", "verify", *config.files, "--deep"))
+    except BetonError as error:
+        print(end="", flush=True)  # what was said of the files before it comes first
+        console.complain("frl info", error)
+        return False
+    print(describe(facts))
+    if card:
+        print(f"  card        {printable(write_card(facts))}")
+    return True
 
 
 def describe(facts: Facts) -> str:
