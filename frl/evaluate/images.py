@@ -13,7 +13,7 @@ from PIL import Image
 
 from frl.batch import Batch
 from frl.config import AugmentConfig
-from frl.errors import SourceError, explained
+from frl.errors import SourceError, blame_machine
 from frl.images.photo import Photo, UnusableImage
 from frl.images.turbojpeg import JpegDecoder
 from frl.pixels import normalised
@@ -54,7 +54,7 @@ def load_square(path: Path, size: int) -> tuple[np.ndarray, Square]:
     What its pixels are, upright and in RGB, and whether it is damaged, ``Photo`` says, as when a .beton is written.
 
     Raises:
-        SourceError: if the file is missing, damaged, or none that is decoded; it names the file.
+        SourceError: if the file is missing, damaged, not to be read, or none that is decoded; it names the file.
         MachineError: if the disk fails.
     """
     try:
@@ -65,7 +65,10 @@ def load_square(path: Path, size: int) -> tuple[np.ndarray, Square]:
     except UnusableImage as error:
         raise SourceError(path, f"cannot be decoded ({error})", "Replace the file.") from error
     except OSError as error:
-        raise explained(error, "reading an image") from error
+        blame_machine(error, f"reading {path}")
+        raise SourceError(
+            path, f"cannot be read ({error.strerror or error})", "Check the path and its permissions."
+        ) from error
 
 
 def decoded(data: bytes) -> Image.Image:

@@ -329,6 +329,16 @@ def test_a_disk_that_fails_is_not_the_images_fault(tmp_path: Path) -> None:
         load_image(tmp_path / "face.jpg", 8)
 
 
+def test_an_image_that_nobody_can_open_is_not_the_machines_fault(tmp_path: Path) -> None:
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    for path, cause in (
+        (tmp_path / "loop.jpg", "Too many levels"),
+        (tmp_path / f"{'x' * 300}.jpg", "File name too long"),
+    ):
+        with pytest.raises(SourceError, match=rf"\.jpg: cannot be read \({cause}"):
+            load_image(path, 8)
+
+
 def test_shrinking_averages(tmp_path: Path) -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
