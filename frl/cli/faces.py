@@ -19,12 +19,12 @@ from frl.beton.manifest import SampleLines, samples_path
 from frl.config import AugmentConfig
 from frl.config.check import require, require_least, require_new_file
 from frl.config.coerce import coerce
-from frl.errors import SourceError, blame_machine
+from frl.errors import SourceError
 from frl.evaluate.images import Square, image_batches
-from frl.images.formats import HEAD
-from frl.images.names import claims_image, is_image, path_aside
 from frl.printable import printable
 from frl.runtime.distributed import pick_device
+from writers.sources.directory import Directory
+from writers.sources.skipped import SPECIAL
 
 SHOWN = 3
 """Files that are named of those left out."""
@@ -132,8 +132,8 @@ def open_faces(
 
     Raises:
         ConfigError: if nothing is given, or a ``.beton`` is not alone.
-        SourceError: if a file is missing, or a folder holds no image. Of the batches: if a file that is named is no
-            image, or none in the folders is usable; others there are left out.
+        SourceError: if a file is missing, or a folder holds no image or cannot be listed. Of the batches: if a file
+            that is named is no image, or none in the folders is usable; others there are left out.
         BetonError: if the ``.beton`` is broken.
     """
     require(len(inputs) > 0, "images", "nothing to look at was given", "Name images, a folder, or a .beton.")
@@ -201,37 +201,30 @@ def _names(beton: Beton) -> list[str]:
 
 
 def _images(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The files and their names; those of a folder in the order of their paths, as ``frl write`` takes them.
-
-    A file that is named is read whatever it is called.
-    """
+    """The files and their names; a file that is named is read whatever it is called."""
     for path in inputs:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if _shows_image(file, file.relative_to(path).as_posix()))
-            if not found:
-                remedy = "Name a folder of images; what is hidden, and what does not begin as an image, is left out."
-                raise SourceError(path, "holds no images", remedy)
-            yield from ((file, file.relative_to(path).as_posix()) for file in found)
+            yield from _in_folder(path)
         elif path.exists():
             yield path, str(path)
         else:
             raise SourceError(path, "no such file or folder", "Check the path.")
 
 
-def _shows_image(file: Path, below: str) -> bool:
-    """Whether a file in a folder is an image, by its suffix or else by its first bytes.
-
-    Args:
-        file: its path.
-        below: the same from the folder on.
-    """
-    if path_aside(below) is not None or not file.is_file():
-        return False
-    if claims_image(below):
-        return True
-    try:
-        with open(file, "rb") as stream:
-            return is_image(below, stream.read(HEAD))
-    except OSError as error:
-        blame_machine(error, f"reading {file}")
-        return False
+def _in_folder(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The images of a folder as ``frl write`` lists them; says on stderr what else is there."""
+    directory = Directory(str(folder.absolute()))
+    found = []
+    for entry in directory.entries():
+        file = folder / entry.path
+        if file.exists() and not file.is_file():  # to read a pipe is to wait for somebody who writes into it
+            directory.skipped.add(SPECIAL, entry.path)
+        else:
+            found.append((file, entry.path))
+    if not found:
+        remedy = "Name a folder of images; what is hidden, and what does not begin as an image, is left out."
+        but = f", but {directory.skipped}" if directory.skipped else ""
+        raise SourceError(folder, f"holds no images{but}", remedy)
+    if directory.skipped:
+        print(printable(f"{folder}: skipped, and not among its images: {directory.skipped}"), file=sys.stderr)
+    yield from found

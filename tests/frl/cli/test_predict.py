@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -201,6 +202,28 @@ def test_a_folder_gives_what_frl_write_takes_of_it_and_each_file_is_read_once(
     predict(PredictConfig(weights=head, images=(tmp_path / "named.txt",), out=tmp_path / "named.csv"))
 
 
+def test_links_are_followed_and_what_is_skipped_is_counted(
+    head: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ``frl write`` does; of a pipe nobody waits for what comes."""
+    (tmp_path / "more").mkdir()
+    (folder / "more").rename(tmp_path / "more" / "deep")
+    (folder / "linked").symlink_to(tmp_path / "more")
+    (folder / "same.jpg").symlink_to("a.jpg")
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    os.mkfifo(folder / "pipe.jpg")
+    predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.csv"))
+    assert [row["image"] for row in rows_of(tmp_path / "p.csv")] == ["a.jpg", "b.png", "linked/deep/c.jpg", "same.jpg"]
+    told = capsys.readouterr().err
+    skipped = next(line for line in told.splitlines() if line.startswith(f"{folder}: skipped"))
+    assert all(part in skipped for part in ("1 hidden", "1 no images (.txt 1)", "1 no regular files"))
+    assert "left out: 1 images" in told and "gone.jpg: no such image" in told
+    (folder / "linked" / "back").symlink_to(folder)
+    with pytest.raises(SourceError, match="a link leads back"):
+        predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "q.csv"))
+
+
 def test_what_is_unusable_in_a_folder_is_left_out_and_told(
     head: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,7 +279,8 @@ def test_what_cannot_work_is_refused(head: Path, folder: Path, beton: Path, tmp_
         with pytest.raises(error, match=message):
             predict(PredictConfig(weights=head, images=images, out=tmp_path / "p.csv"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="holds no images"):
+    (tmp_path / "empty" / "notes.txt").write_text("no image")
+    with pytest.raises(SourceError, match=r"holds no images, but 1 no images \(.txt 1\)"):
         embed(EmbedConfig(weights=head, images=(tmp_path / "empty",), out=tmp_path / "f.npz"))
     with pytest.raises(ConfigError, match="is none of .csv, .json"):
         predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.xls"))
