@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from frl.errors import NO_ROOM
+from frl.errors import NO_ROOM, WriteError
 
 LOOK_S = 0.2
 """Seconds between two looks at whether another process is done."""
@@ -41,6 +41,22 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_room_for_folder(target: Path) -> None:
+    """Refuse a path at which no folder can appear complete, by being renamed to it: a new one, or an empty one's.
+
+    Raises:
+        WriteError: something is there, or what the system lets no folder replace, which it would say at the end only.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise WriteError(target, "exists already and is not an empty folder", "Name a folder that is new or empty.")
+    if target.is_symlink():
+        raise WriteError(target, "is a link, in whose place no folder can be put", "Name a new folder.")
+    if os.path.ismount(target):
+        raise WriteError(target, "is where a file system is mounted, which no folder replaces", "Name one in it.")
+    if target.exists() and target.samefile(os.curdir):
+        raise WriteError(target, "is the folder in which the command runs", "Name a new folder in it.")
 
 
 class InUseError(BlockingIOError):

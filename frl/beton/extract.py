@@ -17,7 +17,7 @@ from frl.beton.reader import Beton
 from frl.beton.samples import StoredSample, identity_name, stored_samples
 from frl.beton.target_list import TargetList
 from frl.errors import WriteError
-from frl.files import InUseError, fsync_folder, try_lock
+from frl.files import InUseError, fsync_folder, require_room_for_folder, try_lock
 
 MAX_NAME_BYTES = 200
 """Of a file's or folder's name; file systems take 255."""
@@ -36,11 +36,10 @@ def extract(beton: Beton, target: str | os.PathLike[str]) -> int:
 
     Raises:
         BetonError: an image is not what was written.
-        WriteError: the folder holds something already, or cannot be written.
+        WriteError: the folder holds something already, cannot be replaced, or cannot be written.
     """
     target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise WriteError(target, "exists already", "Give the name of a folder that is new or empty.")
+    require_room_for_folder(target)
     count = 0
     try:
         with _partial_folder(target) as folder:
@@ -67,7 +66,7 @@ def _partial_folder(target: Path) -> Iterator[Path]:
         InUseError: another process is writing it.
     """
     folder = partial_path(target)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if not try_lock(lock):

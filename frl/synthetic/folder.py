@@ -19,6 +19,7 @@ import numpy as np
 
 from frl.children import sheltered
 from frl.errors import WriteError
+from frl.files import require_room_for_folder
 from frl.machine import cores
 from frl.synthetic.drawing import make_model, render
 from frl.synthetic.identity import draw_identity
@@ -50,7 +51,8 @@ def write_folder(
     when it is complete.
 
     Raises:
-        WriteError: ``out`` exists and is not an empty folder, a number makes no sense, or a worker died.
+        WriteError: ``out`` exists and is no empty folder that can be replaced, a number makes no sense, or a worker
+            died.
     """
     out = Path(out)
     _check(out, identities=identities, images_per_identity=images_per_identity, size=size)
@@ -74,8 +76,7 @@ def _check(out: Path, **numbers: int) -> None:
         least = 32 if name == "size" else 1
         if number < least:
             raise WriteError(out, f"{name} is {number}", f"Ask for at least {least}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise WriteError(out, "exists and is not an empty folder", "Name another folder, or empty this one.")
+    require_room_for_folder(out)
 
 
 def _map(task: Callable[[int], Truths], count: int, workers: int) -> Iterator[Truths]:
