@@ -22,6 +22,9 @@ from frl.files import InUseError, fsync_folder, require_room_for_folder, try_loc
 MAX_NAME_BYTES = 200
 """Of a file's or folder's name; file systems take 255."""
 
+SPLITS = ("train", "test")
+"""What is called so at the top of identity folders is, to ``frl write``, a part of them and nobody's folder."""
+
 
 def extract(beton: Beton, target: str | os.PathLike[str]) -> int:
     """Write every image into ``target``, one folder per identity; those without identity directly into it.
@@ -93,7 +96,8 @@ def _identity_folders(beton: Beton, target: Path) -> dict[int, Path]:
     prefix = f"{prefixes.pop()}/" if len(prefixes) == 1 else ""
     folders = {-1: target}
     for label, name in zip(labels, names, strict=True):
-        folders[label] = free(target / safe_name(name.removeprefix(prefix)), label)
+        folder = safe_name(name.removeprefix(prefix))
+        folders[label] = free(target / (f"{folder}-{label}" if folder in SPLITS else folder), label)
         folders[label].mkdir()
     return folders
 

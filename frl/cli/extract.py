@@ -30,4 +30,11 @@ def main(arguments: list[str]) -> None:
     require_new_folder(config.out, "out")
     with Beton(config.data) as beton:
         print(f"{printable(config.out)}: {extract(beton, config.out):,} images")
-    console.suggest(("frl", "write", config.out, "--out", "FILE"))
+        anybody = bool((beton.labels >= 0).any())
+    console.suggest(("frl", "write", _source(config.out, anybody), "--out", "FILE"))
+
+
+def _source(folder: Path, anybody: bool) -> Path | str:
+    """What gives all of it back: the list of the targets; else the folders of the people, even beside other images."""
+    lists = (path for path in folder.glob("*.csv") if path.is_file())  # somebody's folder may be called so
+    return next(lists, f"vggface2:{folder}" if anybody else folder)
