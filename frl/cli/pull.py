@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
 from frl import console, hub, store
+from frl.beton.card import leave_card
 from frl.config.check import require, require_folder, require_new_file
 from frl.errors import HubError, StagingError
 from frl.files import atomic_write
@@ -74,5 +76,7 @@ def _beton(address: str, config: PullConfig) -> None:
         fetch(address, out, store.state(address))
     except OSError as error:
         raise StagingError(out, f"cannot be written ({error})", "Free space, or choose another --out.") from error
+    if complaint := leave_card(out):
+        print(printable(complaint), file=sys.stderr)
     print(printable(out))
     console.suggest(("frl", "info", out), ("frl", "pretrain", "--data", out, "--out", f"runs/{out.stem}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ import tyro
 
 from frl import console
 from frl.beton import Beton
+from frl.beton.card import leave_card
 from frl.beton.split import split_identities
 from frl.config.check import require_new_file, require_seed
 from frl.printable import printable
@@ -51,6 +53,8 @@ def main(arguments: list[str]) -> None:
             overwrite=config.overwrite,
         )
     for half in halves:
+        if complaint := leave_card(half.path):
+            print(printable(complaint), file=sys.stderr)
         print(f"{printable(half.path)}: {half.samples:,} images, {len(half.labels):,} identities")
     train, probe = config.out_train, config.out_probe
     console.suggest(("frl", "pretrain", "--data", train, "--knn.data", probe, "--out", "runs/" + train.stem))

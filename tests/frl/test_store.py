@@ -211,7 +211,9 @@ def test_a_beton_is_pulled_with_what_lies_beside_it(
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
     assert main(["verify", "faces.beton", "--deep"]) == 0
     assert main(["pull", "s3://faces/set/faces.beton"]) == 1 and "exists already" in capsys.readouterr().err
+    Path("other.beton.md").write_text("of another file")
     assert main(["pull", "s3://faces/set/faces.beton", "--out", "other.beton"]) == 0
+    assert "of another file" not in Path("other.beton.md").read_text()
     with Beton("other.beton") as opened:
         assert opened.manifest is not None and (tmp_path / "other.beton.samples.tsv").is_file()
     assert main(["pull", "s3://faces/set/a.h5"]) == 1 and "is no .beton" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from PIL import Image
 
 from frl.beton import Beton, BetonWriter, card
 from frl.beton.facts import gather, reason_kind
+from frl.cli import main as frl
 from frl.cli.info import main as info
 from writers.to_beton import main
 
@@ -100,6 +101,18 @@ def test_a_card_that_cannot_be_written_leaves_the_file(
     assert main([str(folders[0]), "--out", str(tmp_path / "faces.beton"), "--workers", "1"]) == 0
     assert "the data card could not be written" in capsys.readouterr().err
     assert (tmp_path / "faces.beton").exists() and not list(tmp_path.glob("*.md"))
+
+
+def test_both_halves_of_a_split_get_cards_of_their_own(tmp_path: Path) -> None:
+    whole, halves = tmp_path / "whole.beton", (tmp_path / "train.beton", tmp_path / "probe.beton")
+    with BetonWriter(whole, capacity=3, page_size=1 << 21, labels=["a", "b"]) as writer:
+        for number, label in enumerate((0, 1, -1)):
+            writer.append(draw_sample(number).encoded, 24, 32, label, f"{number}.jpg")
+    Path(f"{halves[0]}.md").write_text("10 face images")  # of the file that is replaced
+    command = ["split", str(whole), "--out-train", str(halves[0]), "--out-probe", str(halves[1]), "--share", "0.5"]
+    assert frl([*command, "--overwrite"]) == 0
+    for half, count in zip(halves, (2, 1), strict=True):
+        assert f"\n{count} face images" in Path(f"{half}.md").read_text() and Path(f"{half}.png").exists()
 
 
 @pytest.mark.parametrize(
