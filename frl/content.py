@@ -9,13 +9,15 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from frl.printable import abridged
 
 HEAD_BYTES = 4096
 DOWNLOAD_AGAIN = "Download it again: the address that gives the file itself, signed in if need be"
+GIVE_IMAGES = "Give the .beton here that frl write made of images"
+WRITE_IMAGES = "frl write FILE --out faces.beton"
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Content:
 
     Attributes:
         what: completes the sentence "it is ...".
-        remedy: how to come by the file that was meant, without a full stop.
+        remedy: how to come by the file that was meant, such as weights, without a full stop.
+        remedy_of_images: the same where a ``.beton`` was meant, if it is another.
     """
 
     what: str
     remedy: str
+    remedy_of_images: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,34 +50,48 @@ class Signature:
     offset: int = 0
 
 
-def _compressed(name: str, unpack: str) -> Content:
-    return Content(f"a file compressed with {name}", f"Unpack it first: {unpack}")
+def _compressed(name: str, unpack: str, unpack_tar: str = "") -> Content:
+    """A compressed file; of a tar that is compressed so, ``frl write`` reads what ``unpack_tar`` unpacks."""
+    weights, images = (f"Unpack it first: {unpack} > {file}" for file in ("weights.pth", "faces.beton"))
+    if unpack_tar:
+        weights, images = f"{weights}, or {unpack_tar}", f"{images}, or make one of a tar: {WRITE_IMAGES}"
+    return Content(f"a file compressed with {name}", weights, images)
 
 
+def _network(what: str, remedy: str) -> Content:
+    """What holds a network, or numbers that may be of one."""
+    return Content(what, remedy, GIVE_IMAGES)
+
+
+_WRITE = f"Make one of its images: {WRITE_IMAGES}"
+_FOLDER = Content(
+    "a folder",
+    "Give a file in it",
+    "Give a .beton in it, or make one of its images: frl write FOLDER --out faces.beton",
+)
 _PICTURE = Content("a picture", "Give another file")
 _PROGRAM = Content("a program or library", "Give another file")
-_NUMPY = Content("an array of NumPy", "Give the PyTorch checkpoint that it was made from")
-_HDF5 = Content(
-    "an HDF5 file, as Keras and TensorFlow write their weights",
-    "Give the PyTorch version of these weights, or convert them to a PyTorch state dict",
+_NUMPY = _network("an array of NumPy", "Give the PyTorch checkpoint that it was made from")
+_KERAS = _network(
+    "a model of Keras", "Give the PyTorch version of these weights, or convert them to a PyTorch state dict"
 )
 
 BETON = Content("a .beton of images", "Give the weights of a network here, and the .beton as data")
-WEIGHTS = Content("weights of PyTorch or safetensors", "Give the .beton here that frl write made of images")
+WEIGHTS = _network("weights of PyTorch or safetensors", GIVE_IMAGES)
 
 SIGNATURES = (
-    Signature(b"\x1f\x8b", _compressed("gzip", "gunzip -c FILE > weights.pth, or tar -xzf FILE")),
-    Signature(b"BZh", _compressed("bzip2", "bunzip2 -c FILE > weights.pth, or tar -xjf FILE")),
-    Signature(b"\xfd7zXZ\0", _compressed("xz", "xz -dc FILE > weights.pth, or tar -xJf FILE")),
-    Signature(b"\x28\xb5\x2f\xfd", _compressed("Zstandard", "zstd -dc FILE > weights.pth")),
-    Signature(b"\x04\x22\x4d\x18", _compressed("LZ4", "lz4 -dc FILE > weights.pth")),
+    Signature(b"\x1f\x8b", _compressed("gzip", "gunzip -c FILE", "tar -xzf FILE")),
+    Signature(b"BZh", _compressed("bzip2", "bunzip2 -c FILE", "tar -xjf FILE")),
+    Signature(b"\xfd7zXZ\0", _compressed("xz", "xz -dc FILE", "tar -xJf FILE")),
+    Signature(b"\x28\xb5\x2f\xfd", _compressed("Zstandard", "zstd -dc FILE")),
+    Signature(b"\x04\x22\x4d\x18", _compressed("LZ4", "lz4 -dc FILE")),
     Signature(b"7z\xbc\xaf\x27\x1c", Content("a 7-Zip archive", "Unpack it first: 7z x FILE")),
     Signature(b"Rar!\x1a\x07", Content("a RAR archive", "Unpack it first: unrar x FILE")),
-    Signature(b"ustar", Content("a tar archive", "Unpack it first: tar -xf FILE"), offset=257),
-    Signature(b"\x89HDF\r\n\x1a\n", _HDF5),
+    Signature(b"ustar", Content("a tar archive", "Unpack it first: tar -xf FILE", _WRITE), offset=257),
+    Signature(b"\x89HDF\r\n\x1a\n", Content("an HDF5 file", _KERAS.remedy, _WRITE)),
     Signature(b"\x93NUMPY", _NUMPY),
-    Signature(b"GGUF", Content("a GGUF file of llama.cpp", "Give the PyTorch checkpoint that it was made from")),
-    Signature(b"TFL3", Content("a TensorFlow Lite model", "Give the PyTorch checkpoint of this network"), offset=4),
+    Signature(b"GGUF", _network("a GGUF file of llama.cpp", "Give the PyTorch checkpoint that it was made from")),
+    Signature(b"TFL3", _network("a TensorFlow Lite model", "Give the PyTorch checkpoint of this network"), offset=4),
     Signature(b"%PDF-", Content("a PDF document", DOWNLOAD_AGAIN)),
     Signature(b"\xff\xd8\xff", _PICTURE),
     Signature(b"\x89PNG\r\n", _PICTURE),
@@ -94,7 +112,7 @@ def recognise(path: Path) -> Content | None:
     except OSError:
         return _absent(path)
     if stat.S_ISDIR(mode):
-        return Content("a folder", "Give a file in it")
+        return _FOLDER
     if not stat.S_ISREG(mode):
         return Content("no regular file but a pipe, a socket or a device", "Copy it to a file first")
     head = first_bytes(path)
@@ -115,9 +133,9 @@ def recognise(path: Path) -> Content | None:
 def recognise_in_place_of_beton(path: Path) -> Content | None:
     """What stands at ``path``, where a ``.beton`` was meant; None: not known, or a damaged ``.beton``."""
     content = recognise(path)
-    if content is None and (zipfile.is_zipfile(path) or _is_weights(first_bytes(path))):
-        return WEIGHTS
-    return None if content is BETON else content
+    if content is None:
+        return WEIGHTS if zipfile.is_zipfile(path) or _is_weights(first_bytes(path)) else None
+    return None if content is BETON else replace(content, remedy=content.remedy_of_images or content.remedy)
 
 
 def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:
@@ -179,16 +197,16 @@ def _zip_content(path: Path) -> Content | None:
             "If you trust its author, save its state dict alone: "
             "torch.save(torch.jit.load(FILE, 'cpu').state_dict(), 'weights.pth')"
         )
-        return Content("a TorchScript archive, a program with its weights", remedy)
+        return _network("a TorchScript archive, a program with its weights", remedy)
     if "data.pkl" in inner:
         return None
     if "archive_format" in inner or any(name.startswith("models/") and name.endswith(".json") for name in inner):
         remedy = "Save its state dict alone: torch.save(torch.export.load(FILE).state_dict, 'weights.pth')"
-        return Content("a program that torch.export wrote", remedy)
+        return _network("a program that torch.export wrote", remedy)
     if "model.weights.h5" in inner:
-        return Content("a model of Keras", _HDF5.remedy)
+        return _KERAS
     if names and all(name.endswith(".npy") for name in names):
-        return Content("a file of NumPy's arrays (.npz)", _NUMPY.remedy)
+        return replace(_NUMPY, what="a file of NumPy's arrays (.npz)")
     shown = abridged([repr(name) for name in names], 3)
     return Content(f"a zip archive of other files ({shown or 'none'})", "Unpack it first: unzip FILE")
 
@@ -196,8 +214,8 @@ def _zip_content(path: Path) -> Content | None:
 def _graph(path: Path, head: bytes) -> Content | None:
     """The protocol buffers of ONNX and TensorFlow, which have no magic bytes but begin alike."""
     if re.match(rb"\x08[\x02-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", head):
-        return Content("an ONNX graph", "Give the checkpoint that it was exported from")
-    tensorflow = Content("a model of TensorFlow", "Give the PyTorch checkpoint of this network")
+        return _network("an ONNX graph", "Give the checkpoint that it was exported from")
+    tensorflow = _network("a model of TensorFlow", "Give the PyTorch checkpoint of this network")
     if re.match(rb"\x08\x01\x12", head) or re.search(r"\.data-\d+-of-\d+$", path.name):
         return tensorflow
     with open(path, "rb") as file:
@@ -221,13 +239,14 @@ def _text(head: bytes) -> Content | None:
     if lower.startswith(("<!doctype html", "<html", "<head", "<body", "<script", "<!--")):
         return Content("a web page (HTML)", DOWNLOAD_AGAIN)
     shown = f"that begins with {' '.join(start[:60].split())!r}"
+    listed = f"Download it again, or make one of a list of images: {WRITE_IMAGES}"
     if lower.startswith("<"):
         return Content(f"XML {shown}, such as a server's error message", DOWNLOAD_AGAIN)
     if start.startswith(("{", "[")):
         if '"weight_map"' in text:
-            return Content("the list of a model's parts (an index in JSON)", "Give the one file of all weights")
-        return Content(f"JSON {shown}", DOWNLOAD_AGAIN)
-    return Content(f"a text file {shown}" if start else "blank text", DOWNLOAD_AGAIN)
+            return _network("the list of a model's parts (an index in JSON)", "Give the one file of all weights")
+        return Content(f"JSON {shown}", DOWNLOAD_AGAIN, listed)
+    return Content(f"a text file {shown}", DOWNLOAD_AGAIN, listed) if start else Content("blank text", DOWNLOAD_AGAIN)
 
 
 def _decoded(head: bytes) -> str | None:

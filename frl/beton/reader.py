@@ -52,7 +52,9 @@ class Beton:
         try:
             # A pipe would block on opening, so look before.
             if not stat.S_ISREG(os.stat(self.path).st_mode):
-                raise BetonError(self.path, "is not a regular file", "Give the path of a .beton.")
+                raise self._something_else() or BetonError(
+                    self.path, "is not a regular file", "Give the path of a .beton."
+                )
             with open(self.path, "rb") as file:
                 self._mapping = _map(file.fileno())
                 self.data = np.frombuffer(self._mapping or b"", np.uint8)
@@ -74,10 +76,15 @@ class Beton:
         try:
             return parse(self.path, self.data)
         except BetonError as error:
-            content = recognise_in_place_of_beton(self.path) if self.data.size else None
-            if content is None:
-                raise
-            raise BetonError(self.path, f"is no .beton: it is {content.what}", f"{content.remedy}.") from error
+            if self.data.size and (refusal := self._something_else()):
+                raise refusal from error
+            raise
+
+    def _something_else(self) -> BetonError | None:
+        """The error that says what stands there in place of a ``.beton``, where that can be told."""
+        if content := recognise_in_place_of_beton(self.path):
+            return BetonError(self.path, f"is no .beton: it is {content.what}", f"{content.remedy}.")
+        return None
 
     def _check_manifest(self) -> None:
         if self.manifest is not None and self.manifest.fingerprint != self.fingerprint:

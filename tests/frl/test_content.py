@@ -233,12 +233,34 @@ def test_a_beton_and_a_checkpoint_are_not_taken_for_something_else(tmp_path: Pat
         Beton(tmp_path / "a.beton")
 
 
-@pytest.mark.parametrize("case", ["lfs pointer", "web page", "gzip", "tar", "hdf5"])
+WRITE = "frl write FILE --out faces.beton"
+GIVE = "the .beton here that frl write made"
+REMEDIES = {
+    **{name: f"> faces.beton, or make one of a tar: {WRITE}" for name in ("gzip", "bzip2", "xz")},
+    **dict.fromkeys(("tar", "hdf5"), f"Make one of its images: {WRITE}"),
+    **{
+        name: f"Download it again, or make one of a list of images: {WRITE}"
+        for name in ("message", "interface's error")
+    },
+    "zstd": "> faces.beton",
+    **dict.fromkeys(("index of parts", "keras", "npz", "npy", "torchscript", "torch.export", "onnx"), GIVE),
+    **dict.fromkeys(("saved model", "tensorflow index", "tflite", "gguf"), GIVE),
+}
+"""Where a .beton was meant, of what has another remedy then."""
+
+
+@pytest.mark.parametrize("case", sorted(CASES.keys() - {"empty"}))
 def test_what_is_no_beton_is_called_what_it_is(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made, what, remedy = CASES[case]
     path = tmp_path / "faces.beton"
     path.write_bytes(made if isinstance(made, bytes) else made())
     with pytest.raises(BetonError, match="is no .beton") as refusal:
         Beton(path)
-    assert what in refusal.value.cause and remedy in refusal.value.remedy
+    assert what in refusal.value.cause and REMEDIES.get(case, remedy) in refusal.value.remedy
+    assert not any(word in refusal.value.remedy for word in ("weights", "checkpoint", "PyTorch"))
     assert main(["verify", str(path)]) == 1 and what in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_a_beton_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BetonError, match=r"is no .beton: it is a folder\. .*frl write FOLDER --out faces.beton"):
+        Beton(tmp_path)
