@@ -249,7 +249,15 @@ def load_newest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     return None
 
 
-def prune(folder: str | os.PathLike[str], keep: int) -> None:
-    """Delete all but the newest ``keep`` checkpoints."""
-    for path in saved(folder)[: -max(keep, 1)]:
-        path.unlink()
+def prune(folder: str | os.PathLike[str], keep: int, newest: int) -> None:
+    """Delete all but the ``keep`` last checkpoints up to that of step ``newest``, which has just been written.
+
+    Those of later steps go, too: the run went on from an earlier one because they are damaged, or from the last of them
+    with epochs of another length, by which it counts as an earlier step. The last one goes last: a run that is killed
+    in between goes on from where this one did.
+    """
+    found = saved(folder)
+    kept = [path for path in found if path <= path_of(folder, newest)][-max(keep, 1) :]
+    for path in found:
+        if path not in kept:
+            path.unlink()

@@ -105,7 +105,7 @@ class Progress:
             "torch": str(torch.__version__),
         }
         checkpoint.save(checkpoint.path_of(self.folder, self.step.taken), state)
-        checkpoint.prune(self.folder, self.config.keep_checkpoints)
+        checkpoint.prune(self.folder, self.config.keep_checkpoints, self.step.taken)
 
     def _write_config(self) -> None:
         with atomic_write(self.config.out / "config.json") as stream:

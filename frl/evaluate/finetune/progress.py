@@ -113,14 +113,14 @@ class Progress:
         self.history.append(check)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint, and delete the ones before."""
+        """Write a checkpoint, and delete all others."""
         if self.folder is None or not self.world.is_main:
             return
         history = json.dumps([as_dict(check) for check in self.history])
         data = {"identity": dict(self.identity), "history": history}
         whole = {**state, "best": self.best, "best_step": self.best_step, "data": data}
         checkpoint.save(checkpoint.path_of(self.folder, state["step"]), whole)
-        checkpoint.prune(self.folder, 1)
+        checkpoint.prune(self.folder, 1, state["step"])
 
 
 def _better(value: float, best: float, higher: bool) -> bool:

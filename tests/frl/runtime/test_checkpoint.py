@@ -38,7 +38,7 @@ def assert_of_one_step(state: dict) -> None:
 def save_for_ever(folder: Path) -> None:
     for step in range(1, 10**6):
         checkpoint.save(checkpoint.path_of(folder, step), state_of(step))
-        checkpoint.prune(folder, 2)
+        checkpoint.prune(folder, 2, step)
 
 
 def test_killed_while_saving_there_is_always_a_sound_one(tmp_path):
@@ -158,8 +158,36 @@ def test_other_files_are_refused_by_name(tmp_path):
 def test_prune_keeps_the_newest(tmp_path):
     for step in (1, 20, 300):
         checkpoint.save(checkpoint.path_of(tmp_path, step), {"step": step})
-    checkpoint.prune(tmp_path, 2)
+    checkpoint.prune(tmp_path, 2, 300)
     assert [checkpoint.load(path)["step"] for path in checkpoint.saved(tmp_path)] == [20, 300]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_a_damaged_checkpoint_takes_no_place_of_those_that_the_run_writes_after_it(tmp_path, keep):
+    """Fault T10, later on: what the run went on from, and what it wrote since, is there; the damaged one is not."""
+    for step in (10, 20):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), {"step": step})
+    checkpoint.path_of(tmp_path, 20).write_bytes(b"PK\x03\x04")
+    for step in (11, 12):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), {"step": step})
+        checkpoint.prune(tmp_path, keep, step)
+    assert [checkpoint.load(path)["step"] for path in checkpoint.saved(tmp_path)] == [10, 11, 12][-keep:]
+    assert checkpoint.load_newest(tmp_path)["step"] == checkpoint.load(tmp_path)["step"] == 12
+
+
+def test_killed_while_pruning_the_run_goes_on_from_where_it_did_or_from_the_new_one(tmp_path, monkeypatch):
+    """Steps 2 and 3 of longer epochs, of which the last counts as 1 now: they go, and at no moment is 2 the newest."""
+    for step in (2, 3, 1):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), {"step": step})
+    newest, unlink = [], Path.unlink
+
+    def watched(path: Path) -> None:
+        unlink(path)
+        newest.append(checkpoint.load_newest(tmp_path)["step"])
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    checkpoint.prune(tmp_path, 3, 1)
+    assert newest == [3, 1]
 
 
 def diverged(part: str, value: float = float("nan")) -> dict:

@@ -6,6 +6,7 @@ import math
 import random
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -249,6 +250,41 @@ def test_another_batch_size_goes_on_after_as_many_epochs_and_not_within_one(unin
                 with pytest.warns(UserWarning, match="step 15 counts as 30"):
                     train(build(config, loader, place))
     assert read_metrics(tmp_path / "after" / "metrics.jsonl")[-1]["step"] == 31
+
+
+class Interrupted(RandomViews):
+    """Its process is killed before a step."""
+
+    def __init__(self, config: RunConfig, fault: int, **options: int) -> None:
+        super().__init__(config, **options)
+        self.fault = fault
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(super().epoch(epoch, start), epoch * len(self) + start):
+            if step == self.fault:
+                raise KeyboardInterrupt
+            yield batch
+
+
+def run_shorter_epochs(config: RunConfig, fault: int = -1) -> None:
+    """Train on two steps an epoch instead of five, as far as ``config`` says, or to a step that never comes."""
+    with world("cpu") as place:
+        loader = Interrupted(config, fault, steps=2)
+        train(build(config, loader, place))
+
+
+def test_after_a_change_of_steps_per_epoch_the_new_checkpoints_are_the_newest(uninterrupted, tmp_path):
+    """Step 15 counts as 6: what the run does from there is kept, gone on from, and what its folder stands for."""
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    longer = replace(CONFIG.optim, epochs=6)
+    config = replace(CONFIG, out=tmp_path / "run", optim=longer, allow_changes=("optim", "data"))
+    folder = config.out / "checkpoints"
+    for last, expected in ((7, [7]), (9, [7, 8, 9]), (10, [8, 9, 10])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if last == 7 else "error", UserWarning)
+            run_shorter_epochs(replace(config, max_steps=last))
+        assert [checkpoint.load(path)["step"] for path in checkpoint.saved(folder)] == expected
+        assert checkpoint.load(config.out)["step"] == last
 
 
 def resumed_apart(config: RunConfig, notes: Path) -> None:
