@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from frl.evaluate.gallery import Probed
 
 MARGIN = 2  # pixels around every crop of a picture
+COUNTED = "steps_per_epoch"  # name of how a file counts, where that was not always so
 RENAMED = {"spread": "feature_std", "rank": "effective_rank"}  # figures that version 0.1 logged under other names
 
 
@@ -185,7 +187,28 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _drop_from(path: Path, step: int) -> None:
-    kept = [line for line in read_metrics(path) if line["step"] <= step]
     if path.exists():
-        with atomic_write(path) as stream:
-            stream.writelines(f"{json.dumps(line)}\n".encode() for line in kept)
+        _write(path, [line for line in read_metrics(path) if line["step"] <= step])
+
+
+def recount(path: Path, *, before: int, now: int) -> None:
+    """Let the steps of a run's ``metrics.jsonl`` count as they do where an epoch has another number of them.
+
+    A step becomes that at the same place of the run, rounded up. A line at the beginning then says how the file counts,
+    so that a process which is killed before its first checkpoint leaves nothing that the next one would count wrongly.
+
+    Args:
+        path: of the metrics.
+        before: steps of an epoch of the checkpoint that the run goes on from.
+        now: steps of an epoch from here on.
+    """
+    lines = read_metrics(path)
+    counted = next((line[COUNTED] for line in lines if COUNTED in line), before)
+    if lines and counted != now:
+        recounted = [{**line, "step": math.ceil(line["step"] * now / counted)} for line in lines if COUNTED not in line]
+        _write(path, [{"step": 0, COUNTED: now}, *recounted])
+
+
+def _write(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    with atomic_write(path) as stream:
+        stream.writelines(f"{json.dumps(line)}\n".encode() for line in lines)

@@ -12,6 +12,7 @@ from frl.batch import Loader
 from frl.config import RunConfig, as_dict, from_dict
 from frl.errors import CheckpointError, FrlError
 from frl.files import atomic_write
+from frl.monitoring.logbook import recount
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World, agreed
 from frl.runtime.waiting import HostBarrier
@@ -55,9 +56,16 @@ class Progress:
         found = agreed(found)
         if isinstance(found, FrlError):
             raise found
-        if found is None:
-            return 0
-        state, taken = found
+        if found is not None:
+            self._load(*found)
+        with self.barrier.at_work():
+            if self.world.is_main:
+                self._take_over(None if found is None else found[0])
+        self.barrier.meet()
+        return self.step.taken
+
+    def _load(self, state: dict[str, Any], taken: int) -> None:
+        """Go on from ``state`` as from step ``taken``."""
         objective, optimiser = self.step.objective, self.step.optimiser
         model, moments = divided(objective, optimiser, self.world, state["model"], state["optimiser"])
         objective.load_state_dict(model, strict=True)
@@ -67,7 +75,13 @@ class Progress:
         for group, options in zip(optimiser.param_groups, ours, strict=True):
             group.update(options)  # equal to the saved ones, or allowed to differ
         self.step.taken = taken
-        return taken
+
+    def _take_over(self, state: dict[str, Any] | None) -> None:
+        """Make the folder this run's, now that nothing can be refused any more."""
+        with atomic_write(self.config.out / "config.json") as stream:
+            stream.write(json.dumps(as_dict(self.config), indent=2).encode())
+        if state is not None:
+            recount(self.config.out / "metrics.jsonl", before=self._epoch_of(state), now=self.steps_per_epoch)
 
     def _find(self) -> tuple[dict[str, Any], int] | FrlError | None:
         """On rank 0: the checkpoint to go on from and the step that it counts as here; or why there is none."""
@@ -79,7 +93,6 @@ class Progress:
             if state is not None:
                 self._check_same_run(state)
                 taken = self._step_of(state)
-            self._write_config()
             return None if state is None else (state, taken)
         except FrlError as error:
             return error
@@ -106,10 +119,6 @@ class Progress:
         }
         checkpoint.save(checkpoint.path_of(self.folder, self.step.taken), state)
         checkpoint.prune(self.folder, self.config.keep_checkpoints, self.step.taken)
-
-    def _write_config(self) -> None:
-        with atomic_write(self.config.out / "config.json") as stream:
-            stream.write(json.dumps(as_dict(self.config), indent=2).encode())
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         ours = _flat({**_defining(as_dict(self.config)), "data": self.data})
@@ -160,8 +169,7 @@ class Progress:
         Raises:
             CheckpointError: in the middle of an epoch, which cannot be divided anew.
         """
-        samples, batch = state["data"]["samples"], state["config"]["optim"]["batch_size"]
-        before = state.get("steps_per_epoch") or samples // batch or self.steps_per_epoch
+        before = self._epoch_of(state)
         if before == self.steps_per_epoch:
             return state["step"]
         epoch, within = divmod(state["step"], before)
@@ -176,6 +184,11 @@ class Progress:
             stacklevel=2,
         )
         return taken
+
+    def _epoch_of(self, state: dict[str, Any]) -> int:
+        """The steps of an epoch by which a checkpoint counts."""
+        samples, batch = state["data"]["samples"], state["config"]["optim"]["batch_size"]
+        return state.get("steps_per_epoch") or samples // batch or self.steps_per_epoch
 
 
 def _defining(config: dict[str, Any]) -> dict[str, Any]:

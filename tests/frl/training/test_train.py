@@ -287,6 +287,24 @@ def test_after_a_change_of_steps_per_epoch_the_new_checkpoints_are_the_newest(un
         assert checkpoint.load(config.out)["step"] == last
 
 
+def test_after_a_change_of_steps_per_epoch_the_log_goes_on_by_the_new_ones(uninterrupted, tmp_path):
+    """No line is lost, and none counted anew twice where the process is killed before its first checkpoint."""
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    longer = replace(CONFIG.optim, epochs=6)
+    config = replace(CONFIG, out=tmp_path / "run", optim=longer, allow_changes=("optim", "data"), log_every_steps=1)
+    before = [line["loss"] for line in read_metrics(uninterrupted / "metrics.jsonl")]
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="step 15 counts as 6"):
+        run_shorter_epochs(config, 6)
+    with pytest.warns(UserWarning, match="step 15 counts as 6"):
+        run_shorter_epochs(replace(config, max_steps=8))
+    run_shorter_epochs(replace(config, max_steps=9))
+    lines = [line for line in read_metrics(config.out / "metrics.jsonl") if "loss" in line]
+    assert [line["loss"] for line in lines[: len(before)]] == before
+    #                                         2, 3, 4, 5, 6, 8, 9, 10, 12, 14, 15 of five an epoch
+    assert [line["step"] for line in lines] == [1, 2, 2, 2, 3, 4, 4, 4, 5, 6, 6, 7, 8, 9]
+    assert [line["epoch"] for line in lines[-4:]] == [2, 3, 3, 4]
+
+
 def resumed_apart(config: RunConfig, notes: Path) -> None:
     """Train in a folder of each rank's own; note where the run begins and what its weights are at the end."""
     torch.set_num_threads(1)
