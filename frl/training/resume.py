@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from frl.config import RunConfig, as_dict, from_dict
 from frl.errors import CheckpointError, FrlError
 from frl.files import atomic_write
 from frl.monitoring.logbook import recount
+from frl.printable import abridged
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World, agreed
 from frl.runtime.waiting import HostBarrier
@@ -92,6 +94,7 @@ class Progress:
             taken = 0
             if state is not None:
                 self._check_same_run(state)
+                self._require_fit(state["model"])
                 taken = self._step_of(state)
             return None if state is None else (state, taken)
         except FrlError as error:
@@ -160,6 +163,22 @@ class Progress:
         objective = self.config.objective
         return {"model.arch", "model.width", "objective.name", *(f"objective.{name}" for name in objective.shapes)}
 
+    def _require_fit(self, model: dict[str, torch.Tensor]) -> None:
+        """Refuse weights of other names or shapes than this run's, of which no option tells.
+
+        Raises:
+            CheckpointError: naming them.
+        """
+        theirs, ours = _shapes(model), _shapes(self.step.objective.state_dict())
+        for name, rows in self.step.objective.shared_out.items():
+            ours[name] = (rows, *ours[name][1:])
+        names = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
+        if names:
+            changes = [f"{name}: {theirs.get(name)} -> {ours.get(name)}" for name in names]
+            cause = f"holds weights that this run's do not fit ({abridged(changes, checkpoint.SHOWN)})"
+            remedy = "Restore what shapes them (classes: the number of people in the data), or choose another --out."
+            raise CheckpointError(self.folder, cause, remedy)
+
     def _may_change(self, key: str) -> bool:
         return any(key == name or key.startswith(f"{name}.") for name in self.config.allow_changes)
 
@@ -194,6 +213,10 @@ class Progress:
 def _defining(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that fixes every weight of the run, whatever the machine."""
     return {key: config[key] for key in DEFINING}
+
+
+def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items() if isinstance(value, torch.Tensor)}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests_support import start, start_ranks
 from tiny_run import CONFIG, RandomViews, run, run_in, watchful
 
 from frl.batch import Batch
-from frl.config import RunConfig
+from frl.config import RunConfig, SupervisedConfig
 from frl.errors import CheckpointError, TrainingError
 from frl.monitoring.logbook import read_metrics
 from frl.runtime import checkpoint
@@ -351,6 +351,21 @@ def test_another_data_set_is_refused(uninterrupted, tmp_path):
     with pytest.raises(CheckpointError, match=r"data\.fingerprint: random -> other"), world("cpu") as place:
         allowed = replace(config, allow_changes=("optim",))
         train(build(allowed, other, place))
+
+
+def test_data_of_more_people_do_not_fit_the_classes_and_change_nothing(tmp_path):
+    """The number of people is no option: allowed to be other data, they are refused by what they shape."""
+    config = replace(CONFIG, out=tmp_path, objective=SupervisedConfig(embedding_dim=4), max_steps=1)
+    run(config)
+    before = (tmp_path / "config.json").read_bytes()
+    more = RandomViews(config)
+    more.identities, more.dataset_fingerprint = 9, "other"
+    with (
+        pytest.raises(CheckpointError, match=r"\(classes\.weight: \(8, 4\) -> \(9, 4\)\).*people"),
+        world("cpu") as place,
+    ):
+        train(build(replace(config, max_steps=2, allow_changes=("data",)), more, place))
+    assert (tmp_path / "config.json").read_bytes() == before
 
 
 def test_without_resume_an_old_run_is_not_overwritten(uninterrupted):
