@@ -131,6 +131,12 @@ class Logbook:
         if (gallery := probed.gallery) is not None:
             self._each(lambda sink: sink.gallery(step, gallery))
 
+    def was_probed(self, step: int) -> bool:
+        """Whether the scores of a probe after ``step`` are logged; other figures of an epoch have a loss."""
+        return self.enabled and any(
+            line["step"] == step and "epoch" in line and "loss" not in line for line in read_metrics(self._metrics_path)
+        )
+
     def _each(self, write: Callable[[Sink], None]) -> None:
         """Let every sink write. A tracker must not end a run of days: one that fails is dropped with a warning."""
         for sink in list(self._sinks):

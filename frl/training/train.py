@@ -12,6 +12,7 @@ from frl.monitoring.logbook import Logbook
 from frl.monitoring.metrics import Meter
 from frl.monitoring.trace import Trace
 from frl.runtime import environment
+from frl.runtime.distributed import agreed
 from frl.runtime.termination import termination_requests
 from frl.runtime.waiting import HostBarrier
 from frl.training.build import Run
@@ -27,7 +28,8 @@ def train(run: Run, *, probes: Schedule | None = None) -> signal.Signals | None:
 
     Args:
         run: from ``build``.
-        probes: look at the backbone after some of the epochs, and after the last one.
+        probes: look at the backbone after some of the epochs, and after the last one. What a process that was stopped
+            did not come to, the next one makes up for, also if no step is left.
 
     Returns:
         The signal that asked the run to stop, the same on every rank; None if it came to its end.
@@ -52,6 +54,8 @@ def train(run: Run, *, probes: Schedule | None = None) -> signal.Signals | None:
     ):
         if world.is_main:
             environment.record(config.out / "environment.jsonl", first_step, world)
+        if probes is not None:
+            _make_up(probes, run, barrier, logbook, last_step)
         if first_step >= last_step:
             logbook.say(_finished(first_step, steps_per_epoch, config))
             return None
@@ -111,6 +115,17 @@ def _probe(probe: Probe, run: Run, barrier: HostBarrier, logbook: Logbook, epoch
         if run.world.is_main:
             logbook.probed(run.step.taken, probe.judge(), epoch=epoch)
     barrier.meet()
+
+
+def _make_up(probes: Schedule, run: Run, barrier: HostBarrier, logbook: Logbook, last_step: int) -> None:
+    """Make the probe of the epoch that the run goes on after, if the process before was stopped before its end."""
+    taken = run.step.taken
+    epochs, within = divmod(taken, len(run.loader))
+    if within or not epochs:
+        return
+    due = probes.due(epochs, last=taken >= last_step)
+    if due is not None and not agreed(logbook.was_probed(taken)):  # the main rank alone has the log
+        _probe(due, run, barrier, logbook, epochs - 1)
 
 
 def _announce(first_step: int, batch: Batch, loader: Loader, config: RunConfig, logbook: Logbook) -> None:

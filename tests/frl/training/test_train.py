@@ -5,9 +5,11 @@ import json
 import math
 import random
 import shutil
+import signal
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +17,16 @@ import pytest
 import torch
 from tests_support import start, start_ranks
 from tiny_run import CONFIG, RandomViews, run, run_in, watchful
+from torch import nn
 
 from frl.batch import Batch
 from frl.config import RunConfig, SupervisedConfig
 from frl.errors import CheckpointError, TrainingError
+from frl.evaluate.gallery import Probed
+from frl.evaluate.probe import Probe, Schedule
 from frl.monitoring.logbook import read_metrics
 from frl.runtime import checkpoint
-from frl.runtime.distributed import world
+from frl.runtime.distributed import World, world
 from frl.runtime.waiting import HostBarrier
 from frl.training.build import build, build_step
 from frl.training.resume import Progress
@@ -406,6 +411,68 @@ def test_the_end_is_said_and_how_to_go_on_longer(tmp_path, capsys):
     longer = replace(CONFIG.optim, epochs=2 * CONFIG.optim.epochs)
     run(replace(config, max_steps=LAST_STEP + 1, optim=longer, allow_changes=("optim.epochs",)))
     assert f"finished: {LAST_STEP + 1} steps" in capsys.readouterr().out
+
+
+class Looks(Probe):
+    """Counts how often it looks; the process is killed within the look that is given."""
+
+    def __init__(self, fatal: int = 0) -> None:
+        self.looks = 0
+        self.fatal = fatal
+
+    def look(self, backbone: nn.Module) -> None:
+        self.looks += 1
+        if self.looks == self.fatal:
+            raise KeyboardInterrupt
+
+    def gather(self, world: World) -> None:
+        pass
+
+    def judge(self) -> Probed:
+        return Probed(scores={"knn_top1": 0.5})
+
+
+class Terminated(RandomViews):
+    """Somebody asks its process to stop within the last step of the first epoch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for step, batch in enumerate(super().epoch(epoch, start), start):
+            if epoch == 0 and step == self.steps - 1:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+
+def probed(loader: RandomViews, probe: Looks, every: int = 1) -> list[int]:
+    """Train with a probe after every epoch, or every few; the steps after which the log has its scores."""
+    torch.set_num_threads(1)
+    with world("cpu") as place, suppress(KeyboardInterrupt):
+        train(build(loader.config, loader, place), probes=Schedule([(probe, every)]))
+    return [line["step"] for line in read_metrics(loader.config.out / "metrics.jsonl") if "knn_top1" in line]
+
+
+def test_a_probe_within_which_the_process_is_killed_is_made_by_the_next(tmp_path, capsys):
+    """The last one too, for which no step is left; and each once."""
+    loader = RandomViews(replace(CONFIG, out=tmp_path, max_steps=10))
+    assert probed(loader, Looks(fatal=2)) == [5]
+    assert checkpoint.load(tmp_path)["step"] == 10 and "training from" in capsys.readouterr().out
+    for looks in (1, 0):
+        probe = Looks()
+        assert probed(loader, probe) == [5, 10] and probe.looks == looks
+        assert (said := capsys.readouterr().out).count("finished: 10 steps") == 1 and "training from" not in said
+
+
+def test_a_probe_before_which_the_run_is_stopped_is_made_by_the_next(tmp_path):
+    """One that is due; after an epoch without any, and in the middle of one, nothing is to be made up for."""
+    config = replace(CONFIG, out=tmp_path / "due", max_steps=7)
+    assert probed(Terminated(config), Looks()) == []
+    assert checkpoint.load(config.out)["step"] == 5
+    for _ in range(2):  # the second goes on in the middle of an epoch
+        probe = Looks()
+        assert probed(RandomViews(config), probe) == [5]
+    assert probe.looks == 0
+    config = replace(config, out=tmp_path / "other")
+    assert probed(Terminated(config), Looks(), every=2) == []
+    assert probed(RandomViews(config), Looks(), every=2) == []
 
 
 def test_a_trace_of_some_steps(tmp_path, capsys):
