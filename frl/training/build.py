@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import nn
@@ -20,9 +18,9 @@ from frl.models.batchnorm import join_group, shares_statistics, synchronise
 from frl.models.compiled import choose_encoders, faster_precision
 from frl.models.small_maps import adapt_convolutions
 from frl.objectives import Objective, Setting
-from frl.runtime import checkpoint
-from frl.runtime.distributed import World, agreed
+from frl.runtime.distributed import World
 from frl.runtime.precision import computes_bf16
+from frl.training.resume import kept_options
 from frl.training.step import Step
 
 
@@ -78,20 +76,13 @@ def with_precision(config: RunConfig, world: World) -> RunConfig:
     """
     if config.precision != "auto":
         return config
-    kept = agreed(_precision_of_the_run(config))
-    if kept is not None:
-        return replace(config, precision=kept)
+    kept = kept_options(config, world)
+    if kept is not None and kept["precision"] != "auto":
+        return replace(config, precision=kept["precision"])
     on_cpu = world.device.type == "cpu"
     if not computes_bf16(world.device) or (on_cpu and config.deterministic):
         return replace(config, precision="fp32")
     return replace(config, precision=faster_precision(config, world) if on_cpu else "bf16")
-
-
-def _precision_of_the_run(config: RunConfig) -> Literal["bf16", "fp32"] | None:
-    if not (config.resume and checkpoint.saved(config.out / "checkpoints")):
-        return None
-    kept = json.loads((config.out / "config.json").read_bytes())["precision"]
-    return None if kept == "auto" else kept
 
 
 def build_objective(config: RunConfig, steps_per_epoch: int, world: World, identities: int = 0) -> Objective:

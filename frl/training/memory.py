@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,11 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from frl.config import CropSpec, RunConfig
 from frl.errors import ConfigError
 from frl.objectives import Objective, Setting
-from frl.runtime import checkpoint
-from frl.runtime.distributed import World, agreed
+from frl.runtime.distributed import World
 from frl.runtime.precision import Autocast, autocast_for, uses_bf16
 from frl.training.build import new_objective
 from frl.training.optimisers import build_optimiser
+from frl.training.resume import kept_options
 
 GIB = 1 << 30
 USABLE = 0.92  # share of a GPU that a tried step may fill; the loader's images and fragments need the rest
@@ -196,8 +195,8 @@ def with_largest_batch(config: RunConfig, world: World, identities: int = FEWEST
     Raises:
         ConfigError: without a GPU, or if not even a few images fit.
     """
-    if batch := agreed(_batch_of_the_run(config)):
-        return _with_batch(config, batch)
+    if kept := kept_options(config, world):
+        return _with_batch(config, kept["optim"]["batch_size"])
     if world.device.type != "cuda":
         cause = "the largest batch that fits is found by trying it on a GPU, and there is none"
         raise ConfigError("--optim.batch-size", cause, "Give a number; the start-up table says what memory it takes.")
@@ -209,12 +208,6 @@ def with_largest_batch(config: RunConfig, world: World, identities: int = FEWEST
         cause = f"not even {MULTIPLE} images at once fit this GPU"
         raise ConfigError("--optim.batch-size", cause, "Use --recompute, smaller --augment.crops or a smaller --model.")
     return _with_batch(config, int(found) * world.size * config.optim.accumulate)
-
-
-def _batch_of_the_run(config: RunConfig) -> int | None:
-    if not (config.resume and checkpoint.saved(config.out / "checkpoints")):
-        return None
-    return json.loads((config.out / "config.json").read_bytes())["optim"]["batch_size"]
 
 
 def _with_batch(config: RunConfig, batch: int) -> RunConfig:

@@ -210,6 +210,33 @@ class Progress:
         return state.get("steps_per_epoch") or samples // batch or self.steps_per_epoch
 
 
+def kept_options(config: RunConfig, world: World) -> dict[str, Any] | None:
+    """The options of the run that ``config`` goes on with, as JSON; None: there is none. A collective call.
+
+    Raises:
+        CheckpointError: on every rank, if none of its checkpoints is sound.
+    """
+    found = agreed(_kept_options(config) if world.is_main else None)
+    if isinstance(found, FrlError):
+        raise found
+    return found
+
+
+def _kept_options(config: RunConfig) -> dict[str, Any] | FrlError | None:
+    folder = config.out / "checkpoints"
+    if not (config.resume and checkpoint.saved(folder)):
+        return None
+    try:
+        return json.loads((config.out / "config.json").read_bytes())
+    except (OSError, ValueError):  # the checkpoints were moved without it; they hold it, too, but take long to read
+        pass
+    try:
+        state = checkpoint.load_newest(folder)
+    except FrlError as error:
+        return error
+    return None if state is None else state["config"]
+
+
 def _defining(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that fixes every weight of the run, whatever the machine."""
     return {key: config[key] for key in DEFINING}

@@ -1,5 +1,6 @@
 """The estimated memory against what a real pass allocates, and the search for the largest batch."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from frl.config import AugmentConfig, CropSpec, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.errors import ConfigError
+from frl.runtime import checkpoint
 from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for
 from frl.training.memory import alone, blank_view, largest, loss_of, step_memory, with_largest_batch
@@ -85,10 +87,15 @@ def test_without_a_gpu_the_search_is_refused(tmp_path):
         with_largest_batch(config, World(rank=0, size=1, local_rank=0, local_size=1, device=CPU))
 
 
-def test_a_run_that_goes_on_keeps_its_batch(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "step-000000007.pt").touch()
-    (tmp_path / "config.json").write_text('{"optim": {"batch_size": 24}}')
+@pytest.mark.parametrize("left", ["config.json", "the checkpoint alone", "a damaged config.json"])
+def test_a_run_that_goes_on_keeps_its_batch(tmp_path, left):
+    kept = {"optim": {"batch_size": 24}}
+    state = {"step": 7, "config": {} if left == "config.json" else kept}
+    checkpoint.save(checkpoint.path_of(tmp_path / "checkpoints", 7), state)
+    if left == "config.json":
+        (tmp_path / left).write_text(json.dumps(kept))
+    elif left == "a damaged config.json":
+        (tmp_path / "config.json").write_text("{")
     config = replace(CONFIG, out=tmp_path, optim=OptimConfig(batch_size=0))
     found = with_largest_batch(config, World(rank=0, size=1, local_rank=0, local_size=1, device=CPU))
     assert found.optim.batch_size == 24

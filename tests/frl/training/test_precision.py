@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -108,9 +109,13 @@ def test_a_run_that_goes_on_tries_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     config = replace(AUTO, out=tmp_path / "run", max_steps=2)
     run(config)
     run(replace(config, max_steps=3))
+    moved = tmp_path / "moved"
+    shutil.copytree(config.out / "checkpoints", moved / "checkpoints")  # without config.json
+    run(replace(config, out=moved, max_steps=4))
     assert tried == [config.out]
-    state = checkpoint.load_newest(config.out / "checkpoints")
-    assert (state["step"], state["config"]["precision"]) == (3, "bf16")
+    for out, step in ((config.out, 3), (moved, 4)):
+        state = checkpoint.load_newest(out / "checkpoints")
+        assert (state["step"], state["config"]["precision"]) == (step, "bf16")
 
 
 def test_nothing_is_tried_where_the_answer_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
