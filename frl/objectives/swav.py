@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -198,12 +199,17 @@ class SwAV(Objective):
     def load_progress(self, step: int, saved: Mapping[str, Tensor], world: World) -> None:
         """Go on from ``step`` with this rank's share of a queue, or of the newest steps that a shorter one holds.
 
-        A queue of another batch size, or of other features, is left: a new one fills.
+        A queue of another batch size, or of other crops or features, is left, with a warning: a new one fills.
         """
         self.step = step
         queue = saved["queue"]
         share = self.setting.batch_size // world.size
-        if not queue.numel() or queue.shape[2:] != (self.setting.batch_size, self.queue.shape[2]):
+        if not (queue.numel() and self.queue.numel()):
+            return
+        held, ours = (queue.shape[0], *queue.shape[2:]), (self.assigned, self.setting.batch_size, self.queue.shape[2])
+        if held != ours:
+            if world.is_main:
+                _warn_of_queue(held, ours)
             return
         mine = queue[:, : self.queue.shape[1] // share].chunk(world.size, dim=2)[world.rank].flatten(1, 2)
         self.batch = share
@@ -244,6 +250,15 @@ class SwAV(Objective):
         """What helps when features are alike or fill few directions."""
         remedy = Remedies(run, self.config)
         return remedy.freeze, remedy.sharpen
+
+
+def _warn_of_queue(held: tuple[int, ...], ours: tuple[int, ...]) -> None:
+    """Of two queues, what each is made of: crops, batch size, width."""
+    what = "{} crops of {} images, in {} numbers each"
+    warnings.warn(
+        f"the checkpoint's queue is of {what.format(*held)}; this run's is of {what.format(*ours)}, and fills anew",
+        stacklevel=3,
+    )
 
 
 class Remedies:

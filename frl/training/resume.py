@@ -199,7 +199,7 @@ class Progress:
         taken = epoch * self.steps_per_epoch
         warnings.warn(
             f"an epoch has {self.steps_per_epoch} steps now instead of {before}: after {epoch} epochs, step "
-            f"{state['step']} counts as {taken}; a queue of another batch size fills anew",
+            f"{state['step']} counts as {taken}",
             stacklevel=2,
         )
         return taken

@@ -162,6 +162,23 @@ def test_a_queue_of_another_length_goes_on_with_what_it_holds(length):
     assert other.queued == kept
 
 
+@pytest.mark.parametrize(("crops", "batch"), [(1, 4), (3, 4), (2, 8)])
+def test_a_queue_of_other_crops_or_of_another_batch_is_left_with_a_warning(crops, batch):
+    objective = make_objective(queue_length=8)
+    saved = {"queue": F.normalize(torch.randn(crops, 2, batch, 16), dim=-1)}
+    with pytest.warns(UserWarning, match=f"queue is of {crops} crops of {batch} images.* 2 crops of 4 .* fills anew"):
+        objective.load_progress(2, saved, ALONE)
+    assert objective.step == 2 and objective.queued == 0 and not objective.queue.any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_a_queue_there_is_none_to_fill():
+    for length, saved in ((0, torch.ones(3, 2, 4, 16)), (8, torch.zeros(0))):
+        objective = make_objective(queue_length=length)
+        objective.load_progress(2, {"queue": saved}, ALONE)
+        assert objective.queued == 0
+
+
 def test_assignments_with_the_queue_are_balanced_together():
     objective = make_objective(queue_length=4)
     first, second = (F.normalize(torch.randn(2, 4, 16), dim=-1) for _ in range(2))
