@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from frl.config.changes import check_changes
 from frl.config.check import require_least, require_new_folder, require_seed
+from frl.config.codec import as_dict
 from frl.config.coerce import coerce
 from frl.config.data import DataConfig
 from frl.config.model import ModelConfig
@@ -54,8 +56,8 @@ class RunConfig:
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """auto: the GPU if there is one."""
     allow_changes: tuple[str, ...] = ()
-    """Options in which this run may differ from the checkpoint it goes on from, as the refusal names them (optim.lr,
-    say); data stands for another data set."""
+    """Options in which this run may differ from the checkpoint it goes on from, as the refusal or the command line
+    names them (optim.lr, say); a section stands for all its options, data for another data set."""
     resume: bool = True
     """Go on from the newest checkpoint in `out`, mid-epoch if need be."""
     checkpoint_every_steps: int = 1000
@@ -102,6 +104,7 @@ def validate(config: RunConfig) -> None:
     if config.deterministic and config.optim.batch_size == 0:
         cause = "which batch is the largest depends on the memory that is free then, and the run is --deterministic"
         raise ConfigError("--optim.batch-size", cause, "Give a number: that which such a search has printed, say.")
+    check_changes(config.allow_changes, as_dict(config))
     require_seed("seed", config.seed)
     require_least("checkpoint_every_steps", config.checkpoint_every_steps, 1, "The default is 1000.")
     require_least("keep_checkpoints", config.keep_checkpoints, 1, "The default is 3.")

@@ -11,6 +11,7 @@ import torch
 
 from frl.batch import Loader
 from frl.config import RunConfig, as_dict, from_dict
+from frl.config.changes import flat, may_change
 from frl.errors import CheckpointError, FrlError
 from frl.files import atomic_write
 from frl.monitoring.logbook import recount
@@ -124,9 +125,9 @@ class Progress:
         checkpoint.prune(self.folder, self.config.keep_checkpoints, self.step.taken)
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
-        ours = _flat({**_defining(as_dict(self.config)), "data": self.data})
+        ours = flat({**_defining(as_dict(self.config)), "data": self.data})
         saved = as_dict(from_dict(RunConfig, state["config"]))  # what an older version did not know was the default
-        theirs = _flat({**_defining(saved), "data": state["data"]})
+        theirs = flat({**_defining(saved), "data": state["data"]})
         if theirs.get("precision") == "auto":  # of version 0.1, which did not note what it had chosen
             theirs["precision"] = ours["precision"]
         differing = [key for key in sorted(ours.keys() | theirs.keys()) if ours.get(key) != theirs.get(key)]
@@ -145,7 +146,7 @@ class Progress:
             "Restore these options, or choose another --out.",
         )
         self._refuse(
-            [key for key in differing if not self._may_change(key)],
+            [key for key in differing if not may_change(key, self.config.allow_changes)],
             ours,
             theirs,
             "",
@@ -178,9 +179,6 @@ class Progress:
             cause = f"holds weights that this run's do not fit ({abridged(changes, checkpoint.SHOWN)})"
             remedy = "Restore what shapes them (classes: the number of people in the data), or choose another --out."
             raise CheckpointError(self.folder, cause, remedy)
-
-    def _may_change(self, key: str) -> bool:
-        return any(key == name or key.startswith(f"{name}.") for name in self.config.allow_changes)
 
     def _step_of(self, state: dict[str, Any]) -> int:
         """What a checkpoint's step counts here: as many epochs, which another batch size or data may divide anew.
@@ -244,13 +242,3 @@ def _defining(config: dict[str, Any]) -> dict[str, Any]:
 
 def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in tensors.items() if isinstance(value, torch.Tensor)}
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -18,6 +18,7 @@ from frl.config import (
     from_dict,
     validate,
 )
+from frl.config.changes import may_change
 from frl.errors import ConfigError
 from frl.presets import PRESETS
 
@@ -104,3 +105,25 @@ class TestColour:
         arguments = ["--augment.crops.0.colour.solarise-p", "0.3", "--augment.hue", "0.1"]
         augment = tyro.cli(RunConfig, args=arguments, default=default).augment
         assert augment == views(replace(STRONG, solarise_p=0.3), None, hue=0.1)
+
+
+@pytest.mark.parametrize("name", ["optim", "optim.weight_decay", "optim.weight-decay", "augment.crops", "data", "seed"])
+def test_options_that_may_change_are_named_as_the_refusal_or_the_command_line_does(name):
+    validate(RunConfig(allow_changes=(name,)))
+    option = {"optim": "optim.lr", "data": "data.fingerprint"}.get(name, name.replace("-", "_"))
+    assert may_change(option, (name,)) and not may_change("optim.warmup_epochs", ("optim.warmup", "optim.w"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("optim.weigth_decay", "optim.weight_decay"),
+        ("optim.weight-decays", "optim.weight_decay"),
+        ("augment.crops.0.count", "augment.crops"),
+        ("order", "data.order"),
+        ("modl", "Is model meant"),
+    ],
+)
+def test_what_may_change_must_be_an_option(name, meant):
+    with pytest.raises(ConfigError, match=rf"--allow-changes: '{name}' is no option.*{meant}"):
+        validate(RunConfig(allow_changes=("optim.lr", name)))
