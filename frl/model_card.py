@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from frl import hub
 from frl.beton import Beton
@@ -16,12 +17,26 @@ from frl.config import ModelConfig, RunConfig
 from frl.errors import ConfigError, FrlError
 from frl.printable import printable
 from frl.recipes import crops_in_words, facts_of
-
-BASELINES = ("untrained (", "raw pixels")
-"""How the rows of results begin that are of no trained network."""
+from frl.results import baseline_of
 
 FIGURES = ("accuracy", "standard_error", "auc")
-"""The figures of a result that are given to the hub as such."""
+"""The figures of a result without heads that are given to the hub as such."""
+
+
+class Measured(NamedTuple):
+    """A row of a result.
+
+    Attributes:
+        network: what was measured.
+        kind: of its features, and how much had labels where rows differ in that; empty where there is but one.
+        figures: as people read them, by name.
+        numbers: those that the hub gets, by name.
+    """
+
+    network: str
+    kind: str
+    figures: Mapping[str, Any]
+    numbers: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +45,13 @@ class Result:
 
     Attributes:
         name: of the file, without suffix.
-        rows: the figures of each network, by its name.
+        how: what was done with the network, in words.
+        rows: of all networks.
     """
 
     name: str
-    rows: Mapping[str, Mapping[str, Any]]
+    how: str
+    rows: Sequence[Measured]
 
     @classmethod
     def read(cls, path: Path) -> Result:
@@ -45,19 +62,50 @@ class Result:
         """
         remedy = "Give what frl evaluate wrote with --out."
         try:
-            rows = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigError(f"--results {path}", f"cannot be read ({error})", remedy) from error
-        if not isinstance(rows, dict) or not rows or not all(isinstance(row, dict) for row in rows.values()):
+        try:
+            has_heads = "rows" in content
+            rows = _rows_with_heads(content["rows"]) if has_heads else _rows_without_heads(content)
+            tuned = has_heads and content["how"] == "finetune"
+        except (KeyError, TypeError, AttributeError):
+            rows = []
+        if not rows:
             raise ConfigError(f"--results {path}", "holds no figures by network", remedy)
-        if all(name.startswith(BASELINES) for name in rows):
+        result = cls(name=path.stem, how="fine-tuned" if tuned else "by a frozen network", rows=rows)
+        if not result.trained:
             raise ConfigError(f"--results {path}", "holds baselines alone", "Evaluate the weights, too.")
-        return cls(name=path.stem, rows=rows)
+        return result
 
     @property
-    def trained(self) -> Mapping[str, Any]:
-        """The figures of the network itself: the first that is no baseline."""
-        return next(row for name, row in self.rows.items() if not name.startswith(BASELINES))
+    def trained(self) -> Sequence[Measured]:
+        """The rows of the network itself: all but the baselines'."""
+        return [row for row in self.rows if baseline_of(row.network) is None]
+
+
+def _rows_with_heads(rows: Any) -> list[Measured]:
+    """Those of a task that heads learn, of which there may be several of a network; scores of parts are left out."""
+    several = len({row["labels"] for row in rows}) > 1
+    found = []
+    for row in rows:
+        kind = _joined(row["features"], row["labels"] if several else "")
+        scores = {name: score for name, score in row["scores"].items() if "/" not in name}
+        numbers = {name: score["mean"] for name, score in scores.items() if score["mean"] is not None}
+        found.append(Measured(row["network"], kind, {name: score["text"] for name, score in scores.items()}, numbers))
+    return found
+
+
+def _rows_without_heads(rows: Any) -> list[Measured]:
+    """Those of a task on the features alone, by network."""
+    return [
+        Measured(network, "", figures, {name: value for name in FIGURES if _is_number(value := figures.get(name))})
+        for network, figures in rows.items()
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +185,11 @@ class Card:
     def _measured(self) -> list[str]:
         lines = []
         for result in self.results:
-            figures = list(dict.fromkeys(name for row in result.rows.values() for name in row))
-            rows = [(name, *(_figure(row.get(figure)) for figure in figures)) for name, row in result.rows.items()]
+            figures = list(dict.fromkeys(name for row in result.rows for name in row.figures))
+            rows = [
+                (_joined(row.network, row.kind), *(_figure(row.figures.get(figure)) for figure in figures))
+                for row in result.rows
+            ]
             lines += [f"`{printable(result.name)}`:", "", *_table(("network", *figures), rows), ""]
         if self.probe is not None and self.run is not None:
             accuracy, epoch = self.probe
@@ -200,15 +251,19 @@ def _licence(text: str) -> dict[str, str]:
 def _indexed(result: Result) -> dict[str, Any]:
     """A result as the hub's model index has it."""
     metrics = [
-        {"type": name, "name": name, "value": result.trained[name]}
-        for name in FIGURES
-        if isinstance(result.trained.get(name), int | float)
+        {"type": name, "name": _joined(name, row.kind), "value": value}
+        for row in result.trained
+        for name, value in row.numbers.items()
     ]
     return {
-        "task": {"type": "image-feature-extraction", "name": "faces, by a frozen network"},
+        "task": {"type": "image-feature-extraction", "name": f"faces, {result.how}"},
         "dataset": {"type": result.name, "name": result.name},
         "metrics": metrics,
     }
+
+
+def _joined(*words: str) -> str:
+    return ", ".join(filter(None, words))
 
 
 def _figure(value: Any) -> str:

@@ -11,10 +11,10 @@ from statistics import mean, stdev
 from typing import Any
 
 from frl.errors import ConfigError
+from frl.results import baseline_of
 from frl.study.grid import Cell, Study
 
 TRAINED = "trained"
-BASELINES = ("untrained", "raw pixels", "HOG", "ImageNet", "constant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def _figures(name: str, score: str | None, content: Mapping[str, Any], cell: Cel
         value, higher_is_better = scores[score or next(iter(scores))]
         yield Figure(
             column=column,
-            network=next((baseline for baseline in BASELINES if network.startswith(baseline)), TRAINED),
+            network=baseline_of(network) or TRAINED,
             choices=tuple(cell.choices.values()),
             seed=cell.seed,
             value=math.nan if value is None else float(value),

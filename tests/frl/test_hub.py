@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -22,11 +24,15 @@ from frl import hub
 from frl.cli import main
 from frl.config import RunConfig, as_dict
 from frl.errors import CheckpointError, ConfigError, HubError
+from frl.evaluate.few_labels import Trial
+from frl.evaluate.table import Row
 from frl.models.backbone import build_backbone
 from frl.pretrained import load_backbone
 from frl.publication import write_publication
 from frl.runtime import checkpoint
 from frl.runtime.checkpoint import with_card
+from frl.tasks.scores import score
+from frl.tasks.task import Score
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 pytest.importorskip("safetensors")
@@ -278,6 +284,43 @@ def test_the_card_says_what_is_known(run: Path, tmp_path: Path) -> None:
     assert "secret" not in text + json.dumps(config), "nothing says where things lay"
 
 
+def heads_result(rows: list[tuple[str, str, str]], how: str = "frozen") -> dict:
+    """What ``frl evaluate landmarks --out`` writes of rows of network, features and labels; each has its own error."""
+    faces = [Trial(seed=seed, faces=9, setting="", details={}, scores={}) for seed in (0, 1)]
+    measured = []
+    for place, (network, features, labels) in enumerate(rows, start=1):
+        scores = {"nme": percent(place / 100), "auc10": percent(np.nan), "nme/pose": percent(0.5)}
+        found = tuple(replace(trial, scores=scores) for trial in faces)
+        measured.append(Row(network=network, features=features, labels=labels, trials=found).to_json())
+    return {"task": "landmarks", "how": how, "headline": "nme", "rows": measured}
+
+
+def percent(value: float) -> Score:
+    return score(value, "{:.2%}", higher_is_better=False)
+
+
+def test_the_card_has_the_results_of_heads_too(run: Path, tmp_path: Path) -> None:
+    """Every row of the network, none of a baseline's, with what tells the rows apart."""
+    own = "step-3.pt (resnet18-w8)"
+    frozen = [("untrained (resnet18-w8)", "pooled", "100%"), ("HOG", "", "100%"), ("constant", "", "100%")]
+    frozen += [(own, "pooled", "10%"), (own, "unpooled", "100%")]
+    tuned = [("HOG", "", "100%"), (own, "fine-tuned, linear", "100%")]
+    (tmp_path / "wflw.json").write_text(json.dumps(heads_result(frozen)))
+    (tmp_path / "tuned.json").write_text(json.dumps(heads_result(tuned, "finetune")))
+    results = [tmp_path / "wflw.json", tmp_path / "tuned.json"]
+    write_publication(run, tmp_path / "out", "lab/faces", licence="mit", results=results)
+    card = huggingface_hub.ModelCard.load(tmp_path / "out" / hub.CARD)
+    told = [(one.dataset_name, one.task_name, one.metric_type, one.metric_name, one.metric_value)
+            for one in card.data.eval_results]  # fmt: skip
+    assert told == [
+        ("wflw", "faces, by a frozen network", "nme", "nme, pooled, 10%", 0.04),
+        ("wflw", "faces, by a frozen network", "nme", "nme, unpooled, 100%", 0.05),
+        ("tuned", "faces, fine-tuned", "nme", "nme, fine-tuned, linear", 0.02),
+    ]
+    assert "| HOG, 100% | 2.00% +- 0.00% | n/a |" in card.text and "nme/pose" not in card.text
+    assert f"| {own}, unpooled, 100% | 5.00% +- 0.00% | n/a |" in card.text
+
+
 def test_the_card_of_a_run_whose_faces_are_there_holds_their_licences(run: Path, tmp_path: Path) -> None:
     faces, secret = tmp_path / "faces", tmp_path / "secret"
     secret.mkdir()
@@ -302,10 +345,14 @@ def test_a_dry_run_writes_the_folder_and_asks_nobody(server: Hub, run: Path, tmp
 def test_what_cannot_be_published_is_refused_before_anything_is_written(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "odd.json").write_text("[1, 2]")
-    (tmp_path / "base.json").write_text('{"raw pixels": {"accuracy": 1}}')
+    baselines = ("untrained (resnet18-w8)", "raw pixels", "HOG", "ImageNet (resnet18-w8)")
+    (tmp_path / "base.json").write_text(json.dumps({name: {"accuracy": 1} for name in baselines}))
+    (tmp_path / "heads.json").write_text(json.dumps(heads_result([("HOG", "", "100%"), ("constant", "", "100%")])))
+    (tmp_path / "rows.json").write_text('{"rows": [{"network": "x.pt (resnet18)"}]}')
     with pytest.raises(ConfigError, match="--licence: is empty"):
         write_publication(run, out, "lab/faces", licence=" ")
-    for name, cause in (("odd", "holds no figures by network"), ("base", "baselines alone"), ("no", "cannot be read")):
+    causes = {"odd": "no figures by network", "rows": "no figures by network", "no": "cannot be read"}
+    for name, cause in (causes | {"base": "baselines alone", "heads": "baselines alone"}).items():
         with pytest.raises(ConfigError, match=cause):
             write_publication(run, out, "lab/faces", licence="mit", results=[tmp_path / f"{name}.json"])
     with pytest.raises(CheckpointError, match="no such file"):

@@ -21,6 +21,7 @@ from frl.config import RunConfig, as_dict
 from frl.errors import BetonError, CheckpointError, ConfigError, SourceError
 from frl.evaluate import untrained
 from frl.evaluate.alignment import TEMPLATE
+from frl.results import baseline_of
 from frl.runtime import checkpoint
 
 PEOPLE = ("Ann", "Bob", "Cy")
@@ -73,6 +74,7 @@ def test_verification_prints_and_saves_every_network(
     out = tmp_path / "figures" / "verification.json"
     main(f"verification --weights {weights} --images {images} --pairs {pairs} --size 32 --out {out}".split())
     names = ["weights.pt (resnet18)", "untrained (resnet18)", "raw pixels", "HOG"]
+    assert [baseline_of(name) for name in names] == [None, "untrained", "raw pixels", "HOG"]
     title, *rows = capsys.readouterr().out.splitlines()
     assert title == "lfw: 4 pairs of 5 images, 2 folds; central squares"
     assert [row.split("  ")[0] for row in rows[:4]] == names
