@@ -83,7 +83,8 @@ def _write_npz(stream: BinaryIO, faces: Faces, features: Table) -> None:
 
 
 def _write_csv(stream: BinaryIO, faces: Faces, features: Table) -> None:
-    text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+    # Names of files keep their bytes, UTF-8 or not.
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "label", *(f"f{i}" for i in range(features.shape[1]))])
     for name, label, row in zip(faces.names, faces.labels.tolist(), features, strict=True):
@@ -95,7 +96,9 @@ def _write_parquet(stream: BinaryIO, faces: Faces, features: Table) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    columns: dict[str, Any] = {"image": faces.names, "label": faces.labels}
+    # Its text is UTF-8: of a name that is not, \xfc and the like stand for the other bytes.
+    names = [name.encode(errors="surrogateescape").decode(errors="backslashreplace") for name in faces.names]
+    columns: dict[str, Any] = {"image": names, "label": faces.labels}
     flat = pyarrow.array(features.reshape(-1))
     columns["features"] = pyarrow.FixedSizeListArray.from_arrays(flat, features.shape[1])
     pyarrow.parquet.write_table(pyarrow.table(columns), stream)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import torch
 import tyro
@@ -18,14 +17,15 @@ from numpy.typing import NDArray
 
 from frl.batch import Batch
 from frl.cli.faces import Faces, LookConfig
-from frl.cli.preview import save_picture
+from frl.cli.preview import require_picture, save_picture
 from frl.config import AugmentConfig
-from frl.config.check import require, require_file, require_least, require_new_file
+from frl.config.check import require_file, require_least, require_new_file
 from frl.evaluate.features import extract_features
 from frl.evaluate.finetune import Saved, load
 from frl.evaluate.finetune.loop import FlipTested
 from frl.evaluate.gallery import thumbnails
 from frl.evaluate.said import Said, contact_sheet, said
+from frl.evaluate.table import defined
 from frl.files import atomic_write
 from frl.printable import printable
 from frl.runtime.numerics import exact_products
@@ -58,9 +58,7 @@ class PredictConfig(LookConfig):
         super().check()
         if self.draw is not None:
             require_new_file(self.draw, "draw", overwrite=self.overwrite)
-            known = cv2.haveImageWriter(str(self.draw))
-            cause = f"{self.draw} has no suffix of a picture that can be written"
-            require(known, "draw", cause, "Name a .png or .jpg.")
+            require_picture(self.draw, "draw")
         require_least("count", self.count, 1, "The default is 64.")
 
 
@@ -126,16 +124,17 @@ def write_table(path: Path, faces: Faces, found: Said) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    columns = {name: _placed(name, values, faces) for name, values in found.columns.items()}
+    columns = found.columns
+    if found.points is not None:  # of other tasks a number, or a class, may be called x1
+        columns = {name: _placed(name, values, faces) for name, values in columns.items()}
     with atomic_write(path) as stream:
         stream.write(_json(faces, columns) if path.suffix.lower() == ".json" else _csv(faces, columns))
 
 
 def _placed(name: str, values: NDArray[Any], faces: Faces) -> NDArray[Any]:
     """Coordinates within the square that was shown, as those within the whole photograph."""
-    axis = {"x": 0, "y": 1}.get(name[0])
-    is_coordinate = axis is not None and name[1:].isdecimal()
-    return values + faces.corners[:, axis] if is_coordinate else values
+    axis = {"x": 0, "y": 1}.get(name[0])  # depth has no corner
+    return values if axis is None else values + faces.corners[:, axis]
 
 
 def _csv(faces: Faces, columns: Mapping[str, NDArray[Any]]) -> bytes:
@@ -144,7 +143,7 @@ def _csv(faces: Faces, columns: Mapping[str, NDArray[Any]]) -> bytes:
     writer.writerow(["image", *columns])
     for index, name in enumerate(faces.names):
         writer.writerow([name, *(_value(values[index]) for values in columns.values())])
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="surrogateescape")  # names of files keep their bytes, UTF-8 or not
 
 
 def _json(faces: Faces, columns: Mapping[str, NDArray[Any]]) -> bytes:
@@ -152,7 +151,7 @@ def _json(faces: Faces, columns: Mapping[str, NDArray[Any]]) -> bytes:
         {"image": name, **{key: _value(values[index]) for key, values in columns.items()}}
         for index, name in enumerate(faces.names)
     ]
-    return json.dumps(rows, indent=1).encode()
+    return json.dumps(defined(rows), indent=1).encode()
 
 
 def _value(value: Any) -> str | float:

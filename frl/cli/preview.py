@@ -14,6 +14,7 @@ from frl.cli.data import open_images
 from frl.config import EngineName
 from frl.config.check import require, require_least, require_new_file, require_seed
 from frl.errors import ConfigError
+from frl.files import atomic_write
 from frl.presets import preset
 from frl.printable import printable
 from frl.recipes import crops_in_words
@@ -49,8 +50,7 @@ def main(arguments: list[str]) -> None:
     require(len(config.engines) > 0, "engines", "none is named", "The torch engine always works.")
     out = config.out or Path("preview.png")
     require_new_file(out, "out", overwrite=config.overwrite or config.out is None)
-    known = cv2.haveImageWriter(str(out))
-    require(known, "out", f"{out} has no suffix of a picture that can be written", "Name a .png or .jpg.")
+    require_picture(out, "out")
     augment = preset(config.preset).config.augment
     engines = [engine for engine in config.engines if _is_here(engine)]
     if not engines:
@@ -79,16 +79,23 @@ def _is_here(engine: EngineName) -> bool:
     return found
 
 
+def require_picture(path: Path, option: str) -> None:
+    """Refuse a name that does not end as that of a picture that can be written; raises like `require`."""
+    # OpenCV is shown the ending alone: of a whole name that is not UTF-8 it would end the process.
+    known = path.suffix.isascii() and cv2.haveImageWriter(f"picture{path.suffix}")
+    require(known, option, f"{path} has no suffix of a picture that can be written", "Name a .png or .jpg.")
+
+
 def save_picture(path: Path, picture: cv2.typing.MatLike) -> None:
-    """Write an RGB ``(H, W, 3)`` uint8 picture in the format that the name's ending says.
+    """Write an RGB ``(H, W, 3)`` uint8 picture in the format that the name's ending says, see `require_picture`.
 
     Raises:
-        ConfigError: if the ending is unknown or the folder cannot be written.
+        ConfigError: if it cannot be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        written = cv2.imwrite(str(path), picture[..., ::-1])
-    except cv2.error:
-        written = False
-    if not written:
-        raise ConfigError(path, "the picture cannot be written there", "Name a .png or .jpg in a writable folder.")
+        _, encoded = cv2.imencode(path.suffix, picture[..., ::-1])
+        with atomic_write(path) as stream:
+            stream.write(encoded.tobytes())
+    except (OSError, cv2.error) as error:
+        cause = f"the picture cannot be written there ({error})"
+        raise ConfigError(path, cause, "Name a .png or .jpg in a writable folder.") from error

@@ -211,7 +211,8 @@ def compare(options: ReportConfig) -> None:
         tasks = _tasks(_asked(options, configs[0]), trained, options, notes)
     page = (options.out or options.runs[0] / "report") / "compared.html"
     with atomic_write(page) as stream:
-        stream.write(compared.render(runs, tasks, notes).encode())
+        # It may name a file whose name is not UTF-8.
+        stream.write(compared.render(runs, tasks, notes).encode(errors="backslashreplace"))
     lines = [
         [called(metric), *(form_of(metric).format(value) if math.isfinite(value) else "-" for value in values)]
         for metric, values in finals(runs)

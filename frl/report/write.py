@@ -25,7 +25,7 @@ def write_report(report: Report, folder: str | PathLike[str]) -> Path:
         _save(draw_neighbours(report.gallery), folder / "neighbours.png")
     for name, page in (("report.md", markdown.render(report)), ("report.html", html.render(report))):
         with atomic_write(folder / name) as stream:
-            stream.write(page.encode())
+            stream.write(page.encode(errors="backslashreplace"))  # it may name a file whose name is not UTF-8
     return folder / "report.html"
 
 

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,12 @@ def test_the_folder_holds_both_pages_and_the_pictures(report: Report, tmp_path: 
         assert row in text
     assert "1,234 images of 56 identities" in text
     assert "frl write a \\| frl verify b" in text
+
+
+def test_a_name_that_is_not_utf8_is_on_the_pages_too(report: Report, tmp_path: Path) -> None:
+    named = replace(report, settings={"faces": os.fsdecode(b"J\xfcrgen.beton")})
+    page = write_report(named, tmp_path)
+    assert "J\\udcfcrgen.beton" in page.read_text() and "J\\udcfcrgen.beton" in (tmp_path / "report.md").read_text()
 
 
 def test_a_report_without_settings_has_no_empty_table(report: Report) -> None:

@@ -18,13 +18,15 @@ from frl.beton import Beton
 from frl.cli import main
 from frl.cli.embed import EmbedConfig
 from frl.cli.embed import run as embed
-from frl.cli.predict import PredictConfig
+from frl.cli.faces import Faces
+from frl.cli.predict import PredictConfig, write_table
 from frl.cli.predict import run as predict
 from frl.config.finetune import FinetuneConfig
 from frl.errors import BetonError, CheckpointError, ConfigError, SourceError
 from frl.evaluate import untrained
 from frl.evaluate.finetune import load, save
 from frl.evaluate.finetune.network import predictor
+from frl.evaluate.said import Said
 from frl.tasks.registry import Expression, Landmarks
 from tests.labelled_faces import LANDMARKS, write_faces
 
@@ -106,6 +108,47 @@ def test_points_are_said_in_pixels_of_the_photograph(head: Path, folder: Path, t
         np.testing.assert_allclose(y, points[:, 1], atol=1e-4)
         expected = (torch.linspace(-0.4, 0.4, 136).numpy().reshape(68, 2) + 0.5) * side - 0.5
         np.testing.assert_allclose(points, expected, atol=0.25 * side)
+
+
+def test_names_of_files_need_not_be_utf8(head: Path, folder: Path, tmp_path: Path) -> None:
+    """CSV has their bytes, NumPy and JSON what Python calls them; the text of Parquet is UTF-8."""
+    pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    odd = os.fsdecode(b"J\xfcrgen")
+    (folder / "a.jpg").rename(folder / f"{odd}.jpg")
+    names = [f"{odd}.jpg", "b.png", "more/c.jpg"]
+    for suffix in ("csv", "json"):
+        out, draw = tmp_path / f"{odd}.{suffix}", tmp_path / f"{odd}-{suffix}.png"
+        predict(PredictConfig(weights=head, images=(folder,), out=out, draw=draw, device="cpu"))
+        assert np.asarray(Image.open(draw)).shape == (192, 3 * 192, 3)
+    assert (tmp_path / f"{odd}.csv").read_bytes().splitlines()[1].startswith(b"J\xfcrgen.jpg,")
+    assert [row["image"] for row in json.loads((tmp_path / f"{odd}.json").read_text())] == names
+    for suffix in ("npz", "csv", "parquet"):
+        embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / f"f.{suffix}", size=32, device="cpu"))
+    assert (tmp_path / "f.csv").read_bytes().splitlines()[1].startswith(b"J\xfcrgen.jpg,-1,")
+    with np.load(tmp_path / "f.npz") as stored:
+        assert stored["names"].tolist() == names
+    read = pyarrow.parquet.read_table(tmp_path / "f.parquet")["image"].to_pylist()
+    assert read == [r"J\xfcrgen.jpg", *names[1:]]
+    with pytest.raises(ConfigError, match="no suffix of a picture"):
+        PredictConfig(weights=head, images=(folder,), draw=tmp_path / f"a.{odd}").check()
+
+
+def test_a_number_or_a_class_may_be_called_like_a_coordinate(tmp_path: Path) -> None:
+    """A corner is added to points alone. What is not defined is null in JSON, which knows no NaN."""
+    faces = Faces(
+        names=["a", "b"],
+        sides=np.full((2, 2), 40.0),
+        corners=np.full((2, 2), 100.0),
+        labels=np.full(2, -1),
+        batches=[],
+    )
+    columns = {"x1": np.array([0.5, np.nan]), "y2": np.array(["calm", "glad"])}
+    write_table(tmp_path / "p.csv", faces, Said(columns, None, ["", ""]))
+    assert (tmp_path / "p.csv").read_text().splitlines() == ["image,x1,y2", "a,0.5,calm", "b,nan,glad"]
+    write_table(tmp_path / "p.json", faces, Said(columns, None, ["", ""]))
+    assert json.loads((tmp_path / "p.json").read_text())[1] == {"image": "b", "x1": None, "y2": "glad"}
 
 
 def test_a_picture_shows_the_points(head: Path, folder: Path, tmp_path: Path) -> None:
