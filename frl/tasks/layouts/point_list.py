@@ -33,13 +33,14 @@ def read_points(path: Path) -> dict[str, NDArray[np.float64]]:
             for row in filter(None, rows):
                 where = f"{path}, line {rows.line_num}"
                 try:
+                    name = stem(row[0])
                     points = np.array([float(number) for number in row[1:]])
                     if len(row) != len(header) or not np.isfinite(points).all():
                         raise ValueError
                 except ValueError:
                     cause = f"is not an image and {2 * count} numbers: {', '.join(row[:4])}, ..."
                     raise SourceError(where, cause, REMEDY) from None
-                if (name := stem(row[0])) in found:
+                if name in found:
                     raise SourceError(where, f"names {row[0]} a second time", "Remove one of the lines.")
                 found[name] = points.reshape(-1, 2)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -64,5 +65,5 @@ def join_points(
 
 
 def stem(name: str) -> str:
-    """A path without its suffix, with slashes."""
+    """A path without its suffix, with slashes; raises ValueError where it names no file."""
     return str(PurePosixPath(name.strip().replace("\\", "/")).with_suffix(""))
