@@ -242,20 +242,20 @@ def _described(run: RunConfig, metrics: list[dict[str, Any]]) -> tuple[Metric, .
 
 
 def _asked(options: ReportConfig, run: RunConfig) -> ProbeConfig:
-    """The tasks to show: those asked for, or those of the run's probe; on the files given, or on the probe's.
+    """The tasks to show: those asked for, or those of the run's probe; on the files given, or on the probe's; otherwise
+    as the probe judges them.
 
     Raises:
         ConfigError: tasks are asked for, and there is nothing to learn them from.
     """
-    tasks = options.tasks or run.probe.tasks
+    asked = replace(run.probe, tasks=options.tasks or run.probe.tasks, limit=options.limit or run.probe.limit)
     if options.task_files:
-        data, train, test = options.tasks_data, options.tasks_train, options.tasks_test
-        return ProbeConfig(tasks=tasks, limit=options.limit or run.probe.limit, data=data, train=train, test=test)
+        return replace(asked, data=options.tasks_data, train=options.tasks_train, test=options.tasks_test)
     if options.tasks:
         there = run.probe.data is not None or run.probe.train is not None
         remedy = "Give --tasks-data, or --tasks-train and --tasks-test."
         require(there, "tasks", "there is nothing to learn from, neither here nor in the run's options", remedy)
-    return replace(run.probe, tasks=tasks, limit=options.limit or run.probe.limit)
+    return asked
 
 
 def _trained(folder: Path, run: RunConfig, options: ReportConfig, name: str) -> Trained:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,15 +104,17 @@ def _known(answer: Answer, rows: Rows, seed: int) -> Answer:
 
 def _options(name: str, asked: ProbeConfig, trained: Trained, cache: Path, *, baselines: bool) -> AnyTarget:
     """The task as ``frl evaluate`` takes it."""
+    # The share is of one file, and what is shared of two: those of a run's probe may not be those that are given here.
+    sides: dict[str, Any] = (
+        {"train": asked.train, "test": asked.test, "shared_subjects": asked.shared_subjects}
+        if asked.data is None
+        else {"data": asked.data, "test_share": asked.test_share}
+    )
     return AnyTarget(
         target=name,
         weights=trained.weights,
-        data=asked.data,
-        train=asked.train,
-        test=asked.test,
-        test_share=asked.test_share,
+        **sides,
         seed=asked.seed,
-        shared_subjects=asked.shared_subjects,
         limit=asked.limit,
         features=asked.features,
         stage=asked.stage,

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import types
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,7 +20,9 @@ from sklearn.decomposition import PCA as ReferencePCA
 
 from frl.cli import main
 from frl.cli.evaluate.parts import Part
-from frl.cli.report_tasks import faces_of
+from frl.cli.report import ReportConfig, _asked
+from frl.cli.report_tasks import Trained, _options, faces_of
+from frl.config import AugmentConfig, ProbeConfig, RunConfig
 from frl.errors import ConfigError
 from frl.evaluate.few_labels import Trial
 from frl.evaluate.gallery import Gallery
@@ -129,6 +132,25 @@ def test_the_tasks_of_the_probe_are_shown_unasked_and_missing_files_are_a_note(
     assert main(["report", str(tmp_path / "run")]) == 0
     page = (tmp_path / "run" / "report" / "report.html").read_text()
     assert "Task: landmarks" not in page and "No tasks to show" in page and "gone.beton" in page
+
+
+@pytest.mark.parametrize("split", [True, False], ids=["one file", "two files"])
+def test_other_files_are_judged_as_the_probe_of_the_run_judges_its_own(
+    split: bool, faces: Path, tmp_path: Path
+) -> None:
+    """But for what is said of one file alone, or of two."""
+    sides = {"data": faces, "test_share": 0.5} if split else {"train": faces, "test": faces, "shared_subjects": True}
+    probe = ProbeConfig(tasks=("landmarks",), stage=2, features="unpooled", seed=7, limit=9, **sides)
+    run, trained = replace(RunConfig(), probe=probe), Trained("trained", Path("run"), 48, AugmentConfig(), "torch")
+    for given in ({"tasks_data": faces}, {"tasks_train": faces, "tasks_test": faces}):
+        asked = _asked(ReportConfig(runs=(Path("run"),), tasks=("landmarks",), **given), run)
+        options = _options("landmarks", asked, trained, tmp_path, baselines=True)
+        options.check()
+        assert (options.stage, options.features, options.seed, options.limit) == (2, "unpooled", 7, 9)
+        files = {name: path for name in ("data", "train", "test") if (path := getattr(options, name)) is not None}
+        assert {f"tasks_{name}": path for name, path in files.items()} == given
+        assert options.test_share == (0.5 if split and "data" in files else 0.2)
+        assert options.shared_subjects == (not split and "train" in files)
 
 
 def test_points_are_drawn_where_they_were_said_from_the_best_face_to_the_worst(faces: Path) -> None:
