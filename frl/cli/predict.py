@@ -19,7 +19,7 @@ from frl.batch import Batch
 from frl.cli.faces import Faces, LookConfig
 from frl.cli.preview import require_picture, save_picture
 from frl.config import AugmentConfig
-from frl.config.check import require_file, require_least, require_new_file
+from frl.config.check import require, require_file, require_least, require_new_file
 from frl.evaluate.features import extract_features
 from frl.evaluate.finetune import Saved, load
 from frl.evaluate.finetune.loop import FlipTested
@@ -60,6 +60,8 @@ class PredictConfig(LookConfig):
             require_new_file(self.draw, "draw", overwrite=self.overwrite)
             require_picture(self.draw, "draw")
         require_least("count", self.count, 1, "The default is 64.")
+        drawn = self.draw is not None or self.count == type(self).count
+        require(drawn, "count", "no picture is drawn", "Add --draw FILE.png, or leave it out.")
 
 
 @dataclass

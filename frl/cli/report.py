@@ -105,6 +105,9 @@ class ReportConfig:
                 require(alone, option, "is of one run, and several are compared", remedy)
             unasked = self.neighbours is None
             require(unasked, "neighbours", "several runs are compared, without their neighbours", remedy)
+            for option in ("size", "limit", "engine"):
+                used = bool(self.tasks) or getattr(self, option) is None
+                require(used, option, "several runs are compared without tasks, and no image is read", remedy)
         if self.out is not None:
             require_new_folder(self.out, "out")
 

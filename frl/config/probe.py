@@ -54,6 +54,8 @@ class ProbeConfig:
         require_sides("probe.", self.tasks, files)
         is_share = 0 < self.test_share < 1
         require(is_share, "probe.test_share", f"{self.test_share} is no share between 0 and 1", "Use e.g. 0.2.")
+        if self.tasks:
+            require_of_its_side("probe.", self.data, self.test_share, self.shared_subjects)
         require_seed("probe.seed", self.seed)
         require_least("probe.every_epochs", self.every_epochs, 1, "Use 1 for a probe after every epoch.")
         require_least("probe.size", self.size, 1, "Use about the size of the larger crops.")
@@ -87,3 +89,23 @@ def require_sides(prefix: str, tasks: tuple[str, ...], files: dict[str, Path]) -
     require(fit, f"{prefix}{next(iter(files))}", f"what is given is {' and '.join(files)}", remedy)
     for name, path in files.items():
         require_file(path, f"{prefix}{name}")
+
+
+def require_of_its_side(prefix: str, data: Path | None, test_share: float, shared_subjects: bool) -> None:
+    """Refuse what says of one file how it is split where there are two, and of two what they may share where it is one.
+
+    Args:
+        prefix: of the options' names, as ``probe.``.
+        data: the file that is split; None: there is one to learn from and one to be judged on.
+        test_share: of ``data``.
+        shared_subjects: of the two files.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    unsplit = data is not None or test_share == ProbeConfig.test_share
+    cause = f"--{prefix}test says which faces are judged on"
+    require(unsplit, f"{prefix}test_share", cause, f"Leave it out, or give --{prefix}data alone.")
+    cause = f"--{prefix}data is split so that nobody is on both sides"
+    remedy = f"Leave it out, or give --{prefix}train and --{prefix}test."
+    require(data is None or not shared_subjects, f"{prefix}shared_subjects", cause, remedy)

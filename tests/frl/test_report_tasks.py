@@ -336,6 +336,7 @@ def test_runs_stand_beside_each_other(runs: list[Path], tmp_path: Path, capsys: 
         ("{one} {one}", "named twice"),
         ("{one} {two} --weights {one}", "several are compared"),
         ("{one} {two} --neighbours 3", "several runs are compared"),
+        ("{one} {two} --limit 9", "several runs are compared without tasks"),
         ("{one} --tasks-data {faces}", "no task is asked for"),
         ("{one} --tasks pose --tasks-data {faces}", "needs the target 'pose'"),
         ("{one} --tasks pose", "needs the target 'pose'"),

@@ -17,6 +17,7 @@ from frl.cli.evaluate.parts import Part, asked, one_file, two_files
 from frl.config import EngineName
 from frl.config.check import require, require_file, require_least, require_new_folder, require_within
 from frl.config.finetune import FinetuneConfig
+from frl.config.probe import require_of_its_side
 from frl.evaluate.baselines import RawPixels
 from frl.evaluate.cache import FeatureCache, feature_key
 from frl.evaluate.downstream import Examination, FrozenFeatures
@@ -101,6 +102,7 @@ class Supervised(Networks):
                 require_file(path, option)
         is_share = 0 < self.test_share < 1
         require(is_share, "test_share", f"{self.test_share} is no share between 0 and 1", "Use e.g. 0.2.")
+        require_of_its_side("", self.data, self.test_share, self.shared_subjects)
         require(len(self.labels) > 0, "labels", "no part of the labels is asked for", "Use e.g. 1% 10% 100%.")
         parts = [Labels.parse(text) for text in self.labels]
         require(len(set(parts)) == len(parts), "labels", "names a part twice", "Name each once; --seeds draws more.")
@@ -110,7 +112,11 @@ class Supervised(Networks):
         if self.cache is not None:
             require_new_folder(self.cache, "cache")
         if self.how == "finetune":
-            require(self.stage is None, "stage", "fine-tuning trains the whole network", "Use --how frozen or knn.")
+            cause, remedy = "fine-tuning trains the whole network", "Leave it out, or use --how frozen or knn."
+            require(self.stage is None, "stage", cause, remedy)
+            require(self.features == "both", "features", cause, remedy)
+            own = self.batch_size == type(self).batch_size
+            require(own, "batch_size", "fine-tuning has a batch size of its own", "Use --finetune.batch-size.")
             replace(self.finetune, size=self.size or SIZE, flip_test=self.flip, seed=self.seed).check()
         elif self.save is not None or self.finetune != FinetuneConfig():
             option = "save" if self.save is not None else "finetune"

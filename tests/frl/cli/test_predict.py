@@ -329,6 +329,8 @@ def test_what_cannot_work_is_refused(head: Path, folder: Path, beton: Path, tmp_
         predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.xls"))
     with pytest.raises(ConfigError, match="is none of .npz, .csv, .parquet"):
         embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.h5"))
+    with pytest.raises(ConfigError, match="--count: no picture is drawn"):
+        predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "p.csv", count=5))
     with pytest.raises(CheckpointError, match="is not a fine-tuned network"):
         torch.save({}, tmp_path / "x.pt")
         predict(PredictConfig(weights=tmp_path / "x.pt", images=(folder,), out=tmp_path / "p.csv"))

@@ -137,6 +137,16 @@ def test_the_scores_are_described_and_in_tensorboard(run: Path) -> None:
         ),
         ("--probe.tasks landmarks --probe.train {faces}", "--probe.train", "what is given is train"),
         ("--probe.tasks landmarks --probe.train {faces} --probe.test {faces}", "faces.beton", "subjects are in both"),
+        (
+            "--probe.tasks landmarks --probe.train {faces} --probe.test {faces} --probe.test-share 0.5",
+            "--probe.test-share",
+            "says which faces are judged on",
+        ),
+        (
+            "--probe.tasks landmarks --probe.data {faces} --probe.shared-subjects",
+            "--probe.shared-subjects",
+            "nobody is on both sides",
+        ),
     ],
 )
 def test_what_cannot_be_probed_is_refused_before_anything_is_made(

@@ -233,6 +233,13 @@ def test_a_share_for_the_test_out_of_bounds_is_refused(share: float, train: Path
     refuse("--test-share", data=train, test_share=share)
 
 
+def test_options_that_would_have_no_effect_are_refused(train: Path, test: Path) -> None:
+    refuse("--test-share: --test says which faces", train=train, test=test, test_share=0.5)
+    refuse("--shared-subjects: --data is split so that nobody", data=train, shared_subjects=True)
+    refuse("--features: fine-tuning trains the whole network", data=train, how="finetune", features="unpooled")
+    refuse("--batch-size: fine-tuning has a batch size of its own", data=train, how="finetune", batch_size=128)
+
+
 def test_labels_that_do_not_fit_are_refused(train: Path, test: Path) -> None:
     refuse("neither a share nor a number", train=train, test=test, labels=("some",))
     refuse("names a part twice", train=train, test=test, labels=("50%", "9", "50.0%"))
