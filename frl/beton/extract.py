@@ -18,12 +18,10 @@ from frl.beton.samples import StoredSample, identity_name, stored_samples
 from frl.beton.target_list import TargetList
 from frl.errors import WriteError
 from frl.files import InUseError, fsync_folder, require_room_for_folder, try_lock
+from frl.images.names import SPLITS
 
 MAX_NAME_BYTES = 200
 """Of a file's or folder's name; file systems take 255."""
-
-SPLITS = ("train", "test")
-"""What is called so at the top of identity folders is, to ``frl write``, a part of them and nobody's folder."""
 
 
 def extract(beton: Beton, target: str | os.PathLike[str]) -> int:

@@ -25,6 +25,9 @@ THUMBNAIL_FOLDERS = frozenset({"@eadir", ".thumbnails", "@__thumb", ".@__thumb",
 THUMBNAIL_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db"})
 THUMBNAIL_PREFIXES = ("synophoto_thumb", "synofile_thumb")
 
+SPLITS = ("test", "train", "val")
+"""Folders at the top of a data set that are its parts, and nobody's."""
+
 THUMBNAIL = "thumbnails of a NAS, a desktop or Windows"
 TWIN = "twins and remains of macOS (._*, __MACOSX, .DS_Store)"
 HIDDEN = "hidden (their names begin with a dot)"

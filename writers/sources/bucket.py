@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 from frl import store
 from frl.images.formats import HEAD
-from frl.images.names import claims_image, claims_note, is_image, path_aside
+from frl.images.names import SPLITS, claims_image, claims_note, is_image, path_aside
 from frl.stored_file import MEMORY
 from writers.reject import Reject
 from writers.sources.files import read_at, read_file, too_large
 from writers.sources.skipped import NO_IMAGE, OUTSIDE, Skipped
 from writers.sources.source import Entry, nothing
-from writers.sources.tables import SPLITS
 from writers.sources.tar_members import Member
 
 

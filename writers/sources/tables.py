@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from frl import store
+from frl.images.names import SPLITS
 from writers.sources.annotations import Face, read_boxes, read_landmarks
 from writers.sources.files import is_file
 from writers.sources.join import Table
-
-SPLITS = ("test", "train", "val")
 
 Row = TypeVar("Row")
 

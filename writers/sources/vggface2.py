@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from frl.errors import SourceError
+from frl.images.names import SPLITS
 from writers.sources.annotations import Face, candidates
 from writers.sources.bucket import Bucket, bucket_images
 from writers.sources.directory import Directory, entries, is_folder, shows_image
@@ -19,7 +20,6 @@ from writers.sources.labels import person
 from writers.sources.sidecars import Sidecars, is_sidecar
 from writers.sources.skipped import OUTSIDE, UNREADABLE, Skipped
 from writers.sources.source import Candidate, Entry, nothing
-from writers.sources.tables import SPLITS
 from writers.sources.tar import CompressedTars, Tars
 
 

@@ -14,7 +14,7 @@ from frl.beton import Beton, BetonWriter
 from frl.beton.samples import stored_samples
 from frl.beton.targets import Kind, TargetSpec
 from frl.cli import main
-from writers.sources.tables import SPLITS
+from frl.images.names import SPLITS
 
 AGE = TargetSpec(name="age", kind=Kind.VECTOR)
 
