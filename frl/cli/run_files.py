@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from frl.config import RunConfig, as_dict, upgraded
+from frl.config.documents import read_document
 from frl.config.override import with_options
 from frl.errors import ConfigError
 
@@ -57,43 +57,9 @@ def taken_out(arguments: Sequence[str], option: str) -> tuple[list[str], list[st
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".json":
-            found = json.loads(text, object_pairs_hook=_once)
-        else:
-            found = yaml.load(text, _Loader)
-    except FileNotFoundError as error:
-        raise ConfigError(OPTION, f"{path}: no such file", "Check the path.") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{OPTION} {path}", f"cannot be read ({reason})", "Give YAML, or a run's config.json."
-        ) from error
+    if not path.exists():
+        raise ConfigError(OPTION, f"{path}: no such file", "Check the path.")
+    found = read_document(path, f"{OPTION} {path}", "Give YAML, or a run's config.json.")
     if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
         raise ConfigError(f"{OPTION} {path}", "names no options", "Give lines such as seed: 1, or a run's config.json.")
     return found
-
-
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON whose keys are all different.
-
-    Raises:
-        ValueError: if one comes twice, of which only the last would count.
-    """
-    names = [name for name, _ in pairs]
-    if twice := {str(name) for name in names if names.count(name) > 1}:
-        raise ValueError(f"{', '.join(sorted(twice))} is there twice")
-    return dict(pairs)
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values, and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are all different."""
-        pairs = [(self.construct_object(key, True), value) for key, value in node.value]
-        names = [repr(name) for name, _ in pairs]
-        if len(set(names)) < len(names):
-            raise yaml.MarkedYAMLError(problem="a key is there twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)

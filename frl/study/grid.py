@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from frl.config.documents import read_document
 from frl.errors import ConfigError
 from frl.study.steps import STAGES, Step, evaluation, pretraining, writing
 
@@ -78,70 +77,144 @@ class Study:
 
 
 def read_study(path: Path, variables: Mapping[str, str]) -> Study:
-    """The study in a file of YAML or JSON, with ``$name`` replaced by the variables.
+    """The study in a file of YAML or JSON, with ``$name`` in its texts replaced by the variables, whatever these hold.
 
     Raises:
         ConfigError: if the file is no study, or needs a variable that is not given; if one is given that it has not.
     """
-    try:
-        text = string.Template(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(path, f"cannot be read ({error})", REMEDY) from error
-    needed = set(text.get_identifiers())
+    content = read_document(path, str(path), REMEDY)
+    needed = {name for text in _texts(content) for name in string.Template(text).get_identifiers()}
     if lacking := sorted(needed - variables.keys()):
         raise ConfigError(path, f"needs {', '.join(lacking)}", f"Give --set {lacking[0]}=VALUE.")
     if foreign := sorted(variables.keys() - needed):
         known = ", ".join(sorted(needed)) or "none"
         raise ConfigError(f"--set {foreign[0]}", f"{path} has no ${foreign[0]}", f"It has: {known}.")
-    try:
-        content = yaml.safe_load(text.substitute(variables))
-    except yaml.YAMLError as error:
-        raise ConfigError(path, f"is no YAML ({error})", REMEDY) from error
-    return parse_study(content, path)
+    return parse_study(_filled(content, variables), path)
 
 
 def parse_study(content: Any, where: object) -> Study:
     """The study that the content of such a file describes.
 
     Raises:
-        ConfigError: naming what is lacking or unknown.
+        ConfigError: naming what is lacking, unknown or without effect.
     """
     _require(isinstance(content, dict), where, "holds no study")
     if unknown := sorted(map(str, content.keys() - KEYS)):
         raise ConfigError(where, f"has the unknown key {unknown[0]!r}", f"Known are {', '.join(sorted(KEYS))}.")
     for key in ("title", "pretrain", "evaluate"):
         _require(bool(content.get(key)), where, f"has no {key!r}")
-    seeds = content.get("seeds", [0])
-    seeds = list(range(seeds)) if isinstance(seeds, int) else seeds
-    _require(
-        isinstance(seeds, list) and bool(seeds) and all(type(s) is int for s in seeds), where, "has no usable 'seeds'"
-    )
-    axes = {str(name): _choices(axis, f"{where}, axis {name!r}") for name, axis in (content.get("axes") or {}).items()}
     evaluate = {}
-    for name, options in content["evaluate"].items():
-        _require(isinstance(options, dict) and "task" in options, f"{where}, evaluate, {name!r}", "names no 'task'")
-        evaluate[str(name)] = {key: value for key, value in options.items() if key != "score"}
-    return Study(
+    for name, section in _mapping(content["evaluate"], f"{where}, evaluate").items():
+        evaluate[name] = _options(section, f"{where}, evaluate, {name!r}")
+        _require("task" in evaluate[name], f"{where}, evaluate, {name!r}", "names no 'task'")
+    study = Study(
         title=str(content["title"]),
         text=str(content.get("text") or "").strip(),
-        seeds=tuple(seeds),
-        axes=axes,
-        write=content.get("write"),
-        pretrain=content["pretrain"],
-        evaluate=evaluate,
-        scores={str(n): str(o["score"]) for n, o in content["evaluate"].items() if "score" in o},
+        seeds=_seeds(content.get("seeds", 1), where),
+        axes=_axes(content.get("axes") or {}, where),
+        write=None if content.get("write") is None else _options(content["write"], f"{where}, write"),
+        pretrain=_options(content["pretrain"], f"{where}, pretrain"),
+        evaluate={name: {o: v for o, v in options.items() if o != "score"} for name, options in evaluate.items()},
+        scores={name: str(options["score"]) for name, options in evaluate.items() if "score" in options},
     )
+    _require_effect(study, where)
+    return study
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """All texts of a document, its keys among them."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, (dict, list)):
+        for item in itertools.chain(*content.items()) if isinstance(content, dict) else content:
+            yield from _texts(item)
+
+
+def _filled(content: Any, variables: Mapping[str, str]) -> Any:
+    """A document with the variables in its texts; a ``$`` that begins no name, as in $5, stays."""
+    if isinstance(content, str):
+        return string.Template(content).safe_substitute(variables)
+    if isinstance(content, list):
+        return [_filled(item, variables) for item in content]
+    if not isinstance(content, dict):
+        return content
+    filled = {_filled(key, variables): _filled(value, variables) for key, value in content.items()}
+    cause = f"makes two of the keys {', '.join(map(str, content))} the same"
+    _require(len(filled) == len(content), "--set", cause, "Give each another value.")
+    return filled
+
+
+def _seeds(seeds: Any, where: object) -> tuple[int, ...]:
+    """Their number, or a list of them."""
+    if type(seeds) is int or (isinstance(seeds, str) and seeds.isdecimal()):  # a variable is a text
+        seeds = list(range(int(seeds)))
+    usable = isinstance(seeds, list) and bool(seeds) and all(type(seed) is int for seed in seeds)
+    _require(usable and len(set(seeds)) == len(seeds), where, "has no usable 'seeds'")
+    return tuple(seeds)
+
+
+def _axes(content: Any, where: object) -> dict[str, dict[str, Options]]:
+    return {
+        name: _choices(axis, f"{where}, axis {name!r}") for name, axis in _mapping(content, f"{where}, axes").items()
+    }
 
 
 def _choices(axis: Any, where: str) -> dict[str, Options]:
     _require(isinstance(axis, dict) and bool(axis), where, "has no choices")
-    for name, options in axis.items():
-        _require(isinstance(options, dict), where, f"the choice {name!r} is no mapping of options")
+    choices: dict[str, Options] = {
+        name: _options(section, f"{where}, the choice {name!r}") for name, section in _mapping(axis, where).items()
+    }
+    for name, options in choices.items():
         for option in options:
-            stage, dot, _ = str(option).partition(".")
+            stage, dot, _ = option.partition(".")
             cause = f"the option {option!r} of {name!r} is of no stage"
             _require(bool(dot) and stage in STAGES, where, cause, f"Begin it with {', '.join(STAGES)}, as write.limit.")
-    return {str(name): options for name, options in axis.items()}
+    return choices
+
+
+def _mapping(content: Any, where: str) -> dict[str, Any]:
+    """A mapping with texts as keys: ``1`` and ``"1"`` are the same."""
+    _require(isinstance(content, dict), where, "is no mapping")
+    named = {str(key): value for key, value in content.items()}
+    _require(len(named) == len(content), where, "has a key twice")
+    return named
+
+
+def _options(section: Any, where: str) -> dict[str, Any]:
+    """Options by their names with dots, however the file nests them; dashes in names are the command line's."""
+    found: dict[str, Any] = {}
+    for name, value in _flat(_mapping(section, where), ""):
+        _require(name not in found, where, f"has {name!r} twice")
+        several = isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
+        _require(not several, where, f"has a list of sections, {name!r}", f"Give options of each, as {name}.0.size.")
+        found[name] = value
+    return found
+
+
+def _flat(section: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        name = prefix + str(key).replace("-", "_")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _require_effect(study: Study, where: object) -> None:
+    """Refuse options that would change nothing, or not what they seem to."""
+    remedy = "Leave it out: every cell is done with each of the seeds."
+    _require("seed" not in study.pretrain, f"{where}, pretrain", "'seed' is the study's to choose", remedy)
+    changed: dict[str, str] = {}
+    for axis, choices in study.axes.items():
+        for option in dict.fromkeys(itertools.chain(*choices.values())):
+            place = f"{where}, axis {axis!r}"
+            _require(option != "pretrain.seed", place, f"{option!r} is the study's to choose", remedy)
+            cause = f"{option!r} changes nothing, for the study writes no file"
+            writes = study.write is not None or not option.startswith("write.")
+            _require(writes, place, cause, "Give write: {sources: [PATH, ...]} in place of pretrain's data.")
+            cause = f"{option!r} is on the axis {changed.get(option)!r}, too"
+            _require(option not in changed, place, cause, "One of the two would be lost: leave it to one axis.")
+            changed[option] = axis
 
 
 def _with(options: Options, chosen: list[Options], stage: str) -> dict[str, Any]:

@@ -63,6 +63,18 @@ def test_commands_are_those_that_one_would_type():
     ]  # fmt: skip
 
 
+def test_options_may_be_nested_as_the_file_likes():
+    nested = study(
+        seeds=1,
+        pretrain={"preset": "cpu", "optim": {"batch-size": 8, "epochs": 3}, "augment": {"crops.0": {"size": 32}}},
+        axes={"batch": {"small": {"pretrain": {"optim": {"batch_size": 4}}}, "large": {"pretrain.optim.lr": 0.1}}},
+    )
+    small, large = (step.options for step in steps_of(nested.cells()) if step.stage == "pretrain")
+    same = ("--optim.epochs", "3", "--augment.crops.0.size", "32", "--seed", "0")
+    assert small == ("--optim.batch-size", "4", *same)
+    assert large == ("--optim.batch-size", "8", *same, "--optim.lr", "0.1")
+
+
 def test_a_changed_file_or_option_is_other_work(tmp_path):
     faces = tmp_path / "faces.beton"
     faces.write_bytes(b"1")
@@ -85,12 +97,26 @@ def test_a_changed_file_or_option_is_other_work(tmp_path):
         ({"title": ""}, "no 'title'"),
         ({"seeds": []}, "seeds"),
         ({"seeds": ["a"]}, "seeds"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"seeds": True}, "seeds"),
+        ({"axes": ["faces"]}, "axes: is no mapping"),
+        ({"axes": {"faces": {1: {}, "1": {}}}}, "has a key twice"),
         ({"axes": {"faces": {}}}, "no choices"),
         ({"axes": {"faces": {"few": {"limit": 3}}}}, "'limit' of 'few' is of no stage"),
         ({"axes": {"faces": {"few": 3}}}, "'few'"),
+        ({"axes": {"a": {"b": {"pretrain.seed": 3}}}}, "axis 'a': 'pretrain.seed' is the study's"),
+        ({"axes": {a: {"b": {"write.limit": 3}} for a in "ac"}}, "axis 'c': 'write.limit' is on the axis 'a', too"),
         ({"evaluate": {"k-NN": {"data": "x"}}}, "names no 'task'"),
+        ({"evaluate": ["knn"]}, "evaluate: is no mapping"),
+        ({"evaluate": {"k-NN": "knn"}}, "'k-NN': is no mapping"),
         ({"write": {"size": 3}}, "names no sources"),
-        ({"write": None}, "names no data"),
+        ({"write": "faces"}, "write: is no mapping"),
+        ({"write": None, "axes": {}}, "names no data"),
+        ({"write": None}, "axis 'faces': 'write.limit' changes nothing"),
+        ({"pretrain": "cpu"}, "pretrain: is no mapping"),
+        ({"pretrain": {"preset": "cpu", "seed": 3}}, "'seed' is the study's"),
+        ({"pretrain": {"preset": "cpu", "optim.lr": 1, "optim": {"lr": 2}}}, "has 'optim.lr' twice"),
+        ({"pretrain": {"preset": "cpu", "augment": {"crops": [{"size": 32}]}}}, r"as augment.crops.0.size"),
         ({"pretrain": {"preset": "cpu", "data": "x"}}, "names data besides"),
         ({"pretrain": {"optim.lr": 1}}, "names no preset"),
         ({"pretrain": {"preset": "cpu", "out": "x"}}, "pretrain.out"),
@@ -110,9 +136,33 @@ def test_variables_are_filled_in_and_none_is_ignored(tmp_path):
         read_study(path, {})
     with pytest.raises(ConfigError, match="has no .strangers"):
         read_study(path, {"faces": "f", "strangers": "s"})
-    path.write_text("title: [")
-    with pytest.raises(ConfigError, match="no YAML"):
-        read_study(path, {})
+
+
+@pytest.mark.parametrize("value", ["my faces, all.beton", "faces #2.beton", "0123", "off", "{a}.beton", "a: b", "it's"])
+def test_a_variable_stands_for_what_it_holds(tmp_path, value):
+    """Whatever it would be in YAML."""
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "title: $$ and $5\nseeds: $n\npretrain: {preset: cpu, data: $faces}\nevaluate: {$faces: {task: knn}}\n"
+    )
+    found = read_study(path, {"faces": value, "n": "2"})
+    assert found.pretrain["data"] == value and list(found.evaluate) == [value]
+    assert found.title == "$ and $5" and found.seeds == (0, 1)
+
+
+def test_a_file_that_says_two_things_is_refused(tmp_path):
+    path = tmp_path / "study.yaml"
+    for text, cause in (
+        ("title: [", "cannot be read"),
+        ("title: a\ntitle: b", "a key is there twice"),
+        ("title: a\npretrain: {optim.lr: 0.1, optim.lr: 0.2}", "a key is there twice"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=cause):
+            read_study(path, {})
+    path.write_text("{$a: 1, $b: 2}")
+    with pytest.raises(ConfigError, match=r"two of the keys \$a, \$b the same"):
+        read_study(path, {"a": "x", "b": "x"})
 
 
 def test_the_studies_that_come_with_frl_are_sound():
