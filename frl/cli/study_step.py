@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+import time
 from pathlib import Path
 
 from frl.children import end_with_parent
 from frl.cli import main as frl
-from frl.files import try_lock
+from frl.files import atomic_write, try_lock
+from frl.study.perform import IN_USE
+from frl.study.steps import DONE
 
 
 def main(lock: Path, arguments: list[str]) -> int:
-    """Run a command of frl while the file ``lock`` is held; its exit status."""
+    """Run a command of frl while the file ``lock`` is held, unless that has been done meanwhile; its exit status."""
     end_with_parent(signal.SIGTERM)
+    folder = lock.parent
     with lock.open("wb") as file:
         if not try_lock(file.fileno()):
-            print(f"{lock.parent}: another process works on it", file=sys.stderr)
+            print(f"{folder}: {IN_USE}", file=sys.stderr)
             return 1
-        return frl(arguments)
+        # Another study with the same --out may have been at it; that it is done is said while the lock is held.
+        if (folder / DONE).exists():
+            return 0
+        began = time.monotonic()
+        status = frl(arguments)
+        if status == 0:
+            with atomic_write(folder / DONE) as stream:
+                stream.write(json.dumps({"seconds": round(time.monotonic() - began, 1)}).encode())
+        return status
 
 
 if __name__ == "__main__":

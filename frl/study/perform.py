@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from frl.errors import MachineError
 from frl.files import atomic_write, wait_until_free
 from frl.study.grid import Cell
-from frl.study.steps import DONE, STAGES, Step
+from frl.study.steps import STAGES, Step
 
 LOG = "log.txt"
 LOCK = "lock"
 PATIENCE_S = 60.0
 """For the process that a killed study has left at work on a step: it learns of that, saves, and ends."""
+IN_USE = "another process works on it. Let it end, or give this study another --out."
 LAST_LINES = 12
 FRAME = "│╭╮╰╯─ \r\n"  # of the box that a wrong option is told in
 INTERRUPTED = (130, 143)
@@ -94,19 +93,15 @@ def run_step(step: Step, out: Path, started: Callable[[subprocess.Popen[bytes]],
     with atomic_write(folder / "command.json") as stream:
         stream.write(json.dumps(arguments, indent=2).encode())
     lock = folder / LOCK
-    if not wait_until_free(lock, PATIENCE_S):
-        raise MachineError(folder, "another process works on it", "Let it end, or give this study another --out.")
     with (folder / LOG).open("ab") as log:
-        began = time.monotonic()
+        if not wait_until_free(lock, PATIENCE_S):
+            log.write(f"{folder}: {IN_USE}\n".encode())
+            return 1
         # -P: a folder named like one of our packages, where the user happens to be, lends it no modules.
         command = [sys.executable, "-P", "-m", "frl.cli.study_step", str(lock), *arguments]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         started(process)
-        status = process.wait()
-    if status == 0:
-        with atomic_write(folder / DONE) as stream:
-            stream.write(json.dumps({"seconds": round(time.monotonic() - began, 1)}).encode())
-    return status
+        return process.wait()
 
 
 @dataclass(frozen=True)

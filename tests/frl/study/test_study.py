@@ -17,12 +17,13 @@ from processes import assert_gone, descendants
 from scipy.stats import ttest_rel
 
 from frl.cli import study as command
+from frl.cli import study_step
 from frl.cli.study import main
 from frl.files import wait_until_free
 from frl.study.figures import Difference, Spread, collect
-from frl.study.grid import parse_study
+from frl.study.grid import Cell, parse_study
 from frl.study.perform import LOCK, LOG, Here, last_words, perform, steps_of
-from frl.study.steps import DONE
+from frl.study.steps import DONE, Step
 from frl.study.table import tabulate, to_csv, to_markdown
 from frl.synthetic import write_folder
 
@@ -216,6 +217,39 @@ def test_a_step_ends_with_a_study_that_is_killed_and_goes_on_in_the_next(tmp_pat
     assert wait_until_free(step / LOCK, 600)
     assert_gone(below)
     assert list(step.glob("run/checkpoints/*.pt")) and not (step / DONE).exists()
+
+
+HOLD = """
+import sys
+from frl.files import try_lock
+lock = open(sys.argv[1], "wb")
+assert try_lock(lock.fileno())
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_step_that_another_study_is_at_stops_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("frl.study.perform.PATIENCE_S", 0)
+    held, free = (Step(stage="evaluate", words=(f"no-task-{name}",), options=()) for name in "ab")
+    lock = held.folder(tmp_path) / LOCK
+    lock.parent.mkdir(parents=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", HOLD, lock], **pipes) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        cells = [Cell(choices={}, seed=0, evaluations={"a": held, "b": free})]
+        failures = {failure.step: failure.reason for failure in perform(cells, tmp_path, Here())}
+        holder.stdin.close()
+    assert "another process works on it" in failures[held] and "no-task-b" in failures[free]
+    assert "2/2" in capsys.readouterr().out
+
+
+def test_what_another_study_has_done_meanwhile_is_not_done_again(tmp_path, monkeypatch):
+    began = []
+    monkeypatch.setattr(study_step, "end_with_parent", lambda signal: None)
+    monkeypatch.setattr(study_step, "frl", lambda arguments: began.append(arguments) or len(began) % 2)
+    statuses = [study_step.main(tmp_path / LOCK, ["evaluate"]) for _ in range(3)]
+    assert statuses == [1, 0, 0] and len(began) == 2 and (tmp_path / DONE).exists()
 
 
 def main_of_write(source, out):
