@@ -18,6 +18,7 @@ from frl.config import AugmentConfig
 from frl.config.check import require_least
 from frl.errors import ConfigError
 from frl.evaluate.images import DECODERS, central_square, load_image
+from frl.images.photo import UnusableImage, upright_rgb
 from frl.pixels import normalised
 from frl.pretrained import load_described
 
@@ -81,15 +82,15 @@ class Network(nn.Module):
         """What the network takes of some images: upright, RGB, the central square, ``size`` pixels, normalised.
 
         Args:
-            images: one or several: paths of files, images of PIL, ``(H, W, 3)`` uint8 arrays or ``(3, H, W)`` uint8
-                tensors in RGB; or a batch of the last two with one dimension more.
+            images: one or several: paths of files, images of PIL (turned as their Exif says, like files), ``(H, W, 3)``
+                uint8 arrays or ``(3, H, W)`` uint8 tensors in RGB; or a batch of the last two with one dimension more.
 
         Returns:
             ``(B, 3, size, size)`` float32, on the device of the weights; B is 1 for a single image.
 
         Raises:
             SourceError: naming a file that is missing, damaged or no image.
-            ConfigError: if something is none of these.
+            ConfigError: if something is none of these, or an image of PIL is damaged or of 32 bits.
         """
         several = _several(images)
         if not several:
@@ -103,7 +104,7 @@ class Network(nn.Module):
         if isinstance(image, (str, os.PathLike)):
             return load_image(Path(image), self.size)
         if isinstance(image, Image.Image):
-            return central_square(image.convert("RGB"), self.size)
+            return central_square(_upright(image), self.size)
         pixels = np.asarray(image.cpu().movedim(0, -1)) if isinstance(image, Tensor) else image
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             what = f"{pixels.dtype} of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else repr(image)
@@ -155,6 +156,15 @@ def _several(images: Picture | Sequence[Picture]) -> list[Picture]:
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
     return [images] if isinstance(images, (str, os.PathLike, Image.Image)) else list(images)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return upright_rgb(image)
+    except UnusableImage as error:
+        raise ConfigError(
+            "an image", f"cannot be taken ({error})", "Give 8 bits a channel, of a whole file."
+        ) from error
 
 
 def _triple(option: str, values: Sequence[float] | None) -> tuple[float, float, float] | None:

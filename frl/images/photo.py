@@ -222,15 +222,7 @@ class Photo:
             return Image.fromarray(self._decoded(lambda data: self._jpegs.decode(data, *size, eighths)))
         if self._is_jpeg:
             self._decoded(lambda data: self._jpegs.check(data, *size, cmyk=True))
-        image = self._image
-        with _refusing_damage():
-            image.load()
-        stretched = image.format == "PPM" and image.mode == "I"  # to 16 bits by Pillow, from the range its header tells
-        if stretched or image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-        if image.mode in ("I", "F"):
-            raise UnusableImage("pixels of 32 bits, whose range is not known")
-        return image.convert("RGB")
+        return _in_rgb(self._image)
 
     def _decoded(self, decode: Callable[[bytes], Decoded]) -> Decoded:
         """What a decoder of JPEGs makes of the data, which are mended if it complains of them and that helps."""
@@ -244,6 +236,29 @@ class Photo:
                     self.data, self.mended = data, True
                     return decoded
             raise UnusableImage(f"damaged JPEG: {complaint}") from complaint
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image that Pillow has opened, as ``Photo`` gives the same file: upright and in RGB.
+
+    Raises:
+        UnusableImage: if it is damaged, or its colours have no range.
+    """
+    orientation = _orientation(image)
+    rgb = _in_rgb(image)
+    return rgb.transpose(TO_UPRIGHT[orientation]) if orientation in TO_UPRIGHT else rgb
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    """Its stored pixels; raises like ``upright_rgb``."""
+    with _refusing_damage():
+        image.load()
+    stretched = image.format == "PPM" and image.mode == "I"  # to 16 bits by Pillow, from the range its header tells
+    if stretched or image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise UnusableImage("pixels of 32 bits, whose range is not known")
+    return image.convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 import frl
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import CheckpointError, ConfigError, FrlError, SourceError
 from frl.evaluate.images import image_batches
 from frl.export import export
+from frl.network import Network
 from frl.pretrained import load_backbone
 from frl.synthetic import write_folder
 
@@ -143,6 +144,26 @@ def test_images_of_every_kind_are_preprocessed_alike(run, tmp_path):
     assert all(network.preprocess(kind).equal(expected) for kind in kinds)
     assert network.preprocess(list(kinds)).equal(expected.expand(4, -1, -1, -1))
     assert network.preprocess(np.stack([pixels] * 2)).equal(expected.expand(2, -1, -1, -1))
+
+
+def test_an_image_of_pil_is_taken_as_its_file_is(tmp_path):
+    """Turned as its Exif says; 16 bits of grey by their high byte."""
+    pixels = np.random.default_rng(0).integers(0, 1 << 16, (40, 50), np.uint16)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    rgb = Image.fromarray((np.stack([pixels, pixels[::-1], pixels[:, ::-1]], -1) >> 8).astype(np.uint8))
+    rgb.save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(pixels).save(tmp_path / "grey.png")
+    rgb.convert("CMYK").save(tmp_path / "cmyk.tif")
+    usual = AugmentConfig()
+    network = Network(torch.nn.Linear(1, 1), "none", size=32, mean=usual.mean, std=usual.std)
+    for name in ("turned.png", "grey.png", "cmyk.tif"):
+        with Image.open(tmp_path / name) as image:
+            assert network.preprocess(image).equal(network.preprocess(tmp_path / name)), name
+    upright = Image.fromarray(np.asarray(rgb)).transpose(Image.Transpose.ROTATE_270)
+    assert network.preprocess(tmp_path / "turned.png").equal(network.preprocess(upright))
+    with pytest.raises(ConfigError, match="32 bits"):
+        network.preprocess(Image.new("F", (8, 8)))
 
 
 @pytest.mark.parametrize(
