@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from frl.config import AugmentConfig
 from frl.config.check import require_least
+from frl.config.views import require_normalisation
 from frl.errors import ConfigError
 from frl.evaluate.images import DECODERS, central_square, load_image
 from frl.images.photo import UnusableImage, upright_rgb
@@ -39,7 +40,7 @@ def require_preprocessing(
     if size is not None:
         require_least("size", size, 1, "Use about the size of the larger training crops.")
     usual = AugmentConfig()
-    AugmentConfig(mean=mean or usual.mean, std=std or usual.std).check()
+    require_normalisation(mean or usual.mean, std or usual.std)
 
 
 class Network(nn.Module):

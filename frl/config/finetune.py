@@ -68,7 +68,7 @@ class WarpConfig(ColourConfig):
         low, high = self.erase_area
         cause = f"({low}, {high}) is not a range in (0, 1]"
         require(0 < low <= high <= 1, f"{option}.erase_area", cause, "Use e.g. 0.02 0.2.")
-        self.whole(64).check()
+        self.whole(64).check(option)
 
 
 @dataclass(frozen=True, kw_only=True)

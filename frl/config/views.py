@@ -158,28 +158,37 @@ class AugmentConfig(ColourConfig):
                 return dataclasses.replace(self, crops=crops, stages=())
         return dataclasses.replace(self, stages=())
 
-    def check(self) -> None:
-        """Refuse what cannot work.
+    def check(self, option: str = "augment") -> None:
+        """Refuse what cannot work; ``option`` is what the command line calls this section.
 
         Raises:
             ConfigError: on the first contradiction found.
         """
-        require(len(self.crops) > 0, "augment.crops", "no crop size given", "Give at least one.")
+        require(len(self.crops) > 0, f"{option}.crops", "no crop size given", "Give at least one.")
         for i, spec in enumerate(self.crops):
-            spec.check(f"augment.crops.{i}")
+            spec.check(f"{option}.crops.{i}")
         ends = [stage.until_epoch for stage in self.stages]
         rising = ends == sorted(set(ends)) and min(ends, default=1) > 0
-        require(rising, "augment.stages", f"their ends {ends} are not rising epochs above 0", "Put them in order.")
+        require(rising, f"{option}.stages", f"their ends {ends} are not rising epochs above 0", "Put them in order.")
         for i, stage in enumerate(self.stages):
             fits = len(stage.sizes) == len(self.crops) and min(stage.sizes, default=0) > 0
             cause = f"{len(stage.sizes)} sizes for {len(self.crops)} resolutions"
-            require(fits, f"augment.stages.{i}.sizes", cause, "Give one above 0 for each.")
-        require_within("augment.flip_p", self.flip_p, 0, 1, "It is a probability.")
-        for name, shift, scale in zip("RGB", self.mean, self.std, strict=True):
-            require(math.isfinite(shift), "augment.mean", f"{shift} for {name} is not a number", "Use e.g. 0.5.")
-            require_above("augment.std", scale, 0, f"It divides {name}: use e.g. 0.25.")
-        self.check_colour("augment")
+            require(fits, f"{option}.stages.{i}.sizes", cause, "Give one above 0 for each.")
+        require_within(f"{option}.flip_p", self.flip_p, 0, 1, "It is a probability.")
+        require_normalisation(self.mean, self.std, f"{option}.")
+        self.check_colour(option)
         if all(spec.colour for spec in self.crops):
             for name in self.differences(ColourConfig()):
-                remedy = f"Set it for each of them: --augment.crops.0.colour.{name.replace('_', '-')}."
-                require(False, f"augment.{name}", "no crop takes it: all have a colour of their own", remedy)
+                remedy = f"Set it for each of them: --{option}.crops.0.colour.{name.replace('_', '-')}."
+                require(False, f"{option}.{name}", "no crop takes it: all have a colour of their own", remedy)
+
+
+def require_normalisation(mean: tuple[float, float, float], std: tuple[float, float, float], section: str = "") -> None:
+    """Refuse what no image can be normalised by; ``section`` is what comes before the options' names, with its dot.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    for name, shift, scale in zip("RGB", mean, std, strict=True):
+        require(math.isfinite(shift), f"{section}mean", f"{shift} for {name} is not a number", "Use e.g. 0.5.")
+        require_above(f"{section}std", scale, 0, f"It divides {name}: use e.g. 0.25.")

@@ -19,7 +19,9 @@ from frl.config import (
     validate,
 )
 from frl.config.changes import may_change
+from frl.config.finetune import FinetuneConfig, WarpConfig
 from frl.errors import ConfigError
+from frl.network import require_preprocessing
 from frl.presets import PRESETS
 
 
@@ -127,3 +129,24 @@ def test_options_that_may_change_are_named_as_the_refusal_or_the_command_line_do
 def test_what_may_change_must_be_an_option(name, meant):
     with pytest.raises(ConfigError, match=rf"--allow-changes: '{name}' is no option.*{meant}"):
         validate(RunConfig(allow_changes=("optim.lr", name)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [
+        ({"jitter_p": 2.0}, "--finetune.augment.jitter-p"),
+        ({"flip_p": 2.0}, "--finetune.augment.flip-p"),
+        ({"blur_sigma": (2.0, 1.0)}, "--finetune.augment.blur-sigma"),
+        ({"brightness": -1.0}, "--finetune.augment.brightness"),
+        ({"std": (1.0, 1.0, 0.0)}, "--finetune.augment.std"),
+    ],
+)
+def test_a_section_within_another_is_refused_by_the_name_that_the_command_line_has(changes, option):
+    with pytest.raises(ConfigError, match=f"^{option}: "):
+        FinetuneConfig(augment=WarpConfig(**changes)).check()
+
+
+def test_what_normalises_a_networks_images_is_refused_by_its_own_name():
+    for mean, std, option in (((0.5, float("nan"), 0.5), None, "mean"), (None, (0.2, 0.0, 0.2), "std")):
+        with pytest.raises(ConfigError, match=f"^--{option}: "):
+            require_preprocessing(None, mean, std)
