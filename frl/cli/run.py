@@ -62,7 +62,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
             dtype=torch.bfloat16 if uses_bf16(config.precision) else torch.float32,
             rank=place.rank,
             world=place.size,
-            compile=not config.deterministic,
+            compile=config.compile != "off" and not config.deterministic,
             open=open_images,
         )
         loader = StagedLoader(config.augment, open_loader)

@@ -42,7 +42,7 @@ class RunConfig:
     """auto: bf16 autocast where the device computes it natively, else fp32."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the backbone, one static graph per crop size; auto: on GPUs, where it proves faster,
-    alone or replayed as CUDA graphs."""
+    alone or replayed as CUDA graphs. On a GPU the augmentation is compiled too, unless off, wherever that works."""
     deterministic: bool = False
     """The same weights bit for bit whenever the run is repeated on the same kind of machine, with as many processes and
     threads. Nothing is chosen by measuring it: what is left to auto is not compiled, its crops are made while loading,

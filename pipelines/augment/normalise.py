@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from frl.config import AugmentConfig
+from pipelines.augment.compiled import Compiled
 
 
 class Normalise(nn.Module):
@@ -42,7 +43,7 @@ class NormaliseCrops(nn.Module):
     def __init__(self, augment: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
         super().__init__()
         self.normalise = Normalise(augment, dtype)
-        self.view = torch.compile(self.forward_one, dynamic=False) if compile else self.forward_one
+        self.view = Compiled(self.forward_one) if compile else self.forward_one
 
     def forward(self, crops: list[Tensor]) -> list[Tensor]:
         """``(N, size, size, 3)`` uint8 buffers, one per crop size, to ``(N, 3, size, size)`` channels-last views."""

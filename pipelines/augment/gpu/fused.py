@@ -10,6 +10,7 @@ import triton
 from torch import Tensor
 
 from frl.config import AugmentConfig
+from pipelines.augment.compiled import Compiled
 from pipelines.augment.gpu.blur import RADIUS
 from pipelines.augment.gpu.kernels import SPAN, TILE, blur_tile, colour, sum_luma
 from pipelines.augment.gpu.multicrop import MultiCrop
@@ -33,7 +34,7 @@ class FusedMultiCrop(MultiCrop):
 
     def __init__(self, augment: AugmentConfig, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
         super().__init__(augment, dtype=dtype)
-        self.resize = torch.compile(self.resized, dynamic=False) if compile else self.resized
+        self.resize = Compiled(self.resized) if compile else self.resized
 
     def forward_masked(self, images: Tensor, packed: Tensor) -> list[Tensor]:
         """See ``MultiCrop``; one graph, then the kernels."""

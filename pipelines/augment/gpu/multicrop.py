@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from frl.config import AugmentConfig, CropSpec
 from frl.errors import ConfigError
+from pipelines.augment.compiled import Compiled
 from pipelines.augment.gpu.blur import RADIUS, TAPS, batch_blur
 from pipelines.augment.gpu.colour import Planes, batch_grey, batch_jitter, batch_solarise
 from pipelines.augment.gpu.packed import DevicePlan, pack, unpack
@@ -36,7 +37,7 @@ class MultiCrop(nn.Module):
         require_room_for_blur(augment)
         self.augment = augment
         self.normalise = Normalise(augment, dtype)
-        self.masked = torch.compile(self.forward_masked, dynamic=False) if compile else self.forward_masked
+        self.masked = Compiled(self.forward_masked) if compile else self.forward_masked
 
     def forward(self, images: Tensor, plan: Plan) -> list[Tensor]:
         """Make the views.
