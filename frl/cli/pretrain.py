@@ -7,11 +7,12 @@ all instead of training; ``--processes N`` starts so many.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from frl import console, recipes
 from frl.cli import launching, objectives, run_files
-from frl.config import RunConfig, validate
+from frl.config import RunConfig, too_late, validate
 from frl.options import parse
 from frl.presets import PRESETS, preset
 
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
     if run_files.PRINT in rest:
         validate(config)
         print(run_files.as_yaml(config), end="")
+        for line in too_late(config):
+            print(line, file=sys.stderr)
         return 0
     processes = launching.count(wanted, config)
     if processes > 1:

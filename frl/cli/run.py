@@ -14,7 +14,7 @@ from torch import nn
 from frl import recipes
 from frl.cli.data import open_images, what_writing_would_win
 from frl.cli.preflight import check_files
-from frl.config import OptimConfig, RunConfig, validate, without_measuring
+from frl.config import OptimConfig, RunConfig, too_late, validate, without_measuring
 from frl.errors import TrainingError
 from frl.models.batchnorm import shares_statistics
 from frl.runtime.distributed import World, world
@@ -72,7 +72,7 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
         with run_lock(config.out, enabled=place.is_main):
             if place.is_main:
                 print(_summary(config, loader, place, name))
-                for line in what_writing_would_win(loader.full.betons.betons):
+                for line in (*too_late(config), *what_writing_would_win(loader.full.betons.betons)):
                     print(line, file=sys.stderr)
             try:
                 return train(built, probes=probes)

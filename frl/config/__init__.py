@@ -10,7 +10,7 @@ from frl.config.monitor import HealthConfig, KnnConfig
 from frl.config.objective import ObjectiveConfig, SwAVConfig
 from frl.config.optim import OptimConfig
 from frl.config.probe import ProbeConfig
-from frl.config.run import RunConfig, validate, without_measuring
+from frl.config.run import RunConfig, too_late, validate, without_measuring
 from frl.config.supervised import SupervisedConfig
 from frl.config.views import AugmentConfig, ColourConfig, CropSpec, Stage
 
@@ -40,6 +40,7 @@ __all__ = [
     "VICRegConfig",
     "as_dict",
     "from_dict",
+    "too_late",
     "upgraded",
     "validate",
     "without_measuring",

@@ -69,6 +69,16 @@ class DINOConfig(ObjectiveConfig, name="dino", implementation="frl.objectives.di
         require(not unused, "objective.center_momentum", cause, "Leave it out, or use --objective.centering mean.")
         require_least("objective.freeze_last_layer_epochs", self.freeze_last_layer_epochs, 0, "Use 0 for none.")
 
+    def too_late(self, epochs: int) -> dict[str, str]:
+        """What never happens in a run of so many epochs, in words, by the option that would have it happen later."""
+        found = {}
+        if self.freeze_last_layer_epochs >= epochs:
+            found["freeze_last_layer_epochs"] = "the last layer never learns"
+        changes = self.warmup_teacher_temperature != self.teacher_temperature
+        if changes and self.warmup_teacher_temperature_epochs > epochs:
+            found["warmup_teacher_temperature_epochs"] = "the teacher's temperature never reaches its end"
+        return found
+
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""
         start, end = self.warmup_teacher_temperature, self.teacher_temperature

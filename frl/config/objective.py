@@ -55,6 +55,10 @@ class ObjectiveConfig:
         """What a reader of a preset wants to know of it, in words."""
         return {}
 
+    def too_late(self, epochs: int) -> dict[str, str]:
+        """What never happens in a run of so many epochs, in words, by the option that would have it happen later."""
+        return {}
+
 
 def require_two_crops(run: RunConfig, name: str) -> None:
     """Refuse a single crop, with which ``name`` has nothing to compare.
@@ -121,6 +125,15 @@ class SwAVConfig(ObjectiveConfig, name="swav", implementation="frl.objectives.sw
     def fitted(self, batch_size: int) -> Self:
         """With a queue of whole batches: the longest that is not longer."""
         return replace(self, queue_length=self.queue_length // batch_size * batch_size)
+
+    def too_late(self, epochs: int) -> dict[str, str]:
+        """What never happens in a run of so many epochs, in words, by the option that would have it happen later."""
+        found = {}
+        if self.queue_length and self.queue_from_epoch >= epochs:
+            found["queue_from_epoch"] = "the queue is never used"
+        if self.freeze_prototypes_steps == -1 and epochs == 1:
+            found["freeze_prototypes_steps"] = "the prototypes never learn"
+        return found
 
     def facts(self) -> dict[str, str]:
         """What a reader of a preset wants to know of it, in words."""

@@ -91,6 +91,18 @@ def without_measuring(config: RunConfig) -> RunConfig:
     )
 
 
+def too_late(config: RunConfig) -> list[str]:
+    """What a run's options have happen after its last epoch, a line each: a short trial is none the worse for it."""
+    epochs = config.optim.epochs
+    found = {f"objective.{name}": what for name, what in config.objective.too_late(epochs).items()}
+    if config.optim.warmup_epochs >= epochs:
+        found["optim.warmup_epochs"] = "the learning rate rises to the end and never falls"
+    if config.augment.stages and config.augment.stages[-1].until_epoch >= epochs:
+        found["augment.stages"] = "crops of the full sizes are never seen"
+    run = f"the run ends after epoch {epochs}"
+    return [f"--{option.replace('_', '-')}: {run}, and {what}" for option, what in found.items()]
+
+
 def validate(config: RunConfig) -> None:
     """Refuse a configuration that cannot work, naming the option and the remedy.
 

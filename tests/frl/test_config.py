@@ -1,6 +1,7 @@
 """A configuration survives JSON whole."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from frl.config import (
     RunConfig,
     as_dict,
     from_dict,
+    too_late,
     validate,
 )
 from frl.config.changes import may_change
 from frl.config.finetune import FinetuneConfig, WarpConfig
+from frl.config.override import with_options
 from frl.errors import ConfigError
 from frl.network import require_preprocessing
 from frl.presets import PRESETS
@@ -150,3 +153,32 @@ def test_what_normalises_a_networks_images_is_refused_by_its_own_name():
     for mean, std, option in (((0.5, float("nan"), 0.5), None, "mean"), (None, (0.2, 0.0, 0.2), "std")):
         with pytest.raises(ConfigError, match=f"^--{option}: "):
             require_preprocessing(None, mean, std)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("vggface2", {"optim.epochs": 10}, "--optim.warmup-epochs: the run ends after epoch 10, and the learning rate"),
+        ("fast", {"optim.epochs": 80}, "--augment.stages: the run ends after epoch 80, and crops of the full sizes"),
+        ("small-batch", {"optim.epochs": 15}, "--objective.queue-from-epoch: .* the queue is never used"),
+        (
+            "small-batch",
+            {"objective.queue_from_epoch": 400},
+            "--objective.queue-from-epoch: .* the queue is never used",
+        ),
+        ("dino", {"objective.freeze_last_layer_epochs": 100}, "-last-layer-epochs: .* the last layer never learns"),
+        (
+            "dino",
+            {"objective.warmup_teacher_temperature": 0.02, "objective.warmup_teacher_temperature_epochs": 101},
+            "-temperature-epochs: .* never reaches its end",
+        ),
+        ("small-batch", {"optim.epochs": 1, "objective.queue_length": 0}, "-steps: .* the prototypes never learn"),
+    ],
+)
+def test_what_would_happen_after_the_last_epoch_is_said(name, changes, said):
+    (line,) = too_late(with_options(PRESETS[name].config, changes))
+    assert re.search(said, line)
+
+
+def test_no_preset_has_what_would_happen_after_its_last_epoch():
+    assert not [line for entry in PRESETS.values() for line in too_late(entry.config)]
