@@ -96,9 +96,10 @@ LARGE_BATCHES = OptimConfig(
     warmup_epochs=10,
 )
 
-# LARS with trust 0.001, as the authors of Barlow Twins publish it, and VICReg's after them. Biases and norms have no
-# trust ratio and no decay there; Barlow Twins' have a rate of 0.0048.
+# LARS with trust 0.001 that leaves biases and norms out, as the authors of Barlow Twins publish it, and VICReg's after
+# them. Barlow Twins' have a rate of their own for these, 0.0048 for every 256 images.
 DECORRELATION = OptimConfig(
+    optimiser="lars",
     batch_size=2048,
     reference_batch=256,
     epochs=1000,
@@ -345,8 +346,9 @@ PRESETS = {
             augment=augmented(BYOL_COLOURS, *asymmetric(0.14).crops, CropSpec(size=96, count=8, scale=(0.05, 0.14))),
             model=ModelConfig(batch_norm="sync"),
             objective=DINOConfig(),
-            # Plain SGD, as published; the weight decay leaves out biases and norms there.
+            # Plain SGD whose weight decay leaves out biases and norms, as published.
             optim=OptimConfig(
+                optimiser="sgd",
                 batch_size=512,
                 reference_batch=256,
                 epochs=100,
@@ -355,14 +357,15 @@ PRESETS = {
                 final_lr=5e-7,
                 warmup_epochs=10,
                 weight_decay=1e-4,
-                trust=0.0,
+                exclude_bias_and_norm="on",
             ),
         ),
     ),
     "barlow": Preset(
         summary="Barlow Twins': 1000 epochs, batch 2048, 8,192 features",
-        advice="The setting of the authors' code for ResNet-50. It needs no negatives and no teacher; its loss wants "
-        "many images in a batch, which are those of all GPUs.",
+        advice="The setting of the authors' code for ResNet-50, but for the rate of biases and norms: 0.0048 for every "
+        "256 images there, and here the 0.2 of the weights, as in VICReg. It needs no negatives and no teacher; its "
+        "loss wants many images in a batch, which are those of all GPUs.",
         config=RunConfig(
             augment=asymmetric(0.08),
             model=ZERO_INITIALISED,
@@ -390,6 +393,7 @@ PRESETS = {
             objective=SupervisedConfig(),
             # Plain SGD, as published.
             optim=OptimConfig(
+                optimiser="sgd",
                 batch_size=512,
                 reference_batch=512,
                 epochs=20,
@@ -398,7 +402,6 @@ PRESETS = {
                 final_lr=0.0001,
                 warmup_epochs=1,
                 weight_decay=5e-4,
-                trust=0.0,
             ),
         ),
     ),

@@ -10,6 +10,7 @@ import pytest
 from frl import recipes
 from frl.cli import main
 from frl.config import AugmentConfig, ColourConfig, CropSpec, RunConfig, Stage, validate
+from frl.config.override import with_options
 from frl.errors import ConfigError
 from frl.presets import PRESETS, Measured
 
@@ -82,3 +83,16 @@ def test_a_colour_of_its_own_is_told():
     bright = replace(spec, colour=ColourConfig(solarise_p=0.2))
     words = recipes.crops_in_words(AugmentConfig(crops=(soft, bright, spec)))
     assert words == "1 x 64 px (blur_p 1, blur_sigma 0.5 to 1.5) + 1 x 64 px (solarise_p 0.2) + 1 x 64 px"
+
+
+def test_biases_and_norms_are_left_out_where_the_authors_leave_them_out():
+    """By the code of Barlow Twins, VICReg (LARS) and DINO (SGD for ResNet-50)."""
+    for name, optimiser in (("barlow", "lars"), ("vicreg", "lars"), ("dino", "sgd")):
+        optim = PRESETS[name].config.optim
+        assert optim.excludes_bias_and_norm and optim.optimiser == optimiser, name
+
+
+@pytest.mark.parametrize("name", ["dino", "supervised"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_another_optimiser_is_not_refused_for_an_option_that_nobody_gave(name, optimiser):
+    validate(with_options(PRESETS[name].config, {"optim.optimiser": optimiser}))
