@@ -16,7 +16,7 @@ from frl.errors import ConfigError
 from frl.tasks.metrics.classes import accuracy, balanced_accuracy, confusion_matrix, macro_f1, recalls
 from frl.tasks.scores import score
 from frl.tasks.subsets import by_subset
-from frl.tasks.task import Score, Truth, require_target
+from frl.tasks.task import Score, Truth, require_sides, require_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,12 @@ class Classes:
         return np.nanmean(encoded, axis=0, dtype=np.float64)
 
     def mirror(self, predicted: torch.Tensor) -> torch.Tensor:
-        """The same: a class does not tell left from right."""
-        return predicted
+        """The same, but for classes whose names say a side, which are exchanged.
+
+        Raises:
+            ConfigError: a name says a side, and none the other.
+        """
+        return predicted[:, list(require_sides(self.field, self.classes))]
 
 
 def with_names(spec: TargetSpec, values: NDArray[Any]) -> TargetSpec:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from frl.beton.mirror import signs_of
 from frl.beton.targets import Kind, TargetSpec
 from frl.tasks.losses import known_mean, smooth_l1
 from frl.tasks.metrics.agreement import (
@@ -19,7 +20,7 @@ from frl.tasks.metrics.agreement import (
     root_mean_squared_error,
 )
 from frl.tasks.scores import by_column, mean_and_parts, totals_first
-from frl.tasks.task import Score, Truth, require_target
+from frl.tasks.task import Score, Truth, require_sides, require_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,5 +117,12 @@ class Numbers:
         return np.nanmean(encoded, axis=0, dtype=np.float64)
 
     def mirror(self, predicted: torch.Tensor) -> torch.Tensor:
-        """The same: nothing is known of these numbers that would tell left from right."""
-        return predicted
+        """Numbers whose names say a side exchanged, and yaw and roll with the other sign.
+
+        Raises:
+            ConfigError: a name says a side, and none the other.
+        """
+        places = list(require_sides(self.field, self.entries))
+        offset, scale, sign = map(predicted.new_tensor, (self.offset, self.scale, signs_of(self.entries)))
+        # (sign * (said * scale + offset)[places] - offset) / scale, by which what stays keeps every bit
+        return predicted[:, places] * (sign * scale[places] / scale) + (sign * offset[places] - offset) / scale

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import torch
 from numpy.typing import NDArray
 
 from frl.beton.targets import Kind, TargetSpec
@@ -46,10 +45,6 @@ class Pose(Numbers):
             mean_and_parts("mae", by_column(mean_distance, guess, true, ANGLES), "{:.2f}", higher_is_better=False)
             | mean_and_parts("r2", by_column(explained_variance, guess, true, ANGLES), "{:.4f}", higher_is_better=True)
         )
-
-    def mirror(self, predicted: torch.Tensor) -> torch.Tensor:
-        """Yaw and roll change their signs."""
-        return predicted * predicted.new_tensor([-1, 1, -1])
 
 
 def mean_distance(predicted: NDArray[Any], true: NDArray[Any]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from frl.beton.mirror import exchanged_entries
 from frl.beton.targets import TargetSpec, describe
 from frl.errors import ConfigError
 
@@ -197,3 +198,16 @@ def require_same_target(train: Truth, test: Truth, fields: Sequence[str]) -> Non
         if second != first:
             cause = f"is {describe(first)} in the training file and {describe(second) if second else 'not'} in the test"
             raise ConfigError(f"the target {name!r}", cause, "Write both files from the same kind of source.")
+
+
+def require_sides(field: str, entries: Sequence[str]) -> tuple[int, ...]:
+    """For each entry of a target the one that takes its place in a mirror.
+
+    Raises:
+        ConfigError: nobody knows; see ``exchanged_entries``.
+    """
+    places = exchanged_entries(field, entries)
+    if places is None:
+        cause = f"says a side whose counterpart it lacks ({', '.join(entries[:8])}): nobody knows what a mirror shows"
+        raise ConfigError(f"the target {field!r}", cause, "Write it with names for both sides, or leave out --flip.")
+    return places

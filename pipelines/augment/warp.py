@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frl.beton.mirror import angle_of, entries_of, exchanged_entries, signs_of
 from frl.beton.targets import Kind, TargetSpec, describe
 from frl.config.finetune import WarpConfig
 from frl.errors import ConfigError
@@ -22,9 +23,6 @@ from pipelines.augment.gpu.ladder import OPERATIONS, Operation
 from pipelines.augment.gpu.multicrop import require_room_for_blur
 from pipelines.augment.gpu.packed import COLUMNS, pack, unpack
 from pipelines.augment.normalise import Normalise
-
-MIRRORED_ANGLES = ("yaw", "roll")
-"""Entries of a vector that change their sign in a mirror; a turned image adds to the roll."""
 
 MATRIX = 6  # columns of a packed warp: the affine map, then the hidden rectangle, then the colours
 HIDDEN = 4
@@ -119,8 +117,9 @@ def carried(
 ) -> dict[str, Tensor]:
     """What is to be said of the views of some faces, given what is known of the stored images.
 
-    Points follow the warp; a mirror exchanges left and right points and their visibility, and the signs of yaw and
-    roll; a turn adds to the roll. Everything else is the same of a face and of its warped image.
+    Points follow the warp. A mirror exchanges left and right: points and their visibility, and the numbers and classes
+    whose names say a side; it changes the signs of yaw and roll, and a turn adds to the roll, in degrees. Everything
+    else is the same of a face and of its warped image.
 
     Args:
         targets: by name, ``(B, *shape)``; points in pixels of the stored images.
@@ -134,14 +133,21 @@ def carried(
 
 def _carried(values: Tensor, spec: TargetSpec, sides: Tensor, warp: Warp, size: int) -> Tensor:
     if spec.kind == Kind.POINTS:
-        return _exchanged(_moved(values, sides, warp, size), spec, warp)
-    if spec.kind == Kind.VISIBILITY:
-        return _exchanged(values, spec, warp)
-    if spec.kind == Kind.VECTOR and "roll" in spec.names:
-        signs = [[-1.0 if flip and name in MIRRORED_ANGLES else 1.0 for name in spec.names] for flip in warp.flip]
-        turned = np.outer(np.degrees(warp.angle), [name == "roll" for name in spec.names])
-        return values * values.new_tensor(signs) + values.new_tensor(turned)
-    return values
+        values = _moved(values, sides, warp, size)
+    exchanged = _exchanged(values, spec, warp)
+    return _turned(exchanged, spec, warp) if spec.kind == Kind.VECTOR else exchanged
+
+
+def _turned(values: Tensor, spec: TargetSpec, warp: Warp) -> Tensor:
+    """Numbers ``(B, *shape)`` of which yaw and roll, by their names, are those of the mirrored and turned images."""
+    entries = entries_of(spec)
+    mirrored, rolls = np.array(signs_of(entries)), np.array([angle_of(entry) == "roll" for entry in entries])
+    if (mirrored > 0).all():  # a roll is among those that a mirror changes
+        return values
+    signs = np.where(warp.flip[:, None], mirrored, 1.0).reshape(values.shape)
+    return values * values.new_tensor(signs) + values.new_tensor(np.outer(np.degrees(warp.angle), rolls)).view_as(
+        values
+    )
 
 
 def _moved(points: Tensor, sides: Tensor, warp: Warp, size: int) -> Tensor:
@@ -157,22 +163,32 @@ def _moved(points: Tensor, sides: Tensor, warp: Warp, size: int) -> Tensor:
 
 
 def _exchanged(values: Tensor, spec: TargetSpec, warp: Warp) -> Tensor:
-    """Give each point of the mirrored among ``(B, n, ...)`` the place of its mirror image."""
+    """Of the mirrored among ``(B, *shape)`` give each point, number and class the place of its mirror image."""
     if not warp.flip.any():
         return values
-    require_mirror(spec)
-    order = torch.tensor(spec.permutation, device=values.device)
+    places = require_mirror(spec)
+    if places == tuple(range(len(places))):
+        return values
+    order = torch.tensor(places, device=values.device)
     flip = torch.from_numpy(warp.flip).to(values.device).view(-1, *[1] * (values.dim() - 1))
-    return torch.where(flip, values[:, order], values)
+    of_one = spec.kind == Kind.CLASS and not spec.shape  # an index into the classes; -1 where unknown
+    mirrored = torch.where(values < 0, values, order[values.clamp(min=0)]) if of_one else values[:, order]
+    return torch.where(flip, mirrored, values)
 
 
-def require_mirror(spec: TargetSpec) -> None:
-    """Refuse points of which nobody knows the mirror images, where images are to be mirrored.
+def require_mirror(spec: TargetSpec) -> tuple[int, ...]:
+    """For each point, number or class of a target the index of the one that takes its place in a mirror.
 
     Raises:
-        ConfigError: naming the target and the remedy.
+        ConfigError: nobody knows, where images are to be mirrored; it names the target and the remedy.
     """
-    if spec.kind in (Kind.POINTS, Kind.VISIBILITY) and spec.permutation is None:
-        cause = f"is {describe(spec)}, and nobody knows which of these are each other's mirror images"
-        remedy = "Write the file with a TargetSpec.mirror, or set --finetune.augment.flip-p 0."
-        raise ConfigError(f"target {spec.name}", cause, remedy)
+    if spec.kind in (Kind.POINTS, Kind.VISIBILITY):
+        places, unknown = spec.permutation, "which of these are each other's mirror images"
+        remedy = "Write the file with a TargetSpec.mirror"
+    else:
+        places, unknown = exchanged_entries(spec.name, entries_of(spec)), "what a mirror shows: a side lacks the other"
+        remedy = "Write the file with names for both sides, such as left_eye and right_eye"
+    if places is None:
+        cause = f"is {describe(spec)}, and nobody knows {unknown}"
+        raise ConfigError(f"target {spec.name}", cause, f"{remedy}, or set --finetune.augment.flip-p 0.")
+    return places

@@ -162,6 +162,40 @@ def test_numbers_of_any_target_are_learned_in_their_own_unit():
     assert task.score(np.zeros((4, 1)), train)["mae"].value == pytest.approx(40 / 3)
 
 
+def test_numbers_of_the_mirror_image_are_mirrored_back():
+    """In the unit of the target, whatever was subtracted and divided."""
+    rng = np.random.default_rng(4)
+    names = ("pitch", "yaw", "left_eye", "right_eye")
+    head = TargetSpec(name="head", kind=Kind.VECTOR, shape=(4,), names=names)
+    values = rng.normal(5, 2, (30, 4)) * [1, 3, 1, 4]
+    task = task_of("numbers:head", truth(head, values))
+    said = torch.from_numpy(rng.normal(size=(6, 4)))
+    expected = task.decode(said)[:, [0, 1, 3, 2]] * [1, -1, 1, 1]
+    np.testing.assert_allclose(task.decode(task.mirror(said)), expected)
+    assert torch.equal(task.mirror(said)[:, 0], said[:, 0])
+    pose = task_of("numbers:pose", truth(POSE, values[:, :3]))
+    np.testing.assert_allclose(pose.decode(pose.mirror(said[:, :3])), pose.decode(said[:, :3]) * [-1, 1, -1])
+
+
+def test_classes_of_the_mirror_image_are_mirrored_back():
+    side = TargetSpec(name="side", kind=Kind.CLASS, names=("left", "frontal", "right"))
+    task = task_of("classes:side", truth(side, [0, 1, 2]))
+    assert task.mirror(torch.tensor([[1.0, 2, 3]])).tolist() == [[3, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("numbers:left_eye", TargetSpec(name="left_eye", kind=Kind.VECTOR)),
+        ("classes:side", TargetSpec(name="side", kind=Kind.CLASS, names=("left", "other"))),
+    ],
+)
+def test_a_side_without_the_other_has_no_mirror(name, spec):
+    task = task_of(name, truth(spec, np.array([0, 1])))
+    with pytest.raises(ConfigError, match=r"lacks .*nobody knows what a mirror shows"):
+        task.mirror(torch.zeros(1, task.outputs))
+
+
 def test_classes_without_names_are_those_that_occur():
     gender = TargetSpec(name="gender", kind=Kind.CLASS)
     assert task_of("classes:gender", truth(gender, [0, 2, -1])).outputs == 3

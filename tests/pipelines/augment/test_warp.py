@@ -179,3 +179,51 @@ def test_points_without_a_known_mirror_are_not_mirrored():
     warp = Warp.unchanged(1)._replace(flip=np.array([True]))
     with pytest.raises(ConfigError, match=r"target seven: is points \(7, 2\), and nobody knows"):
         carried({"seven": torch.zeros(1, 7, 2)}, (seven,), torch.full((1, 2), 64.0), warp, 64)
+
+
+MIRRORED = Warp.unchanged(2)._replace(flip=np.array([False, True]), angle=np.radians([20.0, 20.0]))
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "expected"),
+    [
+        (TargetSpec(name="yaw", kind=Kind.VECTOR), 30.0, -30.0),
+        (TargetSpec(name="roll", kind=Kind.VECTOR), 30.0, -10.0),
+        (TargetSpec(name="roll", kind=Kind.VECTOR, shape=(1,)), [30.0], [-10.0]),
+        (TargetSpec(name="head", kind=Kind.VECTOR, shape=(2,), names=("pose.Yaw", "pitch")), [30.0, 5], [-30.0, 5]),
+        (TargetSpec(name="age", kind=Kind.VECTOR), 30.0, 30.0),
+        (TargetSpec(name="open", kind=Kind.VECTOR, shape=(3,), names=("left_eye", "mouth", "Right_eye")),
+         [1.0, 2, torch.nan], [torch.nan, 2, 1.0]),
+        (TargetSpec(name="yaws", kind=Kind.VECTOR, shape=(2, 3)), [[1.0, 2, 3], [4, 5, 6]], [[1.0, 2, 3], [4, 5, 6]]),
+        (TargetSpec(name="side", kind=Kind.CLASS, names=("left", "front", "right")), 2, 0),
+        (TargetSpec(name="side", kind=Kind.CLASS, names=("left", "front", "right")), -1, -1),
+        (TargetSpec(name="hidden", kind=Kind.CLASS, shape=(2,), names=("left ear", "right ear")), [1, -1], [-1, 1]),
+        (TargetSpec(name="light", kind=Kind.CLASS, names=("bright", "dark")), 0, 0),
+    ],
+    ids=lambda value: value.name if isinstance(value, TargetSpec) else "",
+)  # fmt: skip
+def test_names_say_what_a_mirror_changes(spec: TargetSpec, value: object, expected: object) -> None:
+    """A yaw needs no roll beside it, and one number is called as its target is."""
+    turned = {"roll": 20.0}.get(spec.name, 0.0)
+    known = torch.tensor([value, value])
+    plain, mirrored = carried({spec.name: known}, (spec,), torch.full((2, 2), 64.0), MIRRORED, 64)[spec.name]
+    torch.testing.assert_close(plain, known[0] + turned, equal_nan=True, check_dtype=False)
+    torch.testing.assert_close(mirrored, torch.tensor(expected), equal_nan=True)
+    assert plain.dtype == known.dtype
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TargetSpec(name="left_eye", kind=Kind.VECTOR),
+        TargetSpec(name="eyes", kind=Kind.VECTOR, shape=(2,), names=("left", "both")),
+        TargetSpec(name="side", kind=Kind.CLASS, names=("left", "other")),
+    ],
+    ids=lambda spec: spec.name,
+)
+def test_a_side_without_the_other_is_not_mirrored(spec: TargetSpec) -> None:
+    known = {spec.name: torch.zeros(2, *spec.shape, dtype=torch.int64)}
+    with pytest.raises(ConfigError, match=r"nobody knows what a mirror shows.*flip-p 0"):
+        carried(known, (spec,), torch.full((2, 2), 64.0), MIRRORED, 64)
+    unchanged = carried(known, (spec,), torch.full((2, 2), 64.0), Warp.unchanged(2), 64)
+    assert torch.equal(unchanged[spec.name], known[spec.name])
