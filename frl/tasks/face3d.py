@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.beton.targets import Kind, TargetSpec
-from frl.tasks.metrics.rotation import angles, between, frontal_mean
+from frl.tasks.metrics.rotation import angles, between, frontal_mean, to_300wlp
 from frl.tasks.points import Points
-from frl.tasks.pose import ANGLES, mean_distance
-from frl.tasks.scores import by_column, mean_and_parts, score, totals_first
+from frl.tasks.pose import ANGLES, angle_errors
+from frl.tasks.scores import mean_and_parts, score, totals_first
 from frl.tasks.task import Score, Truth, require_target
 
 POSE = "pose"
@@ -58,8 +58,7 @@ class Face3d(Points):
         found["nme_all"] = score(_mean(errors), "{:.2%}", higher_is_better=False)
         pose = self.pose(predicted, truth)
         if pose is not None:
-            apart = by_column(mean_distance, pose, truth.values[POSE].astype(np.float64), ANGLES)
-            found |= mean_and_parts("pose_mae", apart, "{:.2f}", higher_is_better=False)
+            found |= angle_errors("pose_mae", pose, truth.values[POSE].astype(np.float64))
         return totals_first(found)
 
     def pose(self, predicted: NDArray[Any], truth: Truth) -> NDArray[np.float64] | None:
@@ -87,10 +86,17 @@ class Face3d(Points):
 
 
 def yaw_bins(truth: Truth) -> dict[str, NDArray[np.bool_]]:
-    """The members ``(N,)`` of each of `YAWS` that has any; empty where no pose is known."""
+    """The members ``(N,)`` of each of `YAWS` that has any; empty where no pose is known.
+
+    The yaw is that in the order of turns of 300W-LP, as the benchmark has it; where nothing but the yaw is known, it is
+    taken for that.
+    """
     if POSE not in truth.specs or truth.specs[POSE].names != ANGLES:
         return {}
-    yaw = np.abs(truth.values[POSE][:, 0])
+    pose = truth.values[POSE].astype(np.float64)
+    theirs = to_300wlp(pose)[:, 0]
+    # Of float32 the rest is rounding, which would move a yaw of 30 degrees into the next bin.
+    yaw = np.abs(np.where(np.isfinite(theirs), theirs, pose[:, 0])).round(4)
     members = {name: (yaw > low if low else yaw >= 0) & (yaw <= high) for name, (low, high) in YAWS.items()}
     return {name: found for name, found in members.items() if found.any()}
 

@@ -145,9 +145,8 @@ def _turned(values: Tensor, spec: TargetSpec, warp: Warp) -> Tensor:
     if (mirrored > 0).all():  # a roll is among those that a mirror changes
         return values
     signs = np.where(warp.flip[:, None], mirrored, 1.0).reshape(values.shape)
-    return values * values.new_tensor(signs) + values.new_tensor(np.outer(np.degrees(warp.angle), rolls)).view_as(
-        values
-    )
+    turn = np.outer(np.degrees(warp.angle), rolls).reshape(values.shape)
+    return values * values.new_tensor(signs) + values.new_tensor(turn)
 
 
 def _moved(points: Tensor, sides: Tensor, warp: Warp, size: int) -> Tensor:

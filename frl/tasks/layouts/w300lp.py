@@ -16,10 +16,12 @@ from frl.errors import SourceError
 from frl.tasks.layouts.files import files, join, read_image, read_matlab, without_image
 from frl.tasks.layouts.layout import AnnotatedFace
 from frl.tasks.layouts.schemes import IBUG68, bounds
+from frl.tasks.metrics.rotation import angles, matrices_300wlp
 
 PARTS = ("AFW", "HELEN", "IBUG", "LFPW")
 POSE = TargetSpec(name="pose", kind=Kind.VECTOR, shape=(3,), names=("yaw", "pitch", "roll"))
-"""Degrees: positive yaw moves the nose to the image's right, pitch lifts it, roll turns the head clockwise."""
+"""Degrees: positive yaw moves the nose to the image's right, pitch lifts it, roll turns the head clockwise; first yaw,
+then pitch, then roll, as everywhere in frl."""
 
 REMEDY = "Give the folder that holds AFW, HELEN, IBUG and LFPW, each image with a .mat beside."
 
@@ -129,18 +131,18 @@ def pose_of(known: dict[str, Any]) -> NDArray[np.float64]:
     """``Pose_Para`` as yaw, pitch and roll in degrees, (3,).
 
     The file has pitch, yaw and roll in radians, of a frame whose y points upwards and whose positive yaw moves the nose
-    to the image's left. These are its angles with their signs turned as ours are; the order of the rotations stays the
-    benchmark's (roll, then yaw, then pitch), so that errors compare with published ones.
+    to the image's left, and turns by roll first, then by yaw, then by pitch. These are the angles of the same head in
+    our order, in which a turned image adds to the roll; ``to_300wlp`` leads back.
     """
     if "Pose_Para" not in known:
         raise ValueError("it holds no Pose_Para")
-    angles = np.ravel(known["Pose_Para"])
-    if angles.size != 7 or angles.dtype.kind not in "fiu" or not np.isfinite(angles[:3]).all():
-        raise ValueError(f"its Pose_Para is {angles.tolist()}, not seven finite numbers")
-    if np.abs(angles[:3]).max() > 2 * np.pi:
-        raise ValueError(f"its Pose_Para begins with {angles[:3].tolist()}, which are no radians")
-    pitch, yaw, roll = np.degrees(angles[:3].astype(np.float64))
-    return np.array([-yaw, pitch, roll])
+    given = np.ravel(known["Pose_Para"])
+    if given.size != 7 or given.dtype.kind not in "fiu" or not np.isfinite(given[:3]).all():
+        raise ValueError(f"its Pose_Para is {given.tolist()}, not seven finite numbers")
+    if np.abs(given[:3]).max() > 2 * np.pi:
+        raise ValueError(f"its Pose_Para begins with {given[:3].tolist()}, which are no radians")
+    pitch, yaw, roll = np.degrees(given[:3].astype(np.float64))
+    return angles(matrices_300wlp(np.array([[-yaw, pitch, roll]])))[0]
 
 
 def fault_of(file: str, error: Exception) -> str:

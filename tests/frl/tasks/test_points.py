@@ -11,7 +11,9 @@ import torch
 from frl.beton.targets import MIRRORS, Kind, TargetSpec
 from frl.errors import ConfigError
 from frl.synthetic.scene import Pose as HeadPose
+from frl.tasks.layouts.w300lp import pose_of
 from frl.tasks.metrics.points import area_under, cumulative_errors, failure_rate, lengths
+from frl.tasks.metrics.rotation import matrices_300wlp
 from frl.tasks.registry import TASKS, Face3d, Landmarks, Points, Truth
 
 RNG = np.random.default_rng(5)
@@ -176,6 +178,26 @@ def test_the_error_in_three_dimensions_is_the_mean_of_three_bins_of_yaw():
     assert [scores[f"nme/yaw {part}"].value for part in ("0-30", "30-60", "60-90")] == pytest.approx(bins)
     assert scores["nme"].value == pytest.approx(np.mean(bins))
     assert scores["nme_all"].value == pytest.approx(np.mean(np.array([1, 1, 1, 2, 3, 3]) / size))
+
+
+def test_perfect_points_of_aflw2000_have_a_perfect_pose():
+    """Their poses are of another order of turns, in which the bins of yaw are counted, too."""
+    rng = np.random.default_rng(8)
+    theirs = rng.uniform([-80, -30, -30], [80, 30, 30], (60, 3))
+    poses = np.stack([pose_of({"Pose_Para": np.array([[*np.radians([p, -y, r]), 0, 0, 0, 0]])}) for y, p, r in theirs])
+    shape = rng.normal(size=(68, 3)) * [20, 25, 10]
+    points = np.einsum("nij,kj->nki", matrices_300wlp(theirs), shape) + [100, 50, 7]
+    known = truth(points, pose=poses)
+    task = Face3d.of(known.specs)
+    scores = task.score(encoded(task, known, points), known)
+    assert scores["pose_mae"].value < 1e-3 and scores["pose_mae_300wlp"].value < 1e-3
+    yaw = np.abs(theirs[:, 0])
+    counts = {
+        "yaw 0-30": (yaw <= 30).sum(),
+        "yaw 30-60": ((yaw > 30) & (yaw <= 60)).sum(),
+        "yaw 60-90": (yaw > 60).sum(),
+    }
+    assert task.details(encoded(task, known, points), known)["faces"] == counts
 
 
 def test_depth_that_nobody_annotated_does_not_matter():

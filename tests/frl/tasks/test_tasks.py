@@ -8,6 +8,7 @@ import torch
 
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError
+from frl.tasks.metrics.rotation import angles, matrices_300wlp
 from frl.tasks.registry import TASKS, ActionUnits, Affect, Expression, Pose, Truth, task_of
 from frl.tasks.task import require_same_target
 
@@ -150,6 +151,14 @@ def test_angles_are_compared_the_shorter_way_round():
     assert scores["mae/yaw"].value == pytest.approx(10) and scores["mae/pitch"].value == pytest.approx(5)
     assert scores["mae/roll"].value == pytest.approx(0)
     assert task.mirror(torch.tensor([[1.0, 2, 3]])).tolist() == [[-1, 2, -3]]
+
+
+def test_papers_compare_angles_of_another_order_of_turns():
+    theirs = np.array([[40.0, 20, 30], [-10, 5, 0]])
+    known = truth(POSE, angles(matrices_300wlp(theirs)))
+    scores = Pose.of(SPECS).score(angles(matrices_300wlp(theirs + [6, 3, 0])) / 90, known)
+    assert [scores[f"mae_300wlp/{name}"].value for name in POSE.names] == pytest.approx([6, 3, 0])
+    assert scores["mae_300wlp"].value == pytest.approx(3) and abs(scores["mae"].value - 3) > 0.1
 
 
 def test_numbers_of_any_target_are_learned_in_their_own_unit():

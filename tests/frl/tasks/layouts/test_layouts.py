@@ -34,6 +34,7 @@ from frl.tasks.layouts.layout import AnnotatedFace, Layout, Published, Remarking
 from frl.tasks.layouts.registry import BENCHMARKS
 from frl.tasks.layouts.schemes import AFLW19, COFW29, IBUG68, SCHEMES, WFLW98, five_points
 from frl.tasks.layouts.w300lp import pose_of
+from frl.tasks.metrics.rotation import matrices, to_300wlp
 
 
 def layout_of(name: str, root: Path) -> tuple[Layout, str]:
@@ -553,6 +554,16 @@ def test_signs_of_the_pose_are_those_of_the_nose(number: int) -> None:
     assert np.sign(np.round(-nose[1], 9)) == np.sign(pitch)
     assert np.sign(np.round(across[1], 9)) == np.sign(roll)
     assert max(abs(yaw), abs(pitch), abs(roll)) == pytest.approx(np.degrees(0.4))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_pose_is_that_of_the_head_in_our_order_of_turns(seed: int) -> None:
+    """3DDFA's matrix, its y turned downwards, is ours of the angles that are stored; and the way leads back."""
+    pitch, yaw, roll = np.radians(np.random.default_rng(seed).uniform([-60, -95, -60], [60, 95, 60]))
+    stored = pose_of({"Pose_Para": np.array([[pitch, yaw, roll, 0, 0, 0, 0]])})[None]
+    down = np.diag([1, -1, 1])
+    np.testing.assert_allclose(matrices(stored)[0], down @ rotation(pitch, yaw, roll) @ down, atol=1e-12)
+    np.testing.assert_allclose(to_300wlp(stored)[0], np.degrees([-yaw, pitch, roll]), atol=1e-9)
 
 
 def test_300wlp_has_views_of_a_photograph_and_their_mirror_images(tmp_path: Path) -> None:
