@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.evaluate.splits import Labels, Rows, labelled
+from frl.tasks.scores import MISSING
 from frl.tasks.task import Score, SupervisedTask, Truth
 
 
@@ -102,12 +103,12 @@ def trials(
 
 
 def spread(trials: Sequence[Trial], name: str) -> Spread:
-    """A score over some trials."""
-    scores = [trial.scores[name] for trial in trials]
+    """A score over some trials; one that is defined in none of them, or that they lack, is n/a."""
+    scores = [trial.scores[name] for trial in trials if name in trial.scores]
     values = np.array([score.value for score in scores])
     values = values[np.isfinite(values)]
     if not len(values):
-        return Spread(mean=np.nan, deviation=np.nan, error=np.nan, trials=0, text=scores[0].text)
+        return Spread(mean=np.nan, deviation=np.nan, error=np.nan, trials=0, text=MISSING)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else np.nan
     text = scores[0].text
     if len(values) > 1:

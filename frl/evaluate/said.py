@@ -35,7 +35,7 @@ def said(task: SupervisedTask, predicted: NDArray[Any], sides: NDArray[np.float6
     """The meaning of predictions ``(N, K)``.
 
     Points become the columns ``x0, y0, x1, ...`` (and ``z0``), classes the name of the likeliest and the probability of
-    each, numbers themselves under their names.
+    each, numbers themselves under their names. What training knew nothing of has no column.
 
     Args:
         task: whose predictions they are.
@@ -49,7 +49,7 @@ def said(task: SupervisedTask, predicted: NDArray[Any], sides: NDArray[np.float6
         points = task.decode(predicted, sides)
         names = [f"{axis}{i}" for i in range(task.count) for axis in "xyz"[: task.axes]]
         flat = points.reshape(len(points), len(names))
-        return Said(dict(zip(names, flat.T, strict=True)), points[..., :2], [""] * len(points))
+        return Said(_learned(names, flat, task.unknown), points[..., :2], [""] * len(points))
     if isinstance(task, Classes):
         exponentials = np.exp(predicted - predicted.max(axis=1, keepdims=True))
         shares = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -58,10 +58,17 @@ def said(task: SupervisedTask, predicted: NDArray[Any], sides: NDArray[np.float6
         lines = [f"{name} {share:.0%}" for name, share in zip(likeliest, shares.max(axis=1), strict=True)]
         return Said(columns, None, lines)
     if isinstance(task, Numbers):
-        numbers = task.decode(predicted)
-        lines = [" ".join(f"{name} {x:.2f}" for name, x in zip(task.entries, row, strict=True)) for row in numbers]
-        return Said(dict(zip(task.entries, numbers.T, strict=True)), None, lines)
+        columns = _learned(task.entries, task.decode(predicted), task.unknown)
+        rows = zip(*columns.values(), strict=True)
+        lines = [" ".join(f"{name} {x:.2f}" for name, x in zip(columns, row, strict=True)) for row in rows]
+        return Said(columns, None, lines)
     raise ConfigError(f"the task {task.name}", "nobody knows how to write what it says", "Use its decode() in Python.")
+
+
+def _learned(names: Sequence[str], numbers: NDArray[Any], unknown: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """The columns of ``(N, K)`` by their names, but for the unknown ones."""
+    columns = enumerate(zip(names, numbers.T, strict=True))
+    return dict(column for index, column in columns if index not in unknown)
 
 
 def contact_sheet(

@@ -67,6 +67,6 @@ class ActionUnits(Numbers):
 
 
 def presence_f1(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> float:
-    """F1 of intensities of at least `PRESENT`, over the faces that were coded; NaN where none has it."""
-    coded = np.isfinite(true)
+    """F1 of intensities of at least `PRESENT`, over the faces of which both are known; NaN where none has it."""
+    coded = np.isfinite(true) & np.isfinite(predicted)
     return f1(predicted[coded] >= PRESENT, true[coded] >= PRESENT)

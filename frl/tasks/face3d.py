@@ -50,7 +50,8 @@ class Face3d(Points):
     def score(self, predicted: NDArray[Any], truth: Truth) -> Mapping[str, Score]:
         """NME as the mean over the bins of yaw that have faces, that over all faces, and the error of the head's pose.
 
-        Without a pose in the truth there is one bin, of all faces, and no error of the pose.
+        Without a pose in the truth there is one bin, of all faces, and no error of the pose; of a head that learned no
+        depth that error is NaN.
         """
         errors = self.errors(predicted, truth)
         bins = {name: _mean(errors[members]) for name, members in yaw_bins(truth).items()}
@@ -64,7 +65,8 @@ class Face3d(Points):
     def pose(self, predicted: NDArray[Any], truth: Truth) -> NDArray[np.float64] | None:
         """Yaw, pitch and roll ``(N, 3)`` of the predicted points, by the turn from a frontal shape (Procrustes).
 
-        That shape is the mean of the true ones, each turned back by its pose. None where no pose or shape is known.
+        That shape is the mean of the true ones, each turned back by its pose. NaN of points without depth; None where
+        the truth has no pose or no shape.
         """
         if POSE not in truth.specs or truth.specs[POSE].names != ANGLES:
             return None
@@ -76,8 +78,9 @@ class Face3d(Points):
         shapes = self.decode(predicted, truth.sides)
         solid = np.isfinite(shapes).all(axis=(1, 2))  # not of a head that learned no depth
         found = np.full((len(truth), 3), np.nan)
-        found[solid] = angles(between(frontal_mean(true[whole], pose[whole]), shapes[solid]))
-        return found if solid.any() else None
+        if solid.any():
+            found[solid] = angles(between(frontal_mean(true[whole], pose[whole]), shapes[solid]))
+        return found
 
     def details(self, predicted: NDArray[Any], truth: Truth) -> Mapping[str, Any]:
         """The cumulative curve, what the errors were divided by, and how many faces each bin of yaw has."""

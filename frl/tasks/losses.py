@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 
 def known_mean(
@@ -23,6 +26,12 @@ def known_mean(
     # Not by a mask as an index, whose result would have another size in every step.
     difference = torch.where(known, predicted - encoded.nan_to_num(), 0)
     return each(difference).sum() / known.sum().clamp(min=1)
+
+
+def means_of_known(numbers: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean of each column of ``(N, K)`` over the numbers that are known; NaN of a column of which none is."""
+    known = ~np.isnan(numbers).all(axis=0)
+    return np.where(known, np.nanmean(np.where(known, numbers, 0), axis=0, dtype=np.float64), np.nan)
 
 
 def smooth_l1(difference: torch.Tensor) -> torch.Tensor:

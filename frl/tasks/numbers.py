@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from frl.beton.mirror import signs_of
 from frl.beton.targets import Kind, TargetSpec
-from frl.tasks.losses import known_mean, smooth_l1
+from frl.tasks.losses import known_mean, means_of_known, smooth_l1
 from frl.tasks.metrics.agreement import (
     explained_variance,
     mean_absolute_error,
@@ -32,12 +33,16 @@ class Numbers:
         entries: what its numbers are called.
         offset: subtracted of each before it is learned.
         scale: what divides it then.
+        unknown: which of the numbers that a head gives training knew nothing of. No head learns them: they are said to
+            be NaN.
     """
 
     field: str
     entries: tuple[str, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    # Not in the text by which a checkpoint knows its task: it follows from the data, and older ones have none.
+    unknown: tuple[int, ...] = dataclasses.field(default=(), repr=False)
 
     headline: ClassVar[str] = "mae"
     bounded: ClassVar[bool] = False
@@ -64,12 +69,17 @@ class Numbers:
     def fitted(self, train: Truth) -> Self:
         """The same with numbers of mean 0 and standard deviation 1 in training, whatever their unit is."""
         values = self.true(train)
-        spread = np.nanstd(values, axis=0)
+        mean = means_of_known(values)
+        spread = np.nanstd(np.where(np.isnan(mean), 0, values), axis=0)
         return replace(
             self,
-            offset=tuple(np.nanmean(values, axis=0).tolist()),
+            offset=tuple(np.nan_to_num(mean).tolist()),
             scale=tuple(np.where(spread > 0, spread, 1.0).tolist()),
         )
+
+    def learned_from(self, train: Truth) -> Self:
+        """The same, saying nothing of the numbers that training knows of no face."""
+        return replace(self, unknown=tuple(np.flatnonzero(np.isnan(self.true(train)).all(axis=0)).tolist()))
 
     @property
     def name(self) -> str:
@@ -88,8 +98,10 @@ class Numbers:
         return (values - values.new_tensor(self.offset)) / values.new_tensor(self.scale)
 
     def decode(self, predicted: NDArray[Any]) -> NDArray[np.float64]:
-        """The inverse of ``encode``, ``(N, K)``."""
-        return np.asarray(predicted, np.float64) * self.scale + np.asarray(self.offset)
+        """The inverse of ``encode``, ``(N, K)``; NaN of what training knew nothing of."""
+        said = np.asarray(predicted, np.float64) * self.scale + np.asarray(self.offset)
+        said[:, list(self.unknown)] = np.nan
+        return said
 
     def true(self, truth: Truth) -> NDArray[np.float64]:
         """The true numbers, ``(N, K)``."""
@@ -114,7 +126,7 @@ class Numbers:
 
     def constant(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
         """The mean."""
-        return np.nanmean(encoded, axis=0, dtype=np.float64)
+        return means_of_known(encoded)
 
     def mirror(self, predicted: torch.Tensor) -> torch.Tensor:
         """Numbers whose names say a side exchanged, and yaw and roll with the other sign.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError
-from frl.tasks.losses import known_mean, smooth_l1, wing
+from frl.tasks.losses import known_mean, means_of_known, smooth_l1, wing
 from frl.tasks.metrics.points import (
     OUTER_CORNERS,
     PUPILS,
@@ -48,6 +49,8 @@ class Points:
         normaliser: what the errors of a face are divided by.
         failure: a face with a larger error counts as a failure; also where the area under the curve ends.
         criterion: the loss of a number.
+        unknown: which of the numbers that a head gives training knew nothing of. No head learns them: they are said to
+            be NaN.
     """
 
     field: str
@@ -57,6 +60,8 @@ class Points:
     normaliser: Normaliser = "box"
     failure: float = 0.10
     criterion: Literal["wing", "smooth-l1"] = "wing"
+    # Not in the text by which a checkpoint knows its task: it follows from the data, and older ones have none.
+    unknown: tuple[int, ...] = dataclasses.field(default=(), repr=False)
 
     headline: ClassVar[str] = "nme"
     bounded: ClassVar[bool] = False
@@ -83,6 +88,11 @@ class Points:
             cause = f"{self.normaliser} is not known of {self.count} points, only of {', '.join(map(str, counts))}"
             raise ConfigError("--normaliser", cause, "Use box or diag.")
 
+    def learned_from(self, train: Truth) -> Self:
+        """The same, saying nothing of what training knows of no face, such as the depth of points in the image."""
+        lacking = np.isnan(train.values[self.field]).all(axis=0)
+        return replace(self, unknown=tuple(np.flatnonzero(lacking).tolist()))
+
     @property
     def name(self) -> str:
         return f"points:{self.field}"
@@ -103,8 +113,11 @@ class Points:
         return torch.cat(shares, dim=2).flatten(1)
 
     def decode(self, predicted: NDArray[Any], sides: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The inverse of ``encode``: ``(N, K)`` to points ``(N, n, 2 or 3)`` in pixels of the stored image."""
-        shares = np.asarray(predicted, np.float64).reshape(-1, self.count, self.axes)
+        """The inverse of ``encode``: ``(N, K)`` to points ``(N, n, 2 or 3)`` in pixels of the stored image; NaN of what
+        training knew nothing of."""
+        said = np.array(predicted, np.float64)
+        said[:, list(self.unknown)] = np.nan
+        shares = said.reshape(-1, self.count, self.axes)
         scale = sides[:, None]
         return np.concatenate([(shares[..., :2] + 0.5) * scale - 0.5, shares[..., 2:] * scale[..., :1]], axis=2)
 
@@ -157,7 +170,7 @@ class Points:
 
     def constant(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
         """The mean shape."""
-        return np.nanmean(encoded, axis=0, dtype=np.float64)
+        return means_of_known(encoded)
 
     def mirror(self, predicted: torch.Tensor) -> torch.Tensor:
         """Points on the other side, under each other's names.

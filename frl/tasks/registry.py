@@ -51,7 +51,7 @@ def task_of(name: str, train: Truth, **options: Any) -> SupervisedTask:
     Args:
         name: one of `TASKS`, or ``classes:TARGET``, ``numbers:TARGET`` or ``points:TARGET`` for any target.
         train: its specs say what there is; classes without names are those that occur, and numbers of any unit are
-            scaled by their mean and standard deviation.
+            scaled by their mean and standard deviation. What training knows of no face is not said.
         options: of the task, such as the ``normaliser`` of landmarks.
 
     Raises:
@@ -62,10 +62,11 @@ def task_of(name: str, train: Truth, **options: Any) -> SupervisedTask:
         specs = {called: with_names(spec, train.values[called]) for called, spec in train.specs.items()}
         return Classes.of(specs, field)
     if kind == "numbers" and field:
-        return Numbers.of(train.specs, field).fitted(train)
+        return Numbers.of(train.specs, field).fitted(train).learned_from(train)
     if kind == "points" and field:
-        return Points.of(train.specs, field, **options)
+        return Points.of(train.specs, field, **options).learned_from(train)
     if name not in TASKS:
         remedy = f"Choose one of {', '.join(TASKS)}, or classes:NAME, numbers:NAME or points:NAME of any target."
         raise ConfigError(f"the task {name!r}", "there is no task of this name", remedy)
-    return TASKS[name].of(train.specs, **options)
+    task = TASKS[name].of(train.specs, **options)
+    return task.learned_from(train) if isinstance(task, (Points, Numbers)) else task

@@ -146,7 +146,8 @@ class SupervisedTask(Protocol):
     def score(self, predicted: NDArray[Any], truth: Truth) -> Mapping[str, Score]:
         """What predictions ``(N, K)`` are worth, the headline first.
 
-        A score of a part, as of one angle or of one subset of the benchmark, is called ``SCORE/PART``.
+        A score of a part, as of one angle or of one subset of the benchmark, is called ``SCORE/PART``. Which scores
+        there are depends on the truth alone; one that a prediction does not define is NaN.
         """
         ...
 

@@ -7,9 +7,11 @@ import pytest
 
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError
-from frl.evaluate.few_labels import Answer, spread, trials
+from frl.evaluate.few_labels import Answer, Trial, spread, trials
 from frl.evaluate.splits import Labels, folds, labelled, require_no_shared_subject, split_by_subject
-from frl.tasks.registry import Truth, task_of
+from frl.evaluate.table import Row, scores_table
+from frl.tasks.registry import Score, Truth, task_of
+from frl.tasks.scores import score
 
 SUBJECTS = np.repeat(np.arange(50), np.random.default_rng(0).integers(1, 9, 50))
 NOBODY = np.full(200, -1)
@@ -79,6 +81,20 @@ def test_labels_that_make_no_sense_are_refused(text):
 def test_labels_that_are_not_there_are_refused(text, total):
     with pytest.raises(ConfigError, match="training faces are"):
         Labels.parse(text).of(total)
+
+
+def test_a_score_that_a_trial_lacks_costs_no_table():
+    """After hours of training, what is not there is n/a."""
+    scores = {name: score(0.5, "{:.1f}", higher_is_better=True) for name in ("a", "b")}
+    rows = [
+        Row(network=network, features="", labels="100%", trials=[trial_of(found)])
+        for network, found in (("whole", scores), ("part", {"a": scores["a"]}))
+    ]
+    assert scores_table(rows).splitlines()[2].split() == ["part", "100%", "9", "0.5", "n/a"]
+
+
+def trial_of(scores: dict[str, Score], seed: int = 0) -> Trial:
+    return Trial(seed=seed, faces=9, setting="", scores=scores, details={})
 
 
 def test_trials_are_summed_up():

@@ -10,11 +10,12 @@ import torch
 
 from frl.beton.targets import MIRRORS, Kind, TargetSpec
 from frl.errors import ConfigError
+from frl.evaluate.said import said
 from frl.synthetic.scene import Pose as HeadPose
 from frl.tasks.layouts.w300lp import pose_of
 from frl.tasks.metrics.points import area_under, cumulative_errors, failure_rate, lengths
 from frl.tasks.metrics.rotation import matrices_300wlp
-from frl.tasks.registry import TASKS, Face3d, Landmarks, Points, Truth
+from frl.tasks.registry import TASKS, Face3d, Landmarks, Points, Truth, task_of
 
 RNG = np.random.default_rng(5)
 
@@ -207,6 +208,29 @@ def test_depth_that_nobody_annotated_does_not_matter():
     task = Face3d.of(known.specs)
     scores = task.score(encoded(task, known, points), known)
     assert scores["nme"].value < 1e-6 and "pose_mae" not in scores
+
+
+def test_depth_that_training_never_knew_is_not_said():
+    """Of a head that was trained whole, too, whose depth is a number like any other."""
+    poses = RNG.uniform(-30, 30, (6, 3))
+    shape = RNG.normal(size=(68, 3)) * [20, 25, 10]
+    points = np.stack([shape @ turn(*pose).T for pose in poses]) + [100, 50, 7]
+    test = truth(points, pose=poses)
+    train = truth(np.where([True, True, False], points, np.nan), pose=poses)
+    for name in ("face3d", "points:landmarks3d"):
+        task = task_of(name, train)
+        head = encoded(task, test, points)
+        blind = np.where(np.isnan(encoded(task, train, train.values["landmarks3d"])), np.nan, head)
+        assert np.isnan(task.decode(head, test.sides)[..., 2]).all()
+        np.testing.assert_allclose(task.decode(head, test.sides)[..., :2], points[..., :2], atol=1e-4)
+        assert list(said(task, head, test.sides).columns) == [f"{axis}{i}" for i in range(68) for axis in "xy"]
+        found = task.score(head, test)
+        assert list(found) == list(task.score(blind, test)) and found["nme"].value < 1e-6
+    scores = task_of("face3d", train).score(head, test)
+    assert np.isnan(scores["pose_mae"].value) and scores["pose_mae/yaw"].text == "n/a"
+    learned = task_of("face3d", test)
+    assert not learned.unknown and list(learned.score(head, test)) == list(scores)
+    assert learned.score(head, test)["pose_mae"].value < 1e-3 and "z0" in said(learned, head, test.sides).columns
 
 
 def test_points_without_depth_are_no_task_in_space():

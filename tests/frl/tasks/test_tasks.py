@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError
+from frl.evaluate.said import said
 from frl.tasks.metrics.rotation import angles, matrices_300wlp
 from frl.tasks.registry import TASKS, ActionUnits, Affect, Expression, Pose, Truth, task_of
 from frl.tasks.task import require_same_target
@@ -169,6 +172,24 @@ def test_numbers_of_any_target_are_learned_in_their_own_unit():
     assert np.nanmean(encoded) == pytest.approx(0, abs=1e-6) and np.nanstd(encoded) == pytest.approx(1, abs=1e-6)
     assert task.score(np.nan_to_num(encoded), train)["mae"].value == pytest.approx(0, abs=1e-4)
     assert task.score(np.zeros((4, 1)), train)["mae"].value == pytest.approx(40 / 3)
+
+
+@pytest.mark.parametrize("name", ["action-units", "numbers:action_units"])
+def test_a_number_that_training_never_knew_is_not_said(name):
+    values = np.array([[0, 1, np.nan], [3, 2, np.nan], [5, 1, np.nan]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        task = task_of(name, truth(UNITS, values))
+        constant = task.constant(task.encode({"action_units": torch.from_numpy(values)}, SIDES[:3]).numpy())
+    assert task.unknown == (2,) and np.isnan(constant).tolist() == [False, False, True]
+    known = truth(UNITS, np.nan_to_num(values, nan=4.0))
+    head = np.array([[0, 1, 4], [3, 2, 4], [5, 1, 4.0]]) / task.scale - np.divide(task.offset, task.scale)
+    scores = task.score(head, known)
+    parts = [called for called in scores if called.endswith("/AU12")]
+    assert len(parts) == 4 and all(scores[called].text == "n/a" for called in parts)
+    assert scores["mae"].value == pytest.approx(0, abs=1e-9)
+    assert list(said(task, head, np.zeros((3, 2))).columns) == ["AU1", "AU2"]
+    assert said(task, head, np.zeros((3, 2))).lines[1] == "AU1 3.00 AU2 2.00"
 
 
 def test_numbers_of_the_mirror_image_are_mirrored_back():

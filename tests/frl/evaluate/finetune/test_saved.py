@@ -17,7 +17,7 @@ from frl.evaluate.finetune.network import predictor
 from frl.pretrained import load_backbone
 from frl.runtime import checkpoint
 from frl.tasks.numbers import Numbers
-from frl.tasks.registry import Affect, Expression, Landmarks, SupervisedTask
+from frl.tasks.registry import Affect, Expression, Face3d, Landmarks, SupervisedTask
 
 ARCH = "resnet18-w8-nopool"
 SPECS = {
@@ -25,6 +25,7 @@ SPECS = {
     "odd": TargetSpec(name="odd", kind=Kind.POINTS, shape=(3, 2), mirror=(1, 0, 2)),
     "affect": TargetSpec(name="affect", kind=Kind.VECTOR, shape=(2,), names=("valence", "arousal")),
     "expression": TargetSpec(name="expression", kind=Kind.CLASS, names=("sad", "glad")),
+    "space": TargetSpec(name="space", kind=Kind.POINTS, shape=(2, 3)),
     "age": TargetSpec(name="age", kind=Kind.VECTOR),
 }
 TASKS = [
@@ -33,6 +34,7 @@ TASKS = [
     Affect.of(SPECS),
     Expression.of(SPECS),
     Numbers(field="age", entries=("age",), offset=(30.0,), scale=(12.0,)),
+    Face3d.of(SPECS, "space", unknown=(2, 5)),
 ]
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -93,6 +95,14 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     torch.save(whole, tmp_path / "changed.pt")
     with pytest.raises(CheckpointError, match="NaN"):
         load(tmp_path / "changed.pt")
+
+
+def test_a_file_that_does_not_tell_what_training_knew_is_read(tmp_path: Path) -> None:
+    saved_as(tmp_path / "head.pt", TASKS[0])
+    whole = checkpoint.read_tensors(tmp_path / "head.pt")
+    del whole["task"]["options"]["unknown"]
+    torch.save(whole, tmp_path / "older.pt")
+    assert load(tmp_path / "older.pt").task == TASKS[0]
 
 
 def test_a_task_of_ones_own_is_not_saved_under_a_name_that_nobody_knows(tmp_path: Path) -> None:
