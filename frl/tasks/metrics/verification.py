@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from frl.errors import SourceError
+
 FALSE_ACCEPT_RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 """At which the share of pairs of one person that are accepted is told."""
 
@@ -209,9 +211,13 @@ def cross_validate(
         centre: subtract the mean feature of the other folds' images before the similarity is taken. Not a part of
             LFW's protocol; common for features that share a large constant part, as pooled rectified ones do.
         whiten: principal components of the other folds' images to which the features are whitened (and centred)
-            before, see `fit`; 0: none. Not a part of the protocol either.
+            before, see `fit`; 0: none. Not a part of the protocol either. An image that stands in pairs of several
+            folds counts as one of the fold that is judged.
         grid: choose thresholds from insightface's grid, see `grid_threshold`, in place of all that differ.
         fitted_on: ``(N, D)``, features of other images, on which centring and whitening are fitted instead.
+
+    Raises:
+        SourceError: the folds share so many images that centring and whitening cannot be fitted.
     """
     accuracies, thresholds, held_out_scores = [], [], np.empty(len(same))
     transformed = centre or whiten > 0
@@ -225,7 +231,7 @@ def cross_validate(
         held_out = fold == k
         scores = once
         if scores is None:
-            scores = cosine_similarity(fit(features[np.unique(index[~held_out])], whiten)(features), index)
+            scores = cosine_similarity(fit(features[_others(index, held_out)], whiten)(features), index)
         threshold = choose(scores[~held_out], same[~held_out])
         accuracies.append(float(np.mean((scores[held_out] >= threshold) == same[held_out])))
         thresholds.append(threshold)
@@ -243,6 +249,20 @@ def cross_validate(
         fold_aucs=tuple(roc_auc(*part) if 0 < part[1].mean() < 1 else None for part in parts),
         fold_eers=tuple(equal_error_rate(*part) if 0 < part[1].mean() < 1 else None for part in parts),
     )
+
+
+def _others(index: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """The images of the pairs ``(P, 2)`` that are not held out, without those that also stand in a pair that is.
+
+    Raises:
+        SourceError: fewer than two are left, on which nothing can be fitted.
+    """
+    others = np.setdiff1d(index[~held_out], index[held_out])
+    if len(others) < 2:
+        cause = "hold the images of one fold in the others, too, so that none is left to fit centring and whitening on"
+        remedy = "Give folds with images of their own, or others by --fit-data, or leave out --centre and --whiten."
+        raise SourceError("the pairs", cause, remedy)
+    return others
 
 
 def cosine_similarity(features: np.ndarray, index: np.ndarray) -> np.ndarray:

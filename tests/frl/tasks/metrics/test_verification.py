@@ -12,8 +12,11 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_curve
 from sklearn.model_selection import KFold
 
+from frl.errors import SourceError
 from frl.tasks.layouts.pairs import even_folds
 from frl.tasks.metrics.verification import (
+    best_threshold,
+    cosine_similarity,
     cross_validate,
     equal_error_rate,
     fit,
@@ -147,6 +150,27 @@ def test_what_is_fitted_never_sees_the_fold_that_is_judged() -> None:
     features[20:] = random.standard_normal((20, 6)) * 9  # the images of fold 1
     after = cross_validate(features, index, same, fold, whiten=4)
     assert after.thresholds[1] == before.thresholds[1] and after.thresholds[0] != before.thresholds[0]
+
+
+def test_an_image_in_pairs_of_two_folds_is_one_of_the_fold_that_is_judged() -> None:
+    random = np.random.default_rng(3)
+    features = random.standard_normal((40, 6)) * (5, 3, 1, 1, 1, 1) + 2
+    index = np.arange(40).reshape(-1, 2)
+    index[10:14, 0] = [0, 1, 2, 3]  # images of fold 0 in pairs of fold 1
+    same, fold = np.arange(20) % 2 == 0, even_folds(20, 2)
+    for whiten in (0, 4):
+        found = cross_validate(features, index, same, fold, centre=True, whiten=whiten)
+        for k, others in enumerate((np.setdiff1d(index[10:], np.arange(20)), np.arange(4, 20))):
+            scores = cosine_similarity(fit(features[others], whiten)(features), index)
+            assert found.thresholds[k] == best_threshold(scores[fold != k], same[fold != k])
+
+
+def test_folds_of_the_same_images_leave_nothing_to_fit_on() -> None:
+    index = np.array([[0, 1], [2, 3], [0, 2], [1, 3]])
+    arguments = np.eye(4), index, np.array([True, False] * 2), np.array([0, 0, 1, 1])
+    with pytest.raises(SourceError, match=r"the pairs: hold .* none is left to fit .* --fit-data"):
+        cross_validate(*arguments, centre=True)
+    cross_validate(*arguments)
 
 
 def test_what_is_fitted_may_come_from_other_images() -> None:
