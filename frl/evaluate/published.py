@@ -27,12 +27,14 @@ class Benchmark:
 
     Attributes:
         task: which task it is.
+        split: what its test set is called, for others may have as many faces.
         faces: of its test set.
         note: what the figures are.
         results: of others.
     """
 
     task: str
+    split: str = "test"
     faces: int
     note: str
     results: tuple[Published, ...]
@@ -47,6 +49,7 @@ SYNERGY = "Wu et al., Synergy between 3DMM and 3D Landmarks, 3DV 2021; their rep
 BENCHMARKS: dict[str, Benchmark] = {
     "300w": Benchmark(
         task="landmarks",
+        split="full",
         faces=689,
         note="NME by the outer corners of the eyes, in %: all, common, challenging",
         results=(
@@ -117,11 +120,15 @@ KINDS = {"ibug300w": "300w", **{name: name for name in ("wflw", "cofw", "aflw19"
 """Which benchmark a source of ``frl write`` is, by its kind."""
 
 
+SOLE_SPLITS = {"aflw2000": "test"}
+"""Which split a source is that names none, where a benchmark may lie there with that one alone."""
+
+
 def benchmark_of(sources: Mapping[str, str], task: str, faces: int) -> str | None:
-    """Which benchmark a test file is, by where it came from and how many faces it has; None if that is not sure.
+    """Which benchmark a test file is, by source, split and number of faces; None if that is not sure.
 
     Args:
-        sources: of the file's manifest: as each was given to ``frl write``, such as ``wflw:/data/WFLW``.
+        sources: of the file's manifest: as each was given to ``frl write``, such as ``wflw:/data/WFLW@test``.
         task: which task is judged.
         faces: of the test file.
     """
@@ -130,7 +137,9 @@ def benchmark_of(sources: Mapping[str, str], task: str, faces: int) -> str | Non
     (given,) = sources.values()
     name = KINDS.get(str(given).partition(":")[0], "")
     known = BENCHMARKS.get(name)
-    return name if known is not None and known.task == task and known.faces == faces else None
+    _, named, split = str(given).rpartition("@")
+    found = task, split if named else SOLE_SPLITS.get(name), faces
+    return name if known is not None and found == (known.task, known.split, known.faces) else None
 
 
 def published_text(name: str, faces: int) -> str:
