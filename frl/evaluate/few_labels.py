@@ -58,7 +58,8 @@ class Spread:
         deviation: their sample standard deviation; NaN of one.
         error: the standard error of the mean; NaN of one.
         trials: how many they are.
-        text: the mean as people read it, with the deviation where there is one.
+        text: the mean as people read it, with the deviation where there is one, and of how many trials it is where that
+            is not all.
     """
 
     mean: float
@@ -105,14 +106,16 @@ def trials(
 def spread(trials: Sequence[Trial], name: str) -> Spread:
     """A score over some trials; one that is defined in none of them, or that they lack, is n/a."""
     scores = [trial.scores[name] for trial in trials if name in trial.scores]
-    values = np.array([score.value for score in scores])
-    values = values[np.isfinite(values)]
-    if not len(values):
+    defined = [score for score in scores if np.isfinite(score.value)]
+    values = np.array([score.value for score in defined])
+    if not defined:
         return Spread(mean=np.nan, deviation=np.nan, error=np.nan, trials=0, text=MISSING)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-    text = scores[0].text
+    text = defined[0].text
     if len(values) > 1:
-        text = f"{scores[0].say(float(values.mean()))} +- {scores[0].say(deviation)}"
+        text = f"{defined[0].say(float(values.mean()))} +- {defined[0].say(deviation)}"
+    if len(values) < len(trials):
+        text += f" ({len(values)} of {len(trials)})"
     return Spread(
         mean=float(values.mean()),
         deviation=deviation,

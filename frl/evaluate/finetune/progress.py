@@ -106,7 +106,8 @@ class Progress:
             raise CheckpointError(self.folder, cause, "Restore these, or choose another folder.")
 
     def note(self, check: Check, weights: State, *, higher_is_better: bool) -> None:
-        """Take note of a check and of the weights that it judged; without a score the last ones are the best."""
+        """Take note of a check and of the weights that it judged; without a score, or while none is defined, the last
+        ones are the best."""
         best = next((past.score for past in self.history if past.step == self.best_step), None)
         if best is None or check.score is None or _better(check.score.value, best.value, higher_is_better):
             self.best, self.best_step = weights, check.step
@@ -124,9 +125,9 @@ class Progress:
 
 
 def _better(value: float, best: float, higher: bool) -> bool:
-    """Whether a score is better; one that is not defined never is."""
+    """Whether a later score is better; one that is not defined is so only than another."""
     if math.isnan(value) or math.isnan(best):
-        return math.isnan(best) and not math.isnan(value)
+        return math.isnan(best)
     return value > best if higher else value < best
 
 

@@ -84,7 +84,10 @@ def cumulative_errors(errors: NDArray[np.float64], end: float) -> tuple[NDArray[
 
 
 def area_under(errors: NDArray[np.float64], end: float) -> float:
-    """The area under `cumulative_errors` up to ``end`` by Simpson's rule, over ``end``; 1 were every error 0."""
+    """The area under `cumulative_errors` up to ``end`` by Simpson's rule, over ``end``; 1 were every error 0, NaN where
+    none is known."""
+    if not np.isfinite(errors).any():
+        return float("nan")
     along, share = cumulative_errors(errors, end)
     if len(along) % 2 == 0:
         raise ValueError(f"{end} is no even number of steps of {CURVE_STEP}")

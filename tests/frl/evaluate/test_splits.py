@@ -93,6 +93,22 @@ def test_a_score_that_a_trial_lacks_costs_no_table():
     assert scores_table(rows).splitlines()[2].split() == ["part", "100%", "9", "0.5", "n/a"]
 
 
+@pytest.mark.parametrize(
+    ("values", "text", "mean"),
+    [
+        ([np.nan, np.nan, 0.5], "0.500 (1 of 3)", 0.5),
+        ([np.nan, 0.4, 0.5], "0.450 +- 0.071 (2 of 3)", 0.45),
+        ([np.nan, np.nan], "n/a", np.nan),
+        ([0.4, 0.5], "0.450 +- 0.071", 0.45),
+    ],
+)
+def test_a_figure_that_some_seeds_do_not_define_says_of_how_many_it_is(values, text, mean):
+    of_seeds = [trial_of({"icc": score(value, "{:.3f}", higher_is_better=True)}, i) for i, value in enumerate(values)]
+    found = spread(of_seeds, "icc")
+    assert found.text == text and found.mean == pytest.approx(mean, nan_ok=True)
+    assert found.trials == np.isfinite(values).sum()
+
+
 def trial_of(scores: dict[str, Score], seed: int = 0) -> Trial:
     return Trial(seed=seed, faces=9, setting="", scores=scores, details={})
 

@@ -114,6 +114,7 @@ def test_the_area_is_simpsons():
     assert len(along) == 1001 and share[-1] == pytest.approx(np.mean(errors <= 0.10))
     assert area_under(errors, 0.10) == pytest.approx(integrate.simpson(share, x=along) / 0.10, abs=1e-12)
     assert area_under(np.zeros(3), 0.07) == pytest.approx(1) and area_under(np.ones(3), 0.10) == 0
+    assert np.isnan(area_under(np.full(3, np.nan), 0.10))
     assert failure_rate(np.array([0.05, 0.1, 0.11, np.nan]), 0.10) == pytest.approx(1 / 3)
 
 

@@ -181,7 +181,13 @@ class Planned(Landmarks):
 
 @pytest.mark.parametrize(
     ("values", "chosen"),
-    [([3.0, 1.0, 2.0], 4), ([1.0, 1.0, 1.0], 2), ([float("nan"), 2.0, float("nan")], 4), ([3.0, 2.0, 1.0], 6)],
+    [
+        ([3.0, 1.0, 2.0], 4),
+        ([1.0, 1.0, 1.0], 2),
+        ([float("nan"), 2.0, float("nan")], 4),
+        ([3.0, 2.0, 1.0], 6),
+        ([float("nan")] * 3, 6),
+    ],
 )
 def test_the_best_of_the_checks_is_kept(beton: Path, values: list[float], chosen: int) -> None:
     Planned.values = list(values)
