@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Two tests run at a time on two cores: with more threads each, these would wait for each other, and spin meanwhile.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,6 +18,10 @@ multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "frl.train
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("frl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("frl")
 
 
 @pytest.fixture(scope="session")
