@@ -371,13 +371,13 @@ def test_from_the_command_line_with_the_environment_alone(tmp_path: Path, narrow
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
             )
             assert done.returncode == 0, done.stderr
     export = ["export", "hub:lab/faces", "--out", str(tmp_path / "again.pth")]
     done = subprocess.run(
         [sys.executable, "-m", "frl.cli", *export], env=environment | {"HF_HUB_OFFLINE": "1"}, capture_output=True,
-        text=True, timeout=120,
+        text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert torch.equal(features(load_backbone(tmp_path / "again.pth")[0]), features(narrow[1]))

@@ -71,7 +71,7 @@ def test_a_killed_worker_or_a_failing_source_ends_the_command(
     monkeypatch.setattr(flow, "Preparation", partial(worker_tasks.Doomed, end=end))
     before = time.monotonic()
     assert main([source, "--out", str(out), "--workers", "2"]) == 1
-    assert time.monotonic() - before < 60  # the workers' own patience is five minutes; a busy machine is slow
+    assert time.monotonic() - before < 240  # the workers' own patience is five minutes; a busy machine is slow
     error = capsys.readouterr().err
     assert cause in error and any(layout.name(path, number) in error for number, path in enumerate(FACES))
     assert list(out.parent.iterdir()) == []

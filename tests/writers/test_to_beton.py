@@ -47,7 +47,7 @@ def crowd(root: Path, identities: int, images: int, side: int = 32) -> Path:
     return plant(root, faces)
 
 
-def run(*arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
 
 
@@ -130,7 +130,7 @@ def test_a_disk_that_fails_ends_the_command(tmp_path: Path) -> None:
     shared_memory = set(os.listdir("/dev/shm"))
     start = time.monotonic()
     finished = run(folder, "--out", out, timeout=300)
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 240  # not after the five minutes of patience
     assert finished.returncode == 1
     assert "people/n000002/0099_01.jpg: preparing it: the system refused (OSError: [Errno 5]" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
@@ -170,7 +170,7 @@ def test_a_killed_worker_ends_the_command(tmp_path: Path) -> None:
     assert command.returncode == 1
     assert "people/n000000/" in stderr and "its worker process was killed by SIGKILL" in stderr
     assert_gone(workers)
-    assert_nothing_written(out)
+    assert not out.exists()  # what was committed, every ten seconds, is kept to go on from
     assert not left_in_shared_memory(shared_memory)
 
 

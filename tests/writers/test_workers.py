@@ -150,7 +150,7 @@ def test_a_dead_worker_is_noticed_and_its_task_named(number: signal.Signals) -> 
         with WorkerPool(partial(start_dying, 70, number), count=2, name=name) as pool:
             pids = worker_pids()
             list(pool.map(range(10_000)))
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 240  # not after the five minutes of patience
     assert_gone(pids)
     assert not left_in_shared_memory(before)
 

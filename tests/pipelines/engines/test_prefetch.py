@@ -39,7 +39,7 @@ def test_a_source_that_hangs_becomes_an_error():
     began = time.monotonic()
     with pytest.raises(LoaderError, match="not decoded within 2 s"):
         next(items)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 240
 
 
 def test_a_slow_consumer_is_waited_for():
