@@ -110,7 +110,7 @@ def perform(golden: Golden, out: Path) -> dict[str, Any]:
         config = replace(golden.config, out=out, max_steps=end)
         ranks = start_ranks(train_until, golden.ranks, config, golden.poisoned, log=out.with_suffix(".log"))
         for process in ranks:
-            process.join(200)
+            process.join(280)
         assert all(process.exitcode == 0 for process in ranks), out.with_suffix(".log").read_text()
     state = checkpoint.load(checkpoint.path_of(out / "checkpoints", golden.ends[-1]))
     return digests(state) | {"metrics": metrics(out)}

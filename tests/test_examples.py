@@ -39,7 +39,7 @@ def run(name: str, *arguments: str | Path, folder: Path) -> str:
     command = [sys.executable, "-P", str(ROOT / "examples" / name), *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -96,7 +96,7 @@ def test_the_notebook_runs_from_faces_to_a_probe(tmp_path_factory):
         for name, value in environment.items():
             patch.setenv(name, value)
         NotebookClient(
-            notebook, timeout=250, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+            notebook, timeout=280, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
         ).execute()
     said = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
     assert "320" in said and "untrained (resnet18" in said and "raw pixels" in said

@@ -242,7 +242,7 @@ def test_a_run_imports_what_it_needs_when_it_needs_it(tmp_path):
     small = ["--optim.batch-size", "8", "--objective.prototypes", "12", "--precision", "fp32", "--device", "cpu"]
     command = [sys.executable, "-c", TRAINING, data, str(tmp_path / "run"), *small]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=250)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=280)
     at_first_batch, at_the_end = (set(line.split()) for line in ended.stderr.splitlines()[-2:])
     assert "numba" in at_first_batch and "tensorboard" in at_the_end
     assert not at_first_batch & (NEVER | LATER)

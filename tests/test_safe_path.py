@@ -37,7 +37,7 @@ def surroundings(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     everything = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.run(
-        command, cwd=folder, env=everything, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=folder, env=everything, capture_output=True, text=True, timeout=280, check=False
     )  # fmt: skip
 
 

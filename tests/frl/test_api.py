@@ -220,7 +220,7 @@ def test_a_plain_script_writes_with_several_processes_and_runs_once(faces, tmp_p
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "mine.py"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("here") == 1 and "mine.py 24" in done.stdout and "Traceback" not in done.stderr

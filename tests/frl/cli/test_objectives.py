@@ -154,7 +154,7 @@ def test_the_place_of_the_file_is_found_wherever_python_looks(tmp_path):
     arguments = ["pretrain", "cpu", "--objective", "mine_here.py:Config", "--objective.epsilon", "1"]
     done = subprocess.run(
         [sys.executable, "-P", "-c", command, *arguments],
-        cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=200, check=False,
+        cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 1 and "mine_here has no such option. It belongs to swav" in done.stderr
 

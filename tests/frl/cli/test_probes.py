@@ -89,7 +89,7 @@ def test_a_run_that_is_killed_goes_on_to_the_very_same_scores(faces: Path, tmp_p
     for out in (killed, whole):  # processes, too: the tests before this one may have changed how many threads sum here
         ended = subprocess.run(
             [sys.executable, "-m", "frl.cli", *command, "--out", str(out), "--max-steps", str(last)],
-            capture_output=True, text=True, timeout=200, check=False,
+            capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
     found, wanted = _scores(killed), _scores(whole)

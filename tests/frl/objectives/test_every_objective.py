@@ -178,7 +178,7 @@ def test_two_ranks_go_on_where_one_was(name, uninterrupted, tmp_path):
     perform(replace(config, max_steps=MIDDLE))
     ranks = start_ranks(perform, 2, config, log=log)
     for rank in ranks:
-        rank.join(200)
+        rank.join(280)
     assert [rank.exitcode for rank in ranks] == [0, 0], log.read_text()
     start, expected, found = (
         kept(state_at(out, step)) for out, step in ((uninterrupted, MIDDLE), (uninterrupted, LAST), (tmp_path, LAST))

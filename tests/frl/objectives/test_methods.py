@@ -230,7 +230,7 @@ def test_checkpoints_hold_all_classes_and_their_momentum(tmp_path: Path) -> None
             leg = replace(config, out=tmp_path / out, max_steps=until)
             processes = start_ranks(run_with_shares, ranks, leg, log=tmp_path / "log")
             for process in processes:
-                process.join(120)
+                process.join(280)
             assert all(process.exitcode == 0 for process in processes), (tmp_path / "log").read_text()
     whole, parts, fewer = (
         checkpoint.load_newest(tmp_path / out / "checkpoints") for out in ("whole", "parts", "fewer")

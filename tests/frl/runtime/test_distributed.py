@@ -26,7 +26,7 @@ def work(folder: Path, seconds: tuple[float, ...], failing: int | None) -> None:
 def run(folder: Path, *seconds: float, failing: int | None = None) -> list[int | None]:
     ranks = start_ranks(work, len(seconds), folder, seconds, failing, log=folder / "log")
     for rank in ranks:
-        rank.join(50)
+        rank.join(280)
     return [rank.exitcode for rank in ranks]
 
 

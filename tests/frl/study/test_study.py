@@ -275,7 +275,7 @@ def test_an_interrupted_step_is_passed_on_and_nothing_more_is_begun(study, tmp_p
         began.append(process)
         if len(began) == 1:
             return 130
-        assert process.asked.wait(200)
+        assert process.asked.wait(280)
         return 143
 
     monkeypatch.setattr("frl.study.perform.run_step", run)

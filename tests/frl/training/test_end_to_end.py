@@ -53,7 +53,7 @@ def trained(beton: Path, out: Path, *options: str, ranks: int = 1) -> tuple[np.n
     log = out.with_suffix(".log")
     processes = start_ranks(pretrain, ranks, ["--data", str(beton), "--out", str(out), *OPTIONS, *options], log=log)
     for process in processes:
-        process.join(100)
+        process.join(280)
         process.kill()
     said = log.read_text()
     assert [process.exitcode for process in processes] == [0] * ranks, said
