@@ -153,7 +153,7 @@ def test_a_killed_rank_is_replaced_and_the_run_ends_by_itself(beton: Path, tmp_p
     environment = os.environ | {"PYTHONPATH": root}
     with open(log, "w") as output, subprocess.Popen(command, env=environment, stdout=output, stderr=output) as torchrun:
         try:
-            wait_for(lambda: bool(saved_steps(tmp_path)) or torchrun.poll() is not None, log, 120)
+            wait_for(lambda: bool(saved_steps(tmp_path)) or torchrun.poll() is not None, log)
             os.kill(int((tmp_path / "pids" / "1").read_text()), signal.SIGKILL)
             assert torchrun.wait(280) == 0, log.read_text()
         finally:
