@@ -69,7 +69,7 @@ def _rank_main(rank: int, world: int, port: int, function: Callable[..., Any], a
     _join_torchrun(rank, world, port)
     torch.set_num_threads(1)
     try:
-        dist.init_process_group("gloo", timeout=timedelta(seconds=40))
+        dist.init_process_group("gloo", timeout=timedelta(seconds=120))
         result = function(rank, world, *arguments)
         dist.barrier()
         dist.destroy_process_group()

@@ -14,7 +14,7 @@ from frl.runtime.distributed import world
 
 def work(folder: Path, seconds: tuple[float, ...], failing: int | None) -> None:
     """Be busy for so long, then note whose work was done when this rank had left."""
-    with world("cpu", timeout=timedelta(seconds=60)) as place:
+    with world("cpu", timeout=timedelta(seconds=200)) as place:
         place.barrier()
         time.sleep(seconds[place.rank])
         (folder / f"done.{place.rank}").touch()

@@ -130,7 +130,7 @@ def meet(port: int, attempt: int) -> None:
     os.environ.update(MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True")
     os.environ.update(TORCHELASTIC_RESTART_COUNT=str(attempt))
     time.sleep(1.5 * int(os.environ["RANK"]))
-    with world("cpu", timeout=timedelta(seconds=30)) as place:
+    with world("cpu", timeout=timedelta(seconds=200)) as place:
         place.barrier()
         if attempt == 0:
             os.kill(os.getpid(), signal.SIGKILL)
