@@ -20,7 +20,7 @@ class Table:
         columns: what was measured.
         trained: a row for each combination of choices.
         differences: a row for each combination but the first: how far it lies from the first, seed by seed.
-        baselines: a row for each baseline, over all cells.
+        baselines: a row for each baseline, over the seeds; what the cells of one seed measure again counts once.
         directions: of each column, whether higher is better.
     """
 
@@ -53,7 +53,7 @@ def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
             for choices in others
         },
         baselines={
-            name: _by_column([figure for figure in of_baselines if figure.network == name])
+            name: _of_all_cells([figure for figure in of_baselines if figure.network == name])
             for name in dict.fromkeys(figure.network for figure in of_baselines)
         },
         directions={figure.column: figure.higher_is_better for figure in figures},
@@ -134,3 +134,13 @@ def _by_seed(figures: Sequence[Figure], choices: tuple[str, ...], column: str) -
 def _by_column(figures: Sequence[Figure]) -> dict[str, Spread]:
     columns = dict.fromkeys(figure.column for figure in figures)
     return {column: Spread.of(f.value for f in figures if f.column == column) for column in columns}
+
+
+def _of_all_cells(figures: Sequence[Figure]) -> dict[str, Spread]:
+    """By column the spread over the seeds; of one seed the mean over the cells, which have measured the same again."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for figure in figures:
+        found.setdefault(figure.column, {}).setdefault(figure.seed, []).append(figure.value)
+    return {
+        column: Spread.of(Spread.of(values).mean for values in by_seed.values()) for column, by_seed in found.items()
+    }

@@ -20,7 +20,7 @@ from frl.cli import study as command
 from frl.cli import study_step
 from frl.cli.study import main
 from frl.files import wait_until_free
-from frl.study.figures import Difference, Spread, collect
+from frl.study.figures import Difference, Figure, Spread, collect
 from frl.study.grid import Cell, parse_study
 from frl.study.perform import LOCK, LOG, Here, last_words, perform, steps_of
 from frl.study.steps import DONE, Step
@@ -118,6 +118,23 @@ def test_the_figures_are_means_over_seeds_beside_the_baselines(study, tmp_path):
     rows = list(csv.DictReader(to_csv(study, figures).splitlines()))
     assert len(rows) == len(figures) == 6 * 2 + 6 * 3
     assert {row["network"] for row in rows} == {"trained", "raw pixels", "HOG"}
+
+
+def test_a_baseline_that_every_cell_measures_again_counts_once_a_seed(study):
+    figures = [
+        Figure(
+            column="k-NN",
+            network=network,
+            choices=tuple(cell.choices.values()),
+            seed=cell.seed,
+            value=float(cell.seed),
+            higher_is_better=True,
+        )
+        for cell in study.cells()
+        for network in ("trained", "HOG")
+    ]
+    of_hog = tabulate(study, figures).baselines["HOG"]["k-NN"]
+    assert of_hog == Spread.of([0.0, 1.0, 2.0]) and of_hog.deviation == 1
 
 
 def test_spread_of_one_and_of_none():
