@@ -141,6 +141,12 @@ def blame_machine(error: Exception, doing: str) -> None:
         raise explained(error, doing) from error
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says; of one that says nothing, as a bare ``assert``, its type."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def explained(error: Exception, doing: str) -> FrlError:
     """An exception that nobody expected, as one that says whose fault it is; an ``FrlError`` is that already.
 

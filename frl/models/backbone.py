@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from frl.config import ModelConfig
 from frl.config.model import FULL_WIDTH, TIMM
-from frl.errors import ConfigError
+from frl.errors import ConfigError, first_line
 from frl.models.batchnorm import statistics_held
 from frl.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -144,7 +144,7 @@ def objection(network: str, height: int, width: int) -> str | None:
         try:
             shape = tuple(backbone.eval()(torch.empty(2, 3, height, width)).shape)
         except (AssertionError, RuntimeError, ValueError) as error:
-            return str(error).strip().splitlines()[0]
+            return first_line(error)
     return None if shape == (2, features) else f"it gives no pooled features, but {shape[1:]} an image"
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from frl.config import RunConfig
+from frl.errors import first_line
 from frl.models.backbone import build_backbone
 from frl.models.resnet import ResNet
 from frl.models.small_maps import adapt_convolutions
@@ -208,7 +209,7 @@ class Contest:
         except RuntimeError as error:  # no compiler here, or one that fails: dynamo's and inductor's errors are these
             if self.expected is None and isinstance(error, torch.OutOfMemoryError):
                 raise
-            return self._lost(str(error).strip().splitlines()[0])
+            return self._lost(first_line(error))
         finally:
             for buffer, value in before:
                 buffer.copy_(value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from frl.errors import ConfigError
+from frl.errors import ConfigError, first_line
 
 JOBS = "jobs"
 """The folder of scripts, results and logs of Slurm's jobs, in that which is given for them."""
@@ -209,7 +209,7 @@ class Ray:
             return Outcome(answer=self._ray.get(job))
         except self._ray.exceptions.RayError as error:
             logs = "/tmp/ray/session_latest/logs, or in the --temp-dir of the Ray on the machine where it ran"
-            return Outcome(lost=f"Ray says: {str(error).splitlines()[0]}; its log: in {logs}")
+            return Outcome(lost=f"Ray says: {first_line(error)}; its log: in {logs}")
 
     def cancel(self, job: Any) -> None:
         """See ``Engine``."""

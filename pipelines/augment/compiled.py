@@ -8,6 +8,8 @@ from typing import Generic, ParamSpec, TypeVar
 
 import torch
 
+from frl.errors import first_line
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -35,5 +37,5 @@ class Compiled(Generic[Given, Result]):
             made = self.function(*args, **kwargs)  # which raises again what is not the compiler's
             self.graph = None
             if os.environ.get("RANK", "0") == "0":
-                print(f"{'augment':>9}  not compiled: {str(error).strip().splitlines()[0]}", flush=True)
+                print(f"{'augment':>9}  not compiled: {first_line(error)}", flush=True)
             return made

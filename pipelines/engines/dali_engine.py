@@ -26,7 +26,7 @@ from torch import Tensor
 
 from frl.beton.layout import ImageMode
 from frl.config import CropSpec
-from frl.errors import LoaderError
+from frl.errors import LoaderError, first_line
 from pipelines.augment.columns import Columns
 from pipelines.augment.gpu.blur import TAPS
 from pipelines.augment.gpu.ladder import Operation
@@ -208,7 +208,7 @@ class Runner:
 def reason(error: RuntimeError) -> str:
     """The line that matters of DALI's long message."""
     lines = [line for line in str(error).partition("encountered:")[2].splitlines() if line]
-    return lines[0] if lines else str(error).splitlines()[0]
+    return lines[0] if lines else first_line(error)
 
 
 def copy(images: Any, out: Tensor) -> None:
