@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from marks import marked
 from PIL import Image
 from scipy.io import savemat
+from scipy.spatial.transform import Rotation
 
 from frl.tasks.layouts.schemes import AFLW19, COFW29, IBUG68, WFLW98, Scheme
 
@@ -313,16 +314,23 @@ def ckplus(root: Path) -> Replica:
     return Replica(f"ckplus:{root}@all", found, known, subjects)
 
 
+def own_order(angles: Sequence[float] | np.ndarray) -> list[float]:
+    """Yaw, pitch and roll in degrees, from 300W-LP's order of the turns to that of ``frl.tasks.metrics.rotation``."""
+    yaw, pitch, roll = angles
+    turn = Rotation.from_euler("XYZ", [pitch, yaw, roll], degrees=True)
+    return turn.as_euler("ZXY", degrees=True)[::-1].tolist()
+
+
 def w300lp(root: Path) -> Replica:
     """Two views of one photograph, and the second one in a mirror."""
-    found, known, subjects = {}, {}, {}
+    found, known, subjects, pose = {}, {}, {}, own_order([20, 10, 5])
     for number, file in enumerate(["AFW/AFW_1_1_0.jpg", "AFW/AFW_1_1_1.jpg", "AFW_Flip/AFW_1_1_1.jpg"]):
         points = face_points(IBUG68, number)
         draw(root / file, IBUG68, points)
         angles = np.radians([10, -20, 5])
         stored = {"pt2d": (points + 1).T, "Pose_Para": np.array([[*angles, 1, 2, 0, 0.001]], np.float32)}
         savemat((root / file).with_suffix(".mat"), stored)
-        found[file], known[file], subjects[file] = points, {"pose": [20.0, 10.0, 5.0]}, "AFW_1_1"
+        found[file], known[file], subjects[file] = points, {"pose": pose}, "AFW_1_1"
     return Replica(f"300wlp:{root}@train", found, known, subjects)
 
 
@@ -335,7 +343,7 @@ def aflw2000(root: Path) -> Replica:
         stored = {"pt3d_68": np.vstack([(points + 1).T, depth]), "Pose_Para": [[0.5, -0.25, 0.1, 0, 0, 0, 0.001]]}
         savemat((root / file).with_suffix(".mat"), stored)
         found[file] = np.column_stack([points, depth])
-        known[file] = {"pose": np.degrees([0.25, 0.5, 0.1]).tolist()}
+        known[file] = {"pose": own_order(np.degrees([0.25, 0.5, 0.1]))}
     again = np.array([points[:, :2].T + 0.5 for points in found.values()], np.float32)
     np.save(root / "AFLW2000-3D-Reannotated.pts68.npy", again)
     return Replica(f"aflw2000:{root}@test", found, known)

@@ -48,6 +48,28 @@ def kill(process: subprocess.Popen, *, group: bool) -> None:
     assert_gone(below)
 
 
-def left_in_shared_memory(before: set[str]) -> set[str]:
-    """What is in /dev/shm that was not there before, but for semaphores: the writer has none, other programs have."""
-    return {name for name in set(os.listdir("/dev/shm")) - before if not name.startswith("sem.")}
+def left_in_shared_memory(before: set[str], within_s: float = 60.0) -> set[str]:
+    """What came into /dev/shm since and stays there though no other process has it open.
+
+    Other programs' segments come and go meanwhile. Their semaphores are left out: no process shows that it has one,
+    and the writer uses none.
+    """
+    found = set(os.listdir("/dev/shm")) - before
+    deadline = time.monotonic() + within_s
+    while left := {name for name in _unheld(found) if not name.startswith("sem.")}:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+    return set()
+
+
+def _unheld(names: set[str]) -> set[str]:
+    """Those of some files in /dev/shm that are there and that no process but this one has open or mapped."""
+    held: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            held |= {os.readlink(descriptor) for descriptor in (process / "fd").iterdir()}
+            held |= {line.split(maxsplit=5)[-1].strip() for line in (process / "maps").open()}
+    return {name for name in names & set(os.listdir("/dev/shm")) if f"/dev/shm/{name}" not in held}

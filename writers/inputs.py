@@ -15,7 +15,7 @@ from writers.config import WriteConfig
 from writers.sources import KINDS
 from writers.sources.addresses import LAYOUTS, Address
 from writers.sources.files import is_file
-from writers.sources.webdataset import expand_braces
+from writers.sources.patterns import expand_braces
 
 
 def refuse_inputs(config: WriteConfig) -> None:

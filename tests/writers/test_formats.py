@@ -22,7 +22,7 @@ from frl.errors import FrlError, SourceError
 from writers.items import label_identities, list_items
 from writers.sources import Box, Candidate, Remarking, Stream, open_source, open_sources
 from writers.sources.annotations import Face, five_points, parse_face
-from writers.sources.webdataset import expand_braces
+from writers.sources.patterns import expand_braces
 from writers.to_beton import main
 
 IN_FOLDER = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

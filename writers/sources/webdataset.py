@@ -15,7 +15,6 @@ from __future__ import annotations
 import glob
 import itertools
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,14 +24,11 @@ from frl.images.names import path_aside
 from writers.sources.annotations import KEYS, Face, candidate, load_json, parse_face
 from writers.sources.join import EXAMPLES, Account
 from writers.sources.labels import person
+from writers.sources.patterns import expand_braces, has_pattern
 from writers.sources.source import Candidate, Entry
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.tar_members import Member
 from writers.sources.unread import Unread
-
-BRACES = re.compile(r"\{([^{}]*)\}")
-RANGE = re.compile(r"(\d+)\.\.(\d+)")
-MOST_SHARDS = 1_000_000
 
 
 @dataclass(kw_only=True)
@@ -174,29 +170,8 @@ def _open_remote_shards(address: str) -> WebDataset:
 def is_pattern(path: str) -> bool:
     """Whether a path looks like several tars."""
     if store.address(path):
-        return ".tar" in path and bool(BRACES.search(path) or glob.has_magic(path))
-    return ".tar" in path and not os.path.exists(path) and bool(BRACES.search(path) or glob.has_magic(path))
-
-
-def expand_braces(pattern: str) -> Iterator[str]:
-    """All texts that a pattern with ``{a,b}`` and ``{08..11}`` stands for, in its order, as the shell expands them."""
-    match = BRACES.search(pattern)
-    if match is None:
-        yield pattern
-        return
-    head, tail = pattern[: match.start()], pattern[match.end() :]
-    if span := RANGE.fullmatch(match[1]):
-        first, last = int(span[1]), int(span[2])
-        if abs(last - first) >= MOST_SHARDS:
-            raise SourceError(pattern, f"means more than {MOST_SHARDS:,} files", "Give a shorter range.")
-        padded = any(len(text) > 1 and text[0] == "0" for text in span.groups())
-        width = max(map(len, span.groups())) if padded else 0
-        step = 1 if first <= last else -1
-        parts = [f"{number:0{width}}" for number in range(first, last + step, step)]
-    else:
-        parts = match[1].split(",")
-    for part in parts:
-        yield from expand_braces(head + part + tail)
+        return ".tar" in path and has_pattern(path)
+    return ".tar" in path and not os.path.exists(path) and has_pattern(path)
 
 
 def _matches(path: str) -> list[str]:

@@ -117,6 +117,8 @@ def test_points_align_and_faces_without_any_are_counted(
 
 
 def test_every_option_reaches_the_figures(images: Path, pairs: Path, beton: Path) -> None:
+    # Each fold has images of its own, on which the other one's centring and whitening are fitted.
+    pairs.write_text("2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nCy\t1\t2\nBob\t2\tCy\t2\n")
     base = Verification(images=images, pairs=pairs, size=32, arch="resnet18", device="cpu")
     plain = run(base)["untrained (resnet18)"]
     options = {
