@@ -15,7 +15,7 @@ from frl.evaluate.faces import FaceImages
 from frl.evaluate.features import extract_features
 from frl.tasks.layouts.lfw import open_lfw
 from frl.tasks.layouts.pairs import FacePairs
-from frl.tasks.metrics.verification import VerificationResult
+from frl.tasks.metrics.verification import VerificationResult, require_own_images
 from frl.tasks.recognition import Comparison, Verification
 
 
@@ -84,10 +84,13 @@ def verify_pairs(
         fitted_on: ``(M, D)``, the network's features of other images, on which centring and whitening are fitted.
 
     Raises:
-        SourceError: if faces are to be aligned whose points are not known, or too few images can be used.
+        SourceError: if faces are to be aligned whose points are not known, if nothing is left to fit centring or
+            whitening on, or too few images can be used.
     """
     if aligned and faces.points is None:
         raise SourceError("alignment", "no points are known of these faces", "Give points, or do not align.")
+    if (comparison.centre or comparison.whiten) and fitted_on is None:
+        require_own_images(faces.index, faces.fold)
     shown = FaceImages(
         names=faces.names,
         read=faces.read,

@@ -251,6 +251,16 @@ def cross_validate(
     )
 
 
+def require_own_images(index: np.ndarray, fold: np.ndarray) -> None:
+    """Refuse pairs ``(P, 2)`` on whose folds ``(P,)`` `cross_validate` could fit nothing.
+
+    Raises:
+        SourceError: some fold has so many images of the others that fewer than two are left.
+    """
+    for k in range(int(fold.max()) + 1):
+        _others(index, fold == k)
+
+
 def _others(index: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     """The images of the pairs ``(P, 2)`` that are not held out, without those that also stand in a pair that is.
 

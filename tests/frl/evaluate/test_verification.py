@@ -207,6 +207,15 @@ def test_files_to_accuracy(people: Path, pairs_file: Path, tmp_path: Path) -> No
     assert flipped.folds[1] < 1.0
 
 
+def test_folds_of_the_same_images_are_refused_before_any_is_shown(people: Path, pairs_file: Path) -> None:
+    class Never(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("an image is shown")
+
+    with pytest.raises(SourceError, match=r"none is left to fit"):
+        verification(Never(), images=people, pairs=pairs_file, size=24, augment=AugmentConfig(), centre=True)
+
+
 def test_mirrored_features_do_not_depend_on_the_side() -> None:
     images = torch.randn(3, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(Mirrored(RawPixels())(images), Mirrored(RawPixels())(images.flip(3)))
