@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,3 +33,22 @@ def real_faces() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real faces is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stock_loader() -> type:
+    """Stock ffcv's Loader, such that whatever it compiles stays until the process ends.
+
+    The garbage collector ends numba's functions with an error now and then. pytest formats it, for which Python 3.11
+    parses source, and if that was collected while source is parsed, the outer call fails (a SystemError of ast.parse).
+    """
+    from ffcv.loader import Loader
+    from ffcv.pipeline.compiler import Compiler
+
+    def compile_and_keep(code: Callable, signature: Any = None) -> Callable:
+        kept.append(compiled := compile_code(code, signature))
+        return compiled
+
+    compile_code, kept = Compiler.compile, []
+    Compiler.compile, Compiler.kept = compile_and_keep, kept
+    return Loader

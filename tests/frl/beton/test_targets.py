@@ -137,11 +137,11 @@ def test_what_is_written_is_read(rows: list[Values]) -> None:
                 assert_same(sample.targets, complete(values))
 
 
-def test_stock_ffcv_reads_them_as_fields_of_its_own(ffcv: ModuleType, tmp_path: Path) -> None:
+def test_stock_ffcv_reads_them_as_fields_of_its_own(ffcv: ModuleType, stock_loader: type, tmp_path: Path) -> None:
     from ffcv.fields import FloatField, IntField, NDArrayField
     from ffcv.fields.basics import FloatDecoder, IntDecoder
     from ffcv.fields.decoders import NDArrayDecoder, SimpleRGBImageDecoder
-    from ffcv.loader import Loader, OrderOption
+    from ffcv.loader import OrderOption
 
     rows = [known(i) for i in range(5)]
     path = tmp_path / "t.beton"
@@ -158,7 +158,7 @@ def test_stock_ffcv_reads_them_as_fields_of_its_own(ffcv: ModuleType, tmp_path: 
     decoders = {name: [NDArrayDecoder()] for name in arrays}
     decoders |= {"age": [FloatDecoder()], "expression": [IntDecoder()], "label": [IntDecoder()]}
     decoders["image"] = [SimpleRGBImageDecoder()]
-    loader = Loader(str(path), 5, num_workers=1, order=OrderOption.SEQUENTIAL, os_cache=True, pipelines=decoders)
+    loader = stock_loader(str(path), 5, num_workers=1, order=OrderOption.SEQUENTIAL, os_cache=True, pipelines=decoders)
     batch = dict(zip(reader.field_names, next(iter(loader)), strict=True))
     assert batch["label"].reshape(-1).tolist() == list(range(5))
     for name in rows[0]:

@@ -80,9 +80,11 @@ def test_stock_ffcv_reads_what_we_write(ffcv: ModuleType, shapes: list, spare: i
 
 
 @pytest.mark.parametrize("os_cache", [True, False])
-def test_stock_ffcvs_loader_delivers_what_we_write(ffcv: ModuleType, tmp_path: Path, os_cache: bool) -> None:
+def test_stock_ffcvs_loader_delivers_what_we_write(
+    ffcv: ModuleType, stock_loader: type, tmp_path: Path, os_cache: bool
+) -> None:
     from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
-    from ffcv.loader import Loader, OrderOption
+    from ffcv.loader import OrderOption
 
     samples = [draw_sample(i, 32, 32, i * 7 - 1) for i in range(6)]
     # At three quarters of a page each, every sample gets a page of its own, and the last page stays short.
@@ -91,7 +93,7 @@ def test_stock_ffcvs_loader_delivers_what_we_write(ffcv: ModuleType, tmp_path: P
     with BetonWriter(path, capacity=9, page_size=1 << 21) as writer:
         for sample in samples:
             writer.append(sample.encoded + padding, 32, 32, sample.label, sample.name)
-    loader = Loader(
+    loader = stock_loader(
         str(path),
         batch_size=4,
         num_workers=1,

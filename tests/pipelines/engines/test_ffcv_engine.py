@@ -46,11 +46,11 @@ def engine_of():
 
 
 @pytest.mark.parametrize("name", ["threads", "ffcv"])
-def test_pixels_equal_stock_ffcv(engine_of, tiny_beton, name):
+def test_pixels_equal_stock_ffcv(engine_of, stock_loader, tiny_beton, name):
     from ffcv.fields.decoders import IntDecoder, SimpleRGBImageDecoder
-    from ffcv.loader import Loader, OrderOption
+    from ffcv.loader import OrderOption
 
-    stock = Loader(
+    stock = stock_loader(
         str(tiny_beton),
         batch_size=23,
         num_workers=1,
@@ -77,13 +77,13 @@ def test_raw_images_of_stock_ffcv_are_copied(engine_of, tmp_path, name):
     assert not batch.images.numpy()[:, 20:].any()
 
 
-def test_within_a_stock_loader_are_the_same(engine_of, write_beton):
-    from ffcv.loader import Loader, OrderOption
+def test_within_a_stock_loader_are_the_same(engine_of, stock_loader, write_beton):
+    from ffcv.loader import OrderOption
 
     path = write_beton([(48, 48), (40, 31), (64, 17)] * 4)
     engine = engine_of(path)
     pipelines, set_epoch = stock_crops(engine, AUGMENT, seed=3)
-    loader = Loader(str(path), batch_size=4, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
+    loader = stock_loader(str(path), batch_size=4, num_workers=1, order=OrderOption.SEQUENTIAL, pipelines=pipelines)
     for epoch in (0, 1):
         set_epoch(epoch)
         ours = engine.crops(requests(12, 4), AUGMENT.crops, partial(draw, AUGMENT, 3, epoch))
