@@ -133,6 +133,9 @@ def backbone_of(checkpoint: Any, arch: str | None, subject: object) -> tuple[nn.
     if arch is not None:
         require_arch(arch)
     card = description(checkpoint)
+    if "stage" in card:
+        cause = f"was fine-tuned up to stage {card['stage']} and has no layers beyond it"
+        raise CheckpointError(subject, cause, "Give the weights from which that began, or use frl predict.")
     of_timm = arch or card.get("arch", "")
     if of_timm.startswith(TIMM):
         arch = of_timm

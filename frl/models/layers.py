@@ -61,6 +61,14 @@ class UpToStage(nn.Module):
             cause = f"{stage} is no stage of this network"
             raise ConfigError(option, cause, f"{known}, or leave it out.")
 
+    def prune(self) -> None:
+        """Let go of the layers that follow the stage: they do not learn, and would be copied and kept."""
+        if isinstance(self.backbone, ResNet):
+            for later in RESNET_STAGES[self.stage :]:
+                setattr(self.backbone, later, nn.Identity())
+        else:
+            cast(Any, self.backbone).prune_intermediate_layers([self.stage - 1], prune_norm=True, prune_head=True)
+
     def maps(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` to the stage's map ``(B, C, h, w)``."""
         if isinstance(self.backbone, ResNet):
@@ -78,6 +86,11 @@ class UpToStage(nn.Module):
 def up_to(backbone: nn.Module, stage: int | None, option: str = "--stage") -> nn.Module:
     """The backbone itself, or what it is up to a stage; arguments and errors are those of ``UpToStage``."""
     return backbone if stage is None else UpToStage(backbone, stage, option)
+
+
+def stage_of(backbone: nn.Module) -> int | None:
+    """The stage with which a backbone ends; None: it is whole."""
+    return backbone.stage if isinstance(backbone, UpToStage) else None
 
 
 def _maps_of_resnet(backbone: ResNet, images: Tensor, stages: int) -> Tensor:
@@ -99,11 +112,15 @@ def _patch(network: Any) -> Sequence[int]:
 def layers_of(backbone: nn.Module) -> list[list[nn.Parameter]]:
     """All parameters of a backbone by depth, the layer next to the image first.
 
-    A ResNet has five layers: its stem and its four stages. What layers a network of timm has timm says itself.
+    A ResNet has five layers: its stem and its four stages. What layers a network of timm has timm says itself. Of a
+    network up to a stage they are those that are left.
     """
+    if isinstance(backbone, UpToStage):
+        return layers_of(backbone.backbone)
     if isinstance(backbone, ResNet):
         modules = [[getattr(backbone, name) for name in names] for names in RESNET_LAYERS]
-        return [[parameter for module in layer for parameter in module.parameters()] for layer in modules]
+        layers = [[parameter for module in layer for parameter in module.parameters()] for layer in modules]
+        return [layer for layer in layers if layer]
     from timm.models import group_parameters
 
     names = group_parameters(backbone, cast(Any, backbone).group_matcher(coarse=False))

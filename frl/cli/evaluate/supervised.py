@@ -113,7 +113,6 @@ class Supervised(Networks):
             require_new_folder(self.cache, "cache")
         if self.how == "finetune":
             cause, remedy = "fine-tuning trains the whole network", "Leave it out, or use --how frozen or knn."
-            require(self.stage is None, "stage", cause, remedy)
             require(self.features == "both", "features", cause, remedy)
             own = self.batch_size == type(self).batch_size
             require(own, "batch_size", "fine-tuning has a batch size of its own", "Use --finetune.batch-size.")
@@ -167,7 +166,7 @@ class Supervised(Networks):
                     how = self.how if tuned is None else "frozen"  # of what has nothing to learn
                     rows += examination.frozen(name, extract(network), how)
                 else:
-                    arch = name.rpartition("(")[2].rstrip(")")  # names of networks end with it
+                    arch = name.rpartition("(")[2].rstrip(")").removesuffix(self.of_network)  # with both a name ends
                     rows += tuned(name, arch, network)
         rows.append(examination.constant())
         print(f"\n{scores_table(rows)}")

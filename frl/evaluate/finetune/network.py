@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from frl.config.finetune import FinetuneConfig, Head
 from frl.errors import ConfigError
-from frl.models.layers import feature_maps, freeze_statistics
+from frl.models.layers import UpToStage, feature_maps, freeze_statistics
 from frl.tasks.heads import LinearHead, MapsHead
 from frl.tasks.points import Points
 from frl.tasks.task import SupervisedTask
@@ -46,10 +46,14 @@ class Predictor(nn.Module):
 def predictor(backbone: nn.Module, task: SupervisedTask, config: FinetuneConfig) -> Predictor:
     """A copy of ``backbone`` with a head whose weights the seed determines, on the CPU; PyTorch's generator stays.
 
+    Of a backbone up to a stage the copy has the layers up to there alone.
+
     Raises:
         ConfigError: if the head does not fit the task or the network.
     """
     backbone = copy.deepcopy(backbone).cpu()
+    if isinstance(backbone, UpToStage):
+        backbone.prune()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = new_head(backbone, task, config.head, config.size)

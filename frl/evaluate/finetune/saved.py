@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from frl.beton.targets import TargetSpec
 from frl.config import AugmentConfig, ModelConfig
@@ -16,13 +17,15 @@ from frl.config.finetune import FinetuneConfig
 from frl.errors import CheckpointError
 from frl.evaluate.finetune.network import Predictor, new_head
 from frl.models.backbone import build_backbone
+from frl.models.layers import UpToStage, stage_of, up_to
 from frl.runtime import checkpoint
 from frl.tasks.registry import TASKS, Classes, Numbers, Points, SupervisedTask
 
 KINDS: dict[str, type[SupervisedTask]] = {**TASKS, "classes": Classes, "numbers": Numbers, "points": Points}
 """The tasks that a file may name."""
 FORMAT = "frl-finetuned"
-VERSION = 1
+VERSION, WITH_STAGE = 1, 2
+"""A network up to a stage is what earlier versions of frl cannot read; they say so by the second number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,8 @@ class Saved:
 
     Attributes:
         network: in evaluation mode, on the CPU.
-        arch: the backbone's whole name, such as ``resnet18-w16-nopool``.
+        arch: the whole name of the network of which the backbone is one, such as ``resnet18-w16-nopool``.
+        stage: of that network, after which the backbone ends; None: it is whole.
         task: what it says.
         specs: the targets that the task was learned from, by name.
         size: side of the images that it sees, in pixels.
@@ -40,6 +44,7 @@ class Saved:
 
     network: Predictor
     arch: str
+    stage: int | None
     task: SupervisedTask
     specs: Mapping[str, TargetSpec]
     size: int
@@ -69,15 +74,17 @@ def save(
         CheckpointError: if it cannot be written.
     """
     path = Path(path)
-    model = ModelConfig.of(arch)
+    model, stage = ModelConfig.of(arch), stage_of(network.backbone)
     card = {"arch": model.arch, "width": str(model.width), "stem": model.stem}
     card |= {"input": "RGB in [0, 1], minus mean, divided by std"}
     card |= {"mean": str(config.augment.mean), "std": str(config.augment.std)}
+    card |= {} if stage is None else {"stage": str(stage)}
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     state = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if stage is None else WITH_STAGE,
         "arch": arch,
+        "stage": stage,
         "head": config.head,
         "task": _described(task, path),
         "specs": [_plain(specs[name]) for name in task.fields],
@@ -108,12 +115,12 @@ def load(path: str | os.PathLike[str]) -> Saved:
     if not isinstance(state, Mapping) or state.get("format") != FORMAT:
         remedy = "Give a file that frl evaluate TASK --how finetune --save wrote."
         raise CheckpointError(path, "is not a fine-tuned network: it has no head for a task", remedy)
-    if state["version"] > VERSION:
-        raise CheckpointError(path, f"has version {state['version']}, newer than {VERSION}", "Update frl.")
+    if state["version"] > WITH_STAGE:
+        raise CheckpointError(path, f"has version {state['version']}, newer than {WITH_STAGE}", "Update frl.")
     checkpoint.require_finite(state["model"], path)
     specs = {spec.name: spec for spec in map(TargetSpec.from_json, state["specs"])}
     task = _task(state["task"], path)
-    backbone, _ = build_backbone(state["arch"])
+    backbone = _pruned(state["arch"], state.get("stage"))
     network = Predictor(backbone, new_head(backbone, task, state["head"], state["size"]))
     try:
         network.load_state_dict(state["model"], strict=True)
@@ -123,11 +130,19 @@ def load(path: str | os.PathLike[str]) -> Saved:
     return Saved(
         network=network.to(memory_format=torch.channels_last).eval(),
         arch=state["arch"],
+        stage=state.get("stage"),
         task=task,
         specs=specs,
         size=state["size"],
         augment=augment,
     )
+
+
+def _pruned(arch: str, stage: int | None) -> nn.Module:
+    backbone = up_to(build_backbone(arch)[0], stage)
+    if isinstance(backbone, UpToStage):
+        backbone.prune()
+    return backbone
 
 
 def _described(task: SupervisedTask, path: Path) -> dict[str, Any]:

@@ -88,6 +88,20 @@ def test_fine_tune_save_and_predict(beton: Path, tmp_path: Path, capsys: pytest.
     assert "step 4: loss" not in capsys.readouterr().out, "what is done is not done again"
 
 
+def test_a_stage_is_fine_tuned_for_itself(beton: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = f"evaluate landmarks --data {beton} --how finetune --arch {ARCH} --stage 2 --size 32 --seeds 1"
+    command += f" --finetune.steps 2 --finetune.checks 1 --finetune.batch-size 4 --save {tmp_path / 'nets'}"
+    assert main(f"{command} --device cpu".split()) == 0
+    assert f"untrained ({ARCH}, stage 2)" in capsys.readouterr().out
+    (file,) = (tmp_path / "nets").glob("*.pt")
+    saved = load(file)
+    assert (saved.arch, saved.stage) == (ARCH, 2)
+    assert main(f"predict {file} {beton} --out {tmp_path / 'p.csv'} --device cpu".split()) == 0
+    assert len(rows_of(tmp_path / "p.csv")) == 16
+    assert main(f"export {file} --out {tmp_path / 'backbone.pt'}".split()) == 1
+    assert "was fine-tuned up to stage 2" in capsys.readouterr().err
+
+
 def test_options_of_fine_tuning_need_it(beton: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(f"evaluate landmarks --data {beton} --arch {ARCH} --save nets".split()) == 1
     assert "--save: --how frozen trains no network" in capsys.readouterr().err

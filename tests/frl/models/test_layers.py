@@ -66,6 +66,24 @@ def test_a_stage_of_timm_is_what_its_list_of_features_names(name, stages, module
         torch.testing.assert_close(maps, seen[0])
 
 
+@pytest.mark.parametrize(
+    "name", ["resnet18-w8", "timm/resnet18", "timm/convnext_atto", "timm/vit_tiny_patch16_224", "timm/efficientnet_b0"]
+)
+def test_pruned_it_gives_the_same_and_all_that_is_left_learns(name):
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
+    backbone, _ = build_backbone(name)
+    cut = UpToStage(backbone.eval(), 2)
+    before, whole = cut(IMAGES), sum(1 for _ in cut.parameters())
+    cut.prune()
+    assert torch.equal(cut(IMAGES), before)
+    cut(IMAGES).square().sum().backward()
+    left = dict(cut.named_parameters())
+    assert len(left) < whole and [name for name, parameter in left.items() if parameter.grad is None] == []
+    layers = [id(parameter) for layer in layers_of(cut) for parameter in layer]
+    assert len(layers) == len(set(layers)) and set(layers) == {id(parameter) for parameter in left.values()}
+
+
 def test_a_stage_that_is_not_there_is_refused():
     backbone, _ = build_backbone("resnet18-w8")
     for stage in (0, 5):

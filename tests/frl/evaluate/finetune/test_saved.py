@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from frl.beton.targets import Kind, TargetSpec
-from frl.config.finetune import FinetuneConfig, WarpConfig
+from frl.config.finetune import FinetuneConfig, Head, WarpConfig
 from frl.errors import CheckpointError
 from frl.evaluate import untrained
 from frl.evaluate.finetune import load, save
 from frl.evaluate.finetune.network import predictor
+from frl.models.layers import up_to
 from frl.pretrained import load_backbone
 from frl.runtime import checkpoint
 from frl.tasks.numbers import Numbers
@@ -54,7 +55,7 @@ def test_it_says_the_same_of_the_same(tmp_path: Path, task: SupervisedTask) -> N
     saved = load(tmp_path / "head.pt")
     with torch.no_grad():
         assert torch.equal(saved.network(IMAGES), before)
-    assert saved.task == task and saved.arch == ARCH and saved.size == 32
+    assert saved.task == task and (saved.arch, saved.stage) == (ARCH, None) and saved.size == 32
     assert saved.augment.mean == (0.5, 0.4, 0.3)
     assert saved.specs == {name: SPECS[name] for name in task.fields}
 
@@ -72,6 +73,22 @@ def test_the_backbone_is_found_in_it(tmp_path: Path) -> None:
     theirs = load(tmp_path / "head.pt").network.backbone
     with torch.no_grad():
         torch.testing.assert_close(backbone(IMAGES), theirs(IMAGES))
+
+
+@pytest.mark.parametrize("head", ["linear", "maps"])
+def test_a_network_up_to_a_stage_has_no_more_than_that(tmp_path: Path, head: Head) -> None:
+    whole = untrained(ARCH)
+    config = FinetuneConfig(size=32, head=head)
+    network = predictor(up_to(whole, 2), TASKS[0], config).eval()
+    save(tmp_path / "head.pt", network, arch=ARCH, task=TASKS[0], specs=SPECS, config=config)
+    saved = load(tmp_path / "head.pt")
+    with torch.no_grad():
+        assert torch.equal(saved.network(IMAGES), network(IMAGES))
+    assert (saved.arch, saved.stage) == (ARCH, 2)
+    assert not any("layer3" in name for name in saved.network.state_dict())
+    assert any("layer3" in name for name in whole.state_dict()), "the network that was given stays"
+    with pytest.raises(CheckpointError, match=r"head\.pt: was fine-tuned up to stage 2 and has no layers beyond it"):
+        load_backbone(tmp_path / "head.pt")
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
