@@ -99,7 +99,11 @@ def _fiducials(root: Path, image: str) -> NDArray[np.float64]:
     Raises:
         SourceError: if there is one of another form.
     """
-    path = root / "Data" / "Fiducials" / Path(image).relative_to("Data/Images").with_suffix(".txt")
+    images = Path("Data", "Images")
+    if not Path(image).is_relative_to(images):
+        cause = f"is not in {images}, so that it is not known where its points are"
+        raise SourceError(root / image, cause, "Correct CFP's Pair_list, or do not ask for the points.")
+    path = root / "Data" / "Fiducials" / Path(image).relative_to(images).with_suffix(".txt")
     if not path.exists():
         return np.full((30, 2), np.nan)
     lines = read_lines(path, "Fetch it again.")

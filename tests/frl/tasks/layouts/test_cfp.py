@@ -122,6 +122,15 @@ def test_a_half_has_three_of_five_points(root: Path) -> None:
         open_cfp(root, "FP", fiducials=True)
 
 
+def test_points_of_an_image_elsewhere_are_not_guessed(root: Path) -> None:
+    (root / "Data/Images/001").rename(root / "Data/Others")
+    table = root / "Protocol" / "Pair_list_F.txt"
+    table.write_text(table.read_text().replace("Data/Images/001", "Data/Others"))
+    assert len(open_cfp(root, "FF").names) == 9
+    with pytest.raises(SourceError, match=r"Data/Others/frontal/01\.jpg: is not in Data/Images, so that"):
+        open_cfp(root, "FF", fiducials=True)
+
+
 def test_the_real_folds(real_faces: Path) -> None:
     for protocol in ("FF", "FP"):
         faces = open_cfp(real_faces / "cfp_folds1to5", protocol, fiducials=True)
