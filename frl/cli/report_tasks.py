@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.beton import Beton
+from frl.cli.evaluate.extraction import Extraction
 from frl.cli.evaluate.parts import Part
-from frl.cli.evaluate.supervised import AnyTarget, Extraction
+from frl.cli.evaluate.supervised import AnyTarget
 from frl.config import AugmentConfig, EngineName, ProbeConfig
 from frl.evaluate.downstream import Examination
 from frl.evaluate.few_labels import Answer
@@ -67,11 +68,11 @@ def _judged(name: str, asked: ProbeConfig, trained: Sequence[Trained], cache: Pa
         examination = Examination(
             task=task, train=train.truth, test=test.truth, labels=[Labels(share=1.0)], seeds=[asked.seed]
         )
-        extract = Extraction(options, train, test)
+        extract = Extraction(options)
         for index, (called, network) in enumerate(options.networks().items()):
             is_own = index == 0  # the weights come before their baselines
             label = f"{each.name} ({called.rpartition('(')[2]}" if is_own else called
-            for kind, features in extract(network).items():
+            for kind, features in extract(network).of(train, test).items():
                 answer = examination.answering(features)(np.arange(len(train.truth)), asked.seed)
                 row = examination.row(label, kind, examination.labels[0], partial(_known, answer))
                 (own if is_own else rivals).append(row)

@@ -40,6 +40,7 @@ class Trial:
         setting: what was chosen on held-out training data, in words.
         scores: by name, the headline first.
         details: see ``SupervisedTask.details``.
+        fold: the part of the data that it was judged on, of several that are in turn; None: there is one.
     """
 
     seed: int
@@ -47,11 +48,12 @@ class Trial:
     setting: str
     scores: Mapping[str, Score]
     details: Mapping[str, Any]
+    fold: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A score over the seeds.
+    """A score over the trials.
 
     Attributes:
         mean: of the trials of which it is defined; NaN if of none.

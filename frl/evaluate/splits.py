@@ -122,6 +122,32 @@ def split_by_subject(subjects: Rows, share: float, seed: int) -> tuple[Rows, Row
     return train, test
 
 
+def cross_validation(subjects: Rows, count: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    """Faces to train on and faces to test on, ``count`` times: each face is tested on once, no subject is in both.
+
+    Args:
+        subjects: ``(N,)``, -1 where unknown.
+        count: of the parts, which have as many faces as whole subjects allow.
+        seed: of the parts.
+
+    Raises:
+        ConfigError: there are fewer subjects.
+    """
+    groups = groups_of(subjects)
+    sizes = np.bincount(groups)
+    if len(sizes) < count:
+        cause = f"{count} parts of whole subjects cannot be made of {len(sizes):,}"
+        raise ConfigError("--folds", cause, "Ask for fewer, or give --train and --test.")
+    # Large subjects first, each to the part that is smallest so far; those of one size in the order of the seed.
+    drawn = np.random.default_rng([seed, 17]).permutation(len(sizes))
+    part, filled = np.empty(len(sizes), np.int64), np.zeros(count, np.int64)
+    for group in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+        part[group] = filled.argmin()
+        filled[part[group]] += sizes[group]
+    for held in range(count):
+        yield np.flatnonzero(part[groups] != held), np.flatnonzero(part[groups] == held)
+
+
 def groups_of(subjects: Rows) -> Rows:
     """Consecutive numbers ``(N,)`` of the subjects; every face of an unknown one has its own."""
     apart = np.where(subjects >= 0, subjects, -1 - np.arange(len(subjects)))

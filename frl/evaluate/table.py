@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from frl.evaluate.few_labels import Trial, spread
@@ -18,7 +18,7 @@ class Row:
         network: what was judged.
         features: which of its features, such as ``pooled``; or how it was trained.
         labels: how many of the training data had labels, as it was asked for.
-        trials: one for each seed.
+        trials: one for each seed, of each fold.
     """
 
     network: str
@@ -28,7 +28,7 @@ class Row:
 
     @property
     def faces(self) -> int:
-        """The faces that had labels, the mean over the seeds."""
+        """The faces that had labels, the mean over the trials."""
         return round(sum(trial.faces for trial in self.trials) / len(self.trials))
 
     def to_json(self) -> dict[str, Any]:
@@ -46,6 +46,7 @@ class Row:
             "trials": [
                 {
                     "seed": trial.seed,
+                    **({} if trial.fold is None else {"fold": trial.fold}),
                     "faces": trial.faces,
                     "setting": trial.setting,
                     "scores": {name: score.value for name, score in trial.scores.items()},
@@ -55,6 +56,19 @@ class Row:
             ],
         }
         return defined(found)
+
+
+def joined(folds: Sequence[Sequence[Row]]) -> list[Row]:
+    """The same rows of several folds as one each, whose trials know the fold; of one alone, as they are."""
+    if len(folds) == 1:
+        return list(folds[0])
+    return [
+        replace(
+            rows[0],
+            trials=[replace(trial, fold=fold) for fold, row in enumerate(rows) for trial in row.trials],
+        )
+        for rows in zip(*folds, strict=True)
+    ]
 
 
 def defined(content: Any) -> Any:

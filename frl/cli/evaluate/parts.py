@@ -10,7 +10,7 @@ import numpy as np
 
 from frl.beton import Beton
 from frl.config.check import require
-from frl.evaluate.splits import Rows, require_no_shared_subject, split_by_subject
+from frl.evaluate.splits import Rows, cross_validation, require_no_shared_subject, split_by_subject
 from frl.evaluate.truths import (
     known_rows,
     names_of_subjects,
@@ -152,3 +152,15 @@ def one_file(data: Path, share: float, seed: int, limit: int | None = None) -> t
     whole = Part.of(data).first(limit)
     train, test = split_by_subject(whole.truth.subjects, share, seed)
     return whole.kept(train), whole.kept(test)
+
+
+def in_folds(data: Path, count: int, seed: int, limit: int | None = None) -> list[tuple[Part, Part]]:
+    """The faces of one file, the first ``limit`` of them, divided ``count`` times, so that each is judged on once.
+
+    Raises:
+        BetonError: the file is missing or broken.
+        ConfigError: it cannot be divided.
+    """
+    whole = Part.of(data).first(limit)
+    divided = cross_validation(whole.truth.subjects, count, seed)
+    return [(whole.kept(train), whole.kept(test)) for train, test in divided]

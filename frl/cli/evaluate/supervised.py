@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,28 +10,27 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
+from frl.cli.evaluate.extraction import Extraction
 from frl.cli.evaluate.finetuned import FinetunedRows, main_rank_speaks
 from frl.cli.evaluate.networks import Networks
-from frl.cli.evaluate.parts import Part, asked, one_file, two_files
+from frl.cli.evaluate.parts import Part, asked, in_folds, one_file, two_files
 from frl.config import EngineName
 from frl.config.check import require, require_file, require_least, require_new_folder, require_within
 from frl.config.finetune import FinetuneConfig
 from frl.config.probe import require_of_its_side
-from frl.evaluate.baselines import RawPixels
-from frl.evaluate.cache import FeatureCache, feature_key
-from frl.evaluate.downstream import Examination, FrozenFeatures
-from frl.evaluate.features import OfMirrorImages, extract_features
+from frl.evaluate.downstream import Examination
 from frl.evaluate.hog import Hog
 from frl.evaluate.published import BENCHMARKS, benchmark_of, published_text
 from frl.evaluate.splits import Labels
-from frl.evaluate.table import Row, parts_table, scores_table
-from frl.evaluate.task_probe import pooled_width
-from frl.evaluate.unpooled import PooledAndUnpooled
+from frl.evaluate.table import Row, joined, parts_table, scores_table
 from frl.network import SIZE
 from frl.pretrained import load_backbone
-from frl.runtime.distributed import World, pick_device, world
-from frl.runtime.numerics import exact_products, numerics
+from frl.runtime.distributed import World, world
+from frl.runtime.numerics import numerics
 from frl.tasks.registry import SupervisedTask
+
+Fold = tuple[Part, Part, SupervisedTask]
+"""The side to learn from, the side to be judged on, and the task on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +45,9 @@ class Supervised(Networks):
     """In the place of both: one .beton, which is split by subject (by face where none is known)."""
     test_share: float = 0.2
     """Of --data: the share of its faces to be judged on."""
+    folds: int | None = None
+    """Of --data: divide it into so many parts of whole subjects, and judge on each in turn what the others taught; the
+    table gives mean and standard deviation. None: --test-share is judged on, once."""
     how: Literal["frozen", "knn", "finetune"] = "frozen"
     """frozen: ridge regression on features that stay; knn: the nearest training faces by these features; finetune: the
     whole network learns, under torchrun on many GPUs."""
@@ -103,6 +104,12 @@ class Supervised(Networks):
         is_share = 0 < self.test_share < 1
         require(is_share, "test_share", f"{self.test_share} is no share between 0 and 1", "Use e.g. 0.2.")
         require_of_its_side("", self.data, self.test_share, self.shared_subjects)
+        if self.folds is not None:
+            require_within("folds", self.folds, 2, 1000, "Use 5, or leave it out.")
+            cause, remedy = "--train and --test are divided already", "Leave it out, or give --data alone."
+            require(self.data is not None, "folds", cause, remedy)
+            own = self.test_share == type(self).test_share
+            require(own, "test_share", "--folds says how many are judged on", "Leave out one of them.")
         require(len(self.labels) > 0, "labels", "no part of the labels is asked for", "Use e.g. 1% 10% 100%.")
         parts = [Labels.parse(text) for text in self.labels]
         require(len(set(parts)) == len(parts), "labels", "names a part twice", "Name each once; --seeds draws more.")
@@ -143,32 +150,21 @@ class Supervised(Networks):
 
     def measured(self, place: World | None) -> dict[str, Any]:
         """The same; ``place`` is this process among the ranks that fine-tune."""
-        train, test, task = self.opened()
-        examination = Examination(
-            task=task,
-            train=train.truth,
-            test=test.truth,
-            labels=[Labels.parse(text) for text in self.labels],
-            seeds=range(self.seed, self.seed + self.seeds),
-        )
-        print(f"{task.name}, {self.how}: trained on {train},\njudged on {test}", flush=True)
-        extract = Extraction(self, train, test)
+        folds = self.divided()
+        train, test, task = folds[0]
+        said = f", and {len(folds) - 1} times otherwise, so that each face is judged on once" if self.folds else ""
+        print(f"{task.name}, {self.how}: trained on {train},\njudged on {test}{said}", flush=True)
+        extract = Extraction(self)
         rows: list[Row] = []
-        with ExitStack() as opened:
-            tuned = None
-            if place is not None:
-                tuned = FinetunedRows(
-                    examination, train, test, self.recipe, place, folder=self.save, engine=self.engine
-                )
-                opened.callback(tuned.close)
-            for name, network in self.networks().items():
-                if tuned is None or not any(True for _ in network.parameters()):
-                    how = self.how if tuned is None else "frozen"  # of what has nothing to learn
-                    rows += examination.frozen(name, extract(network), how)
-                else:
-                    arch = name.rpartition("(")[2].rstrip(")").removesuffix(self.of_network)  # with both a name ends
-                    rows += tuned(name, arch, network)
-        rows.append(examination.constant())
+        for name, network in self.networks().items():
+            if place is None or not any(True for _ in network.parameters()):
+                how = self.how if place is None else "frozen"  # of what has nothing to learn
+                features = extract(network)
+                found = [self._examination(fold).frozen(name, features.of(*fold[:2]), how) for fold in folds]
+            else:
+                found = [self._finetuned(name, network, fold, place, number) for number, fold in enumerate(folds)]
+            rows += joined(found)
+        rows += joined([[self._examination(fold).constant()] for fold in folds])
         print(f"\n{scores_table(rows)}")
         if parts := parts_table(rows, task.headline):
             print(f"\n{task.headline} of each part\n{parts}")
@@ -181,21 +177,55 @@ class Supervised(Networks):
             "headline": task.headline,
             "train": train.to_json(),
             "test": test.to_json(),
+            **({} if self.folds is None else {"folds": self.folds}),
             "rows": [row.to_json() for row in rows],
             "benchmark": benchmark,
         }
 
-    def opened(self) -> tuple[Part, Part, SupervisedTask]:
+    def _examination(self, fold: Fold) -> Examination:
+        train, test, task = fold
+        return Examination(
+            task=task,
+            train=train.truth,
+            test=test.truth,
+            labels=[Labels.parse(text) for text in self.labels],
+            seeds=range(self.seed, self.seed + self.seeds),
+        )
+
+    def _finetuned(self, name: str, network: nn.Module, fold: Fold, place: World, number: int) -> list[Row]:
+        """Rows of a network that learns; ``number`` is that of the fold, from 0."""
+        arch = name.rpartition("(")[2].rstrip(")").removesuffix(self.of_network)  # with both a name ends
+        called = name if self.folds is None else f"{name}, fold {number}"
+        tuned = FinetunedRows(
+            self._examination(fold), *fold[:2], self.recipe, place, folder=self.save, engine=self.engine
+        )
+        with closing(tuned):
+            return [replace(row, network=name) for row in tuned(called, arch, network)]
+
+    def divided(self) -> list[Fold]:
+        """Both sides and the task on them, of each fold.
+
+        Raises:
+            FrlError: whatever makes them unfit for each other.
+        """
+        if self.folds is None:
+            return [self.opened()]
+        assert self.data is not None
+        return [self._fit(*sides) for sides in in_folds(self.data, self.folds, self.seed, self.limit)]
+
+    def opened(self) -> Fold:
         """Both sides and the task on them.
 
         Raises:
             FrlError: whatever makes them unfit for each other.
         """
         if self.data is not None:
-            train, test = one_file(self.data, self.test_share, self.seed, self.limit)
-        else:
-            assert self.train is not None and self.test is not None
-            train, test = two_files(self.train, self.test, shared_subjects=self.shared_subjects, limit=self.limit)
+            return self._fit(*one_file(self.data, self.test_share, self.seed, self.limit))
+        assert self.train is not None and self.test is not None
+        return self._fit(*two_files(self.train, self.test, shared_subjects=self.shared_subjects, limit=self.limit))
+
+    def _fit(self, train: Part, test: Part) -> Fold:
+        """Two sides, as far as they fit the task and each other."""
         train, test, task = asked(self.task_name, train, test, **self.task_options)
         for text in self.labels:
             Labels.parse(text).of(len(train.rows))
@@ -212,65 +242,6 @@ class Supervised(Networks):
         if self.baselines:
             networks["HOG"] = Hog(self.normalisation)
         return networks
-
-
-class Extraction:
-    """Features of the faces of both sides, of one network after the other."""
-
-    def __init__(self, options: Supervised, train: Part, test: Part) -> None:
-        self.options, self.train, self.test = options, train, test
-        self.device = pick_device(options.device, local_rank=0)
-        self.cache = FeatureCache(options.cache)
-        exact_products()
-
-    def __call__(self, network: nn.Module) -> Mapping[str, FrozenFeatures]:
-        """The features by their kind: those of baselines without a feature map are ``as they are``."""
-        network = network.to(self.device)
-        handmade = isinstance(network, (RawPixels, Hog))
-        seen = network if handmade else PooledAndUnpooled(network)
-        train, test = self._vectors(seen, self.train), self._vectors(seen, self.test)
-        mirrored = self._vectors(OfMirrorImages(seen), self.test) if self.options.flip else None
-        if handmade:
-            return {"": FrozenFeatures(train=train, test=test, mirrored=mirrored)}
-        width = pooled_width(network, self.options.side)
-        parts = {"pooled": slice(0, width), "unpooled": slice(width, None)}
-        wanted = list(parts) if self.options.features == "both" else [self.options.features]
-        return {
-            kind: FrozenFeatures(
-                train=train[:, parts[kind]],
-                test=test[:, parts[kind]],
-                mirrored=None if mirrored is None else mirrored[:, parts[kind]],
-            )
-            for kind in wanted
-        }
-
-    def _vectors(self, network: nn.Module, part: Part) -> torch.Tensor:
-        """Features of some faces of a file; those of the whole file are kept."""
-        from pipelines.whole_images import WholeImages  # takes seconds, which a wrong option does not need to spend
-
-        options = self.options
-
-        def compute() -> torch.Tensor:
-            images = WholeImages(
-                part.path,
-                size=options.side,
-                batch_size=options.batch_size,
-                device=self.device,
-                augment=options.normalisation,
-                limit=options.limit,
-                engine=options.engine,
-            )
-            try:
-                return extract_features(network, images, normalise=False).vectors
-            finally:
-                images.close()
-
-        view = f"whole {options.side} {options.normalisation.mean} {options.normalisation.std}"
-        count = part.faces
-        if options.limit is not None and options.limit < count:
-            count, view = options.limit, f"{view} first {options.limit}"
-        vectors = self.cache.get(feature_key(network, part.content, view), count, compute)
-        return vectors.to(self.device)[torch.from_numpy(part.rows).to(self.device)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,16 @@ def test_a_stage_is_fine_tuned_for_itself(beton: Path, tmp_path: Path, capsys: p
     assert "was fine-tuned up to stage 2" in capsys.readouterr().err
 
 
+def test_each_fold_is_fine_tuned_and_saved_for_itself(beton: Path, tmp_path: Path) -> None:
+    command = f"evaluate landmarks --data {beton} --how finetune --arch {ARCH} --folds 2 --size 32 --seeds 1"
+    command += f" --finetune.steps 2 --finetune.checks 1 --finetune.batch-size 4 --save {tmp_path / 'nets'}"
+    assert main(f"{command} --device cpu --out {tmp_path / 'r.json'}".split()) == 0
+    assert len([file for file in (tmp_path / "nets").glob("*.pt") if "fold-0" in file.name]) == 1
+    assert len(list((tmp_path / "nets").glob("*.pt"))) == 2
+    for row in json.loads((tmp_path / "r.json").read_text())["rows"]:
+        assert [trial["fold"] for trial in row["trials"]] == [0, 1] and "fold" not in row["network"]
+
+
 def test_options_of_fine_tuning_need_it(beton: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(f"evaluate landmarks --data {beton} --arch {ARCH} --save nets".split()) == 1
     assert "--save: --how frozen trains no network" in capsys.readouterr().err

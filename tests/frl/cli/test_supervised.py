@@ -17,6 +17,7 @@ from frl.beton.targets import Kind, TargetSpec
 from frl.cli.evaluate import main, run
 from frl.cli.evaluate.supervised import AnyTarget, Expression, Landmarks, Pose
 from frl.errors import BetonError, ConfigError
+from pipelines.whole_images import WholeImages
 
 SIDE = 32
 SPECS = (
@@ -137,6 +138,28 @@ def test_one_file_is_split_by_subject(train: Path) -> None:
     assert headline(found, "raw") < 0.6 * headline(found, "constant")
 
 
+def test_each_fold_is_judged_in_turn_and_each_network_sees_the_file_once(
+    train: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    shown, iterate = [], WholeImages.__iter__
+    monkeypatch.setattr(WholeImages, "__iter__", lambda images: (shown.append(images), iterate(images))[1])
+    found = run(Pose(data=train, folds=3, labels=("20%", "100%"), seeds=2, **OPTIONS))
+    assert "and 2 times otherwise, so that each face is judged on once" in capsys.readouterr().out
+    assert len(shown) == 3  # untrained, raw pixels, HOG
+    few, whole = found["rows"][:2]
+    assert [(trial["fold"], trial["seed"]) for trial in few["trials"]] == [
+        (k, seed) for k in range(3) for seed in (0, 1)
+    ]
+    assert [trial["fold"] for trial in whole["trials"]] == [0, 1, 2] and found["folds"] == 3
+    assert sum(trial["faces"] for trial in whole["trials"]) == 2 * 180
+    scores, spread = [trial["scores"]["mae"] for trial in whole["trials"]], whole["scores"]["mae"]
+    assert spread["mean"] == pytest.approx(np.mean(scores)) and spread["deviation"] == pytest.approx(
+        np.std(scores, ddof=1)
+    )
+    # Of the constant, from the file itself: the other folds' median or mean never saw the fold.
+    assert len({trial["scores"]["mae"] for trial in found["rows"][-1]["trials"]}) == 3
+
+
 @pytest.mark.parametrize("how", ["frozen", "knn"])
 def test_classes_with_and_without_names(how: Any, train: Path, test: Path) -> None:
     named = run(Expression(train=train, test=test, how=how, **OPTIONS))
@@ -234,6 +257,10 @@ def test_a_share_for_the_test_out_of_bounds_is_refused(share: float, train: Path
 
 def test_options_that_would_have_no_effect_are_refused(train: Path, test: Path) -> None:
     refuse("--test-share: --test says which faces", train=train, test=test, test_share=0.5)
+    refuse("--folds: --train and --test are divided already", train=train, test=test, folds=3)
+    refuse("--test-share: --folds says how many", data=train, folds=3, test_share=0.5)
+    refuse("--folds: 1 is", data=train, folds=1)
+    refuse("--folds: 31 parts of whole subjects cannot be made of 30", data=train, folds=31)
     refuse("--shared-subjects: --data is split so that nobody", data=train, shared_subjects=True)
     refuse("--features: fine-tuning trains the whole network", data=train, how="finetune", features="unpooled")
     refuse("--batch-size: fine-tuning has a batch size of its own", data=train, how="finetune", batch_size=128)

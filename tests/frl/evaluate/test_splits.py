@@ -8,7 +8,14 @@ import pytest
 from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError
 from frl.evaluate.few_labels import Answer, Trial, spread, trials
-from frl.evaluate.splits import Labels, folds, labelled, require_no_shared_subject, split_by_subject
+from frl.evaluate.splits import (
+    Labels,
+    cross_validation,
+    folds,
+    labelled,
+    require_no_shared_subject,
+    split_by_subject,
+)
 from frl.evaluate.table import Row, scores_table
 from frl.tasks.registry import Score, Truth, task_of
 from frl.tasks.scores import score
@@ -58,6 +65,25 @@ def test_a_file_is_split_by_subject():
     assert 0.2 <= len(test) / len(SUBJECTS) < 0.3
     with pytest.raises(ConfigError, match="one subject"):
         split_by_subject(np.zeros(9, int), 0.2, seed=0)
+
+
+@pytest.mark.parametrize("subjects", [SUBJECTS, NOBODY], ids=["subjects", "nobody"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_each_face_is_tested_on_once_by_heads_that_never_saw_its_subject(subjects, count):
+    parts = list(cross_validation(subjects, count, seed=3))
+    assert sorted(np.concatenate([test for _, test in parts])) == list(range(len(subjects)))
+    for train, test in parts:
+        assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(subjects)))
+        assert subjects is NOBODY or not set(subjects[train]) & set(subjects[test])
+    sizes = [len(test) for _, test in parts]
+    assert len(sizes) == count and max(sizes) - min(sizes) <= 1
+    others = [test for _, test in cross_validation(subjects, count, seed=4)]
+    assert {tuple(test) for _, test in parts} != {tuple(test) for test in others}
+
+
+def test_more_folds_than_subjects_are_refused():
+    with pytest.raises(ConfigError, match=r"--folds: 4 parts of whole subjects cannot be made of 3"):
+        next(cross_validation(np.array([0, 0, 1, 2, 2]), 4, seed=0))
 
 
 def test_a_subject_in_both_files_is_refused():
