@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -10,9 +9,9 @@ from pathlib import Path
 
 from frl.children import end_with_parent
 from frl.cli import main as frl
-from frl.files import atomic_write, try_lock
+from frl.files import try_lock
 from frl.study.perform import IN_USE
-from frl.study.steps import DONE
+from frl.study.steps import DONE, is_finished, mark_finished
 
 
 def main(lock: Path, arguments: list[str]) -> int:
@@ -24,13 +23,18 @@ def main(lock: Path, arguments: list[str]) -> int:
             print(f"{folder}: {IN_USE}", file=sys.stderr)
             return 1
         # Another study with the same --out may have been at it; that it is done is said while the lock is held.
-        if (folder / DONE).exists():
+        product = Path(arguments[-1])  # every step ends with its --out
+        if is_finished(folder / DONE, product):
             return 0
+        if (folder / DONE).exists():
+            print(f"{product} is not what it was when it was finished: it is made again", flush=True)
+            (folder / DONE).unlink()
+            if product.is_file():
+                product.unlink()
         began = time.monotonic()
         status = frl(arguments)
         if status == 0:
-            with atomic_write(folder / DONE) as stream:
-                stream.write(json.dumps({"seconds": round(time.monotonic() - began, 1)}).encode())
+            mark_finished(folder / DONE, product, time.monotonic() - began)
         return status
 
 

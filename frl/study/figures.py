@@ -15,6 +15,9 @@ from frl.results import baseline_of
 from frl.study.grid import Cell, Study
 
 TRAINED = "trained"
+ERRORS = {"eer"}
+UNCERTAINTIES = {"standard_error"}
+"""Of what tasks without heads give: what is better when it is lower, and what is no score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Figure:
 
     Attributes:
         column: what was measured: the evaluation, and which features or how many labels where there are several.
+        plain: the column without the features: that of a baseline whose features are of one kind.
         network: ``trained``, or which baseline.
         choices: of the axes.
         seed: of the cell.
@@ -31,6 +35,7 @@ class Figure:
     """
 
     column: str
+    plain: str
     network: str
     choices: tuple[str, ...]
     seed: int
@@ -110,13 +115,14 @@ def collect(study: Study, cells: Iterable[Cell], out: Path) -> list[Figure]:
 
 
 def _figures(name: str, score: str | None, content: Mapping[str, Any], cell: Cell) -> Iterator[Figure]:
-    for network, column, scores in _scores(name, content):
+    for network, column, plain, scores in _scores(name, content):
         if score is not None and score not in scores:
             known = ", ".join(scores)
             raise ConfigError(f"evaluate, {name!r}", f"gives no score {score!r}", f"Name one of: {known}.")
         value, higher_is_better = scores[score or next(iter(scores))]
         yield Figure(
             column=column,
+            plain=plain,
             network=baseline_of(network) or TRAINED,
             choices=tuple(cell.choices.values()),
             seed=cell.seed,
@@ -125,15 +131,24 @@ def _figures(name: str, score: str | None, content: Mapping[str, Any], cell: Cel
         )
 
 
-def _scores(name: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, tuple[Any, bool]]]]:
-    """Network, column and scores of each row of a result, of a task with heads or of one without."""
+def _scores(name: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, tuple[Any, bool]]]]:
+    """Network, column, plain column and scores of each row of a result, of a task with heads or of one without."""
     if "rows" not in content:
         for network, found in content.items():
-            numbers = {key: (value, True) for key, value in found.items() if isinstance(value, float)}
-            yield network, name, numbers
+            yield network, name, name, dict(_numbers(found))
         return
     labels = {row["labels"] for row in content["rows"]}
     for row in content["rows"]:
-        parts = [name, row["features"], row["labels"] if len(labels) > 1 else ""]
+        share = row["labels"] if len(labels) > 1 else ""
+        column, plain = (", ".join(filter(None, parts)) for parts in ((name, row["features"], share), (name, share)))
         numbers = {key: (found["mean"], found["higher_is_better"]) for key, found in row["scores"].items()}
-        yield row["network"], ", ".join(filter(None, parts)), numbers
+        yield row["network"], column, plain, numbers
+
+
+def _numbers(found: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, bool]]]:
+    """The scores of a task without heads, and whether higher is better; of several rates as ``tar_at_far/0.1``."""
+    for key, value in found.items():
+        if isinstance(value, float) and key not in UNCERTAINTIES:
+            yield key, (value, key not in ERRORS)
+        elif isinstance(value, Mapping):
+            yield from ((f"{key}/{rate}", (number, True)) for rate, number in value.items())

@@ -62,7 +62,7 @@ def _chart(table: Table, column: str) -> str:
         bars = [0.0 if math.isnan(spread.deviation) else spread.deviation for spread in spreads.values()]
         axes.errorbar(at, means, yerr=bars, marker="o", capsize=3, label=", ".join(others) or "trained")
     for dashes, (name, baseline) in zip(DASHES, table.baselines.items(), strict=False):
-        if (spread := baseline_of(baseline, column)) is not None and spread.count:
+        if (spread := baseline_of(table, baseline, column)) is not None and spread.count:
             axes.axhline(spread.mean, color="grey", linestyle=dashes, linewidth=1, label=name)
     axes.set_xticks(range(len(places)), places)
     axes.set_xlabel(table.axes[0] if table.axes else "")

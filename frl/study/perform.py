@@ -53,10 +53,11 @@ def perform(cells: Iterable[Cell], out: Path, launch: Launcher) -> list[Failure]
         KeyboardInterrupt: if a step was interrupted; the same call goes on from there.
     """
     wanted = steps_of(cells)
+    missing = _missing(wanted, out)
     failures: list[Failure] = []
     for stage in STAGES:
         steps = [step for step in wanted if step.stage == stage]
-        ready = [s for s in steps if not s.is_done(out) and (s.source is None or s.source[1].is_done(out))]
+        ready = [s for s in steps if s.key in missing and (s.source is None or s.source[1].is_done(out))]
         if not ready:
             continue
         print(f"{stage}: {len(ready)} of {len(steps)} to do", flush=True)
@@ -71,6 +72,17 @@ def perform(cells: Iterable[Cell], out: Path, launch: Launcher) -> list[Failure]
 
         launch(ready, out, tell)
     return failures
+
+
+def _missing(steps: Sequence[Step], out: Path) -> set[str]:
+    """The keys of what has to be done: a product that is gone is made again only for a step that will read it."""
+    missing: set[str] = set()
+    for step in (step for step in steps if step.stage == STAGES[-1]):
+        for needed in reversed(_chain(step)):
+            if needed.is_done(out):
+                break
+            missing.add(needed.key)
+    return missing
 
 
 def steps_of(cells: Iterable[Cell]) -> list[Step]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frl.errors import ConfigError
+from frl.files import atomic_write
 
 PRODUCTS = {"write": "faces.beton", "pretrain": "run", "evaluate": "result.json"}
 STAGES = tuple(PRODUCTS)
@@ -37,7 +38,8 @@ class Step:
 
     @cached_property
     def key(self) -> str:
-        """Equal for equal work on equal files: files that are named count with their size and time, as first seen."""
+        """Equal for equal work on equal files, as first seen: of a file its size and time count, of a folder the names
+        of the files in it."""
         files = {word: _stamp(word) for word in (*self.words, *self.options)}
         source = None if self.source is None else (self.source[0], self.source[1].key)
         content = [self.stage, self.words, self.options, {word: at for word, at in files.items() if at}, source]
@@ -52,13 +54,30 @@ class Step:
         return self.folder(out) / PRODUCTS[self.stage]
 
     def is_done(self, out: Path) -> bool:
-        """Whether it has succeeded before."""
-        return (self.folder(out) / DONE).exists()
+        """Whether it has succeeded before, and its product is still what it was."""
+        return is_finished(self.folder(out) / DONE, self.product(out))
 
     def arguments(self, out: Path) -> list[str]:
         """What follows ``frl``."""
         source = [] if self.source is None else [self.source[0], str(self.source[1].product(out))]
         return [self.stage, *self.words, *self.options, *source, "--out", str(self.product(out))]
+
+
+def mark_finished(done: Path, product: Path, seconds: float) -> None:
+    """Note that a command has succeeded, and how long its product is, in bytes, if it is a file."""
+    size = product.stat().st_size if product.is_file() else None
+    with atomic_write(done) as stream:
+        stream.write(json.dumps({"seconds": round(seconds, 1), "bytes": size}).encode())
+
+
+def is_finished(done: Path, product: Path) -> bool:
+    """Whether ``mark_finished`` was called, and the product was not removed or cut since."""
+    try:
+        noted = json.loads(done.read_bytes())
+    except (OSError, ValueError):
+        return False
+    size = noted.get("bytes")
+    return product.exists() and (size is None or product.stat().st_size == size)
 
 
 def writing(options: Mapping[str, Any]) -> Step:
@@ -108,10 +127,29 @@ def _flag(name: str, value: Any) -> Iterator[str]:
             yield str(value)
 
 
-def _stamp(word: str) -> list[int] | None:
-    """Size and time of change of a file, in bytes and nanoseconds; None of a word that names no file."""
-    try:
-        found = os.stat(word)
-    except (OSError, ValueError):
+def _stamp(word: str) -> list[Any] | None:
+    """Of a file its size and time of change, in bytes and nanoseconds; of a folder a hash of the names in it, for their
+    sizes would take minutes to ask for; None of a word that names neither."""
+    path = _path_in(word)
+    if path is None:
         return None
-    return [found.st_size, found.st_mtime_ns] if os.path.isfile(word) else None
+    if os.path.isdir(path):
+        return [_names_within(path)]
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _path_in(word: str) -> str | None:
+    """The file or folder that a word means: as it stands, after ``KIND:`` and before ``@SPLIT``, or after ``NAME=``."""
+    whole = [word, *(rest for _, mark, rest in (word.partition(":"), word.partition("=")) if mark)]
+    meant = [*whole, *(path.rpartition("@")[0] for path in whole)]
+    return next((path for path in meant if path and "\0" not in path and os.path.exists(path)), None)
+
+
+def _names_within(folder: str) -> str:
+    digest = hashlib.sha256()
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            digest.update(os.fsencode(os.path.join(root, name)) + b"\0")
+    return digest.hexdigest()[:12]

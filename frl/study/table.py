@@ -22,6 +22,7 @@ class Table:
         differences: a row for each combination but the first: how far it lies from the first, seed by seed.
         baselines: a row for each baseline, over the seeds; what the cells of one seed measure again counts once.
         directions: of each column, whether higher is better.
+        plain: of each column, the one without its features; see ``Figure``.
     """
 
     axes: tuple[str, ...]
@@ -30,6 +31,7 @@ class Table:
     differences: Mapping[tuple[str, ...], Mapping[str, Difference]]
     baselines: Mapping[str, Mapping[str, Spread]]
     directions: Mapping[str, bool]
+    plain: Mapping[str, str]
 
 
 def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
@@ -57,6 +59,7 @@ def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
             for name in dict.fromkeys(figure.network for figure in of_baselines)
         },
         directions={figure.column: figure.higher_is_better for figure in figures},
+        plain={figure.column: figure.plain for figure in figures},
     )
 
 
@@ -104,15 +107,14 @@ def baseline_rows(table: Table) -> list[list[str]]:
     """The cells of each baseline, its name first."""
     blank = [""] * (len(axes_of(table)) - 1)
     return [
-        [name, *blank, *(str(baseline_of(found, column) or "") for column in table.columns)]
+        [name, *blank, *(str(baseline_of(table, found, column) or "") for column in table.columns)]
         for name, found in table.baselines.items()
     ]
 
 
-def baseline_of(found: Mapping[str, Spread], column: str) -> Spread | None:
+def baseline_of(table: Table, found: Mapping[str, Spread], column: str) -> Spread | None:
     """What a baseline has for a column: one of hand-made features is not parted into pooled and unpooled ones."""
-    parts = set(column.split(", "))
-    return next((spread for name, spread in found.items() if set(name.split(", ")) <= parts), None)
+    return found.get(column) or found.get(table.plain[column])
 
 
 def to_csv(study: Study, figures: Sequence[Figure]) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ from scipy.stats import ttest_rel
 from frl.cli import study as command
 from frl.cli import study_step
 from frl.cli.study import main
+from frl.errors import ConfigError
 from frl.files import wait_until_free
 from frl.study.figures import Difference, Figure, Spread, collect
 from frl.study.grid import Cell, parse_study
 from frl.study.perform import LOCK, LOG, Here, last_words, perform, steps_of
-from frl.study.steps import DONE, Step
+from frl.study.steps import DONE, Step, mark_finished, writing
 from frl.study.table import tabulate, to_csv, to_markdown
 from frl.synthetic import write_folder
 
@@ -73,7 +75,9 @@ class Recorder:
                 if step.stage == "evaluate":
                     seed = int(step.options[step.options.index("--seed") + 1])
                     step.product(out).write_text(json.dumps(result(step, seed)))
-                (folder / DONE).write_text("{}")
+                else:
+                    step.product(out).mkdir(exist_ok=True)
+                mark_finished(folder / DONE, step.product(out), 1.0)
             tell(step, int(failed))
 
 
@@ -87,6 +91,80 @@ def test_steps_that_are_done_are_not_done_again(study, tmp_path):
     assert perform(study.cells(), tmp_path, first) == []
     assert len(first.ran) == len(set(first.ran)) == len(steps_of(study.cells())) == 6 + 12
     assert perform(study.cells(), tmp_path, second) == [] and second.ran == []
+
+
+def test_a_product_that_is_gone_or_cut_is_made_again_where_it_is_needed(study, tmp_path):
+    perform(study.cells(), tmp_path, Recorder())
+    first, second, *_ = [step for cell in study.cells() for step in cell.evaluations.values()]
+    first.product(tmp_path).unlink()
+    second.product(tmp_path).write_text('{"rows": [')
+    assert len(collect(study, study.cells(), tmp_path)) == 6 * 2 + 6 * 3 - 5
+    again = Recorder()
+    perform(study.cells(), tmp_path, again)
+    assert again.ran == [first.key, second.key]
+    # A run that nothing reads any more may be gone; one that is read is made again.
+    run = first.source[1]
+    run.product(tmp_path).rmdir()
+    assert (idle := Recorder()).ran == [] == perform(study.cells(), tmp_path, idle)
+    first.product(tmp_path).unlink()
+    perform(study.cells(), tmp_path, needed := Recorder())
+    assert needed.ran == [run.key, first.key]
+
+
+def test_a_step_whose_product_was_cut_makes_it_anew(tmp_path, monkeypatch):
+    """What is left of it goes first, for commands write over nothing."""
+    product, seen = tmp_path / "result.json", []
+    monkeypatch.setattr(study_step, "end_with_parent", lambda signal: None)
+
+    def command_of_frl(arguments):
+        seen.append(product.exists())
+        product.write_text("whole")
+        return 0
+
+    monkeypatch.setattr(study_step, "frl", command_of_frl)
+    for expected in (1, 1):
+        assert study_step.main(tmp_path / LOCK, ["evaluate", "--out", str(product)]) == 0 and len(seen) == expected
+    product.write_text("wh")
+    assert study_step.main(tmp_path / LOCK, ["evaluate", "--out", str(product)]) == 0
+    assert seen == [False, False] and product.read_text() == "whole"
+
+
+@pytest.mark.parametrize("word", ["faces", "folder:faces", "vggface2:faces", "mine=faces", "wflw:faces@train"])
+def test_other_files_in_a_source_are_other_work(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces" / "ann").mkdir(parents=True)
+    (tmp_path / "faces" / "ann" / "1.jpg").write_bytes(b"one")
+    before = writing({"sources": [word]}).key
+    assert writing({"sources": [word]}).key == before
+    (tmp_path / "faces" / "ann" / "2.jpg").write_bytes(b"two")
+    assert writing({"sources": [word]}).key != before
+
+
+def test_each_column_has_its_own_baseline():
+    """Also where the name of one evaluation is a part of another's."""
+    study = parse_study(
+        {**CONTENT, "evaluate": {"LFW": {"task": "verification"}, "LFW, whitened": {"task": "verification"}}}, "s"
+    )
+    figures = [
+        Figure(column=name, plain=name, network=network, choices=("low",), seed=0, value=value, higher_is_better=True)
+        for name, trained, raw in (("LFW", 0.6, 0.5), ("LFW, whitened", 0.8, 0.7))
+        for network, value in (("trained", trained), ("raw pixels", raw))
+    ]
+    assert "| *raw pixels* | 0.5 | 0.7 |" in to_markdown(tabulate(study, figures)).splitlines()
+
+
+def test_scores_without_heads_have_their_direction(study, tmp_path):
+    found = {"runs/x (resnet18)": {"accuracy": 0.9, "standard_error": 0.01, "eer": 0.1, "tar_at_far": {"0.1": 0.8}}}
+    cell = next(study.cells())
+    step = cell.evaluations["k-NN"]
+    step.folder(tmp_path).mkdir(parents=True)
+    step.product(tmp_path).write_text(json.dumps(found))
+    mark_finished(step.folder(tmp_path) / DONE, step.product(tmp_path), 1.0)
+    for score, higher in (("accuracy", True), ("eer", False), ("tar_at_far/0.1", True)):
+        (figure,) = collect(replace(study, scores={"k-NN": score}), [cell], tmp_path)
+        assert figure.higher_is_better is higher
+    with pytest.raises(ConfigError, match=r"Name one of: accuracy, eer, tar_at_far/0\.1"):
+        collect(replace(study, scores={"k-NN": "standard_error"}), [cell], tmp_path)
 
 
 def test_a_failure_stops_no_other_step_and_is_tried_again(study, tmp_path):
@@ -124,6 +202,7 @@ def test_a_baseline_that_every_cell_measures_again_counts_once_a_seed(study):
     figures = [
         Figure(
             column="k-NN",
+            plain="k-NN",
             network=network,
             choices=tuple(cell.choices.values()),
             seed=cell.seed,
@@ -265,7 +344,7 @@ def test_what_another_study_has_done_meanwhile_is_not_done_again(tmp_path, monke
     began = []
     monkeypatch.setattr(study_step, "end_with_parent", lambda signal: None)
     monkeypatch.setattr(study_step, "frl", lambda arguments: began.append(arguments) or len(began) % 2)
-    statuses = [study_step.main(tmp_path / LOCK, ["evaluate"]) for _ in range(3)]
+    statuses = [study_step.main(tmp_path / LOCK, ["evaluate", "--out", str(tmp_path)]) for _ in range(3)]
     assert statuses == [1, 0, 0] and len(began) == 2 and (tmp_path / DONE).exists()
 
 
