@@ -82,7 +82,8 @@ def description(checkpoint: Any) -> Card:
         return {}
     if checkpoint.get("format") != checkpoints.FORMAT:
         return checkpoints.card_of(_inner(checkpoint))
-    model, augment = (checkpoint.get("config", {}).get(section, {}) for section in ("model", "augment"))
+    config = checkpoint.get("config")
+    model, augment = (config.get(part) or {} if isinstance(config, Mapping) else {} for part in ("model", "augment"))
     card = {name: str(model[name]) for name in ("arch", "width", "stem") if name in model}
     if "mean" in augment and "std" in augment:
         card |= {"input": "RGB in [0, 1], minus mean, divided by std"}
@@ -133,6 +134,10 @@ def backbone_of(checkpoint: Any, arch: str | None, subject: object) -> tuple[nn.
     if arch is not None:
         require_arch(arch)
     card = description(checkpoint)
+    ours = isinstance(checkpoint, Mapping) and checkpoint.get("format") == checkpoints.FORMAT
+    if ours and arch is None and not {"arch", "width", "stem"} <= card.keys():
+        cause = "lacks the options of its run, which say how its network is made and how it sees images"
+        raise CheckpointError(subject, cause, "Use another checkpoint of the run, or name the network with --arch.")
     if "stage" in card:
         cause = f"was fine-tuned up to stage {card['stage']} and has no layers beyond it"
         raise CheckpointError(subject, cause, "Give the weights from which that began, or use frl predict.")
@@ -220,7 +225,8 @@ def _tensors(checkpoint: Any) -> State:
     checkpoint = _inner(checkpoint)
     if not isinstance(checkpoint, Mapping):
         return {}
-    return {name: tensor for name, tensor in checkpoint.items() if isinstance(tensor, torch.Tensor)}
+    named = {name: tensor for name, tensor in checkpoint.items() if isinstance(tensor, torch.Tensor)}
+    return {name: tensor for name, tensor in named.items() if isinstance(name, str)}
 
 
 def _inner(checkpoint: Any) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from frl.beton.counts import Counted, add_up
 from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, rejects_path, samples_path
 from frl.beton.reader import Beton
-from frl.beton.samples import targets_fault
+from frl.beton.samples import lines_fault, targets_fault
 from frl.beton.schema import Schema
 from frl.beton.shard import Shard
 from frl.beton.validation import FETCH_AGAIN
@@ -230,15 +230,9 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals
 
 def _trusted_lines(beton: Beton, manifest: Manifest) -> SampleLines:
     """The lines about the samples, whose digest the manifest holds."""
-    path = samples_path(beton.path)
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        _refuse(beton.path, f"{path.name} cannot be read ({error.strerror})")
-    if digest != manifest.samples_sha256:
-        _refuse(beton.path, f"{path.name} differs from the digest in {manifest_path(beton.path).name}")
-    return SampleLines(path)
+    if fault := lines_fault(beton, manifest):
+        _refuse(beton.path, fault)
+    return SampleLines(samples_path(beton.path))
 
 
 def _copy_rejects(part: Part, writer: BetonWriter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frl.beton.layout import ImageMode
-from frl.beton.manifest import SampleLine, SampleLines, samples_path
+from frl.beton.manifest import Manifest, SampleLine, SampleLines, manifest_path, samples_path
 from frl.beton.reader import Beton
 from frl.beton.validation import FETCH_AGAIN
 from frl.errors import BetonError, blame_machine
@@ -68,6 +69,19 @@ def stored_samples(beton: Beton) -> Iterator[StoredSample]:
             raw=beton.modes[index] == ImageMode.RAW,
             targets=beton.target_values(index),
         )
+
+
+def lines_fault(beton: Beton, manifest: Manifest) -> str | None:
+    """Why the lines about the samples cannot be trusted, or None: they are those whose digest the manifest holds."""
+    path = samples_path(beton.path)
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"{path.name} cannot be read ({error.strerror})"
+    if digest != manifest.samples_sha256:
+        return f"{path.name} differs from the digest in {manifest_path(beton.path).name}"
+    return None
 
 
 def targets_fault(beton: Beton, index: int, line: SampleLine) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from frl.beton.layout import ImageMode
 from frl.beton.manifest import ContentHash, Manifest, SampleLine, SampleLines, manifest_path, samples_path
 from frl.beton.reader import Beton
-from frl.beton.samples import targets_fault
+from frl.beton.samples import lines_fault, targets_fault
 from frl.images import sample
 from frl.machine import cores
 
@@ -137,20 +137,14 @@ def _difference(beton: Beton, content: str | None, expected: Manifest) -> list[s
 
 def _manifest_faults(beton: Beton) -> list[str]:
     """Where the manifest disagrees with the file or with the lines about the samples."""
-    manifest, lines = beton.manifest, samples_path(beton.path)
+    manifest = beton.manifest
     assert manifest is not None
     faults = []
     stated, actual = (manifest.samples, manifest.bytes), (len(beton), beton.data.size)
     if stated != actual:
         faults.append(f"{manifest_path(beton.path).name}: states {stated} samples and bytes, the file has {actual}")
-    try:
-        with open(lines, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        faults.append(f"{lines.name}: cannot be read ({error.strerror})")
-    else:
-        if digest != manifest.samples_sha256:
-            faults.append(f"{lines.name}: differs from the digest in {manifest_path(beton.path).name}")
+    if fault := lines_fault(beton, manifest):
+        faults.append(fault)
     return faults
 
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from frl.batch import Batch
 from frl.beton import Beton
 from frl.beton.manifest import SampleLines, samples_path
+from frl.beton.samples import lines_fault
 from frl.config import AugmentConfig
 from frl.config.check import require, require_least, require_new_file
 from frl.config.coerce import coerce
-from frl.errors import SourceError
+from frl.errors import BetonError, SourceError
 from frl.evaluate.images import Square, image_batches
 from frl.printable import printable
 from frl.runtime.distributed import pick_device
@@ -193,11 +194,16 @@ def _of_beton(path: Path, size: int, augment: AugmentConfig, batch_size: int, de
 
 
 def _names(beton: Beton) -> list[str]:
-    """As the writer's list beside the file has them; numbers where there is none."""
-    lines = SampleLines(samples_path(beton.path))
+    """As the writer's list beside the file has them; numbers where there is none.
+
+    Raises:
+        BetonError: if the list is not this file's.
+    """
     if beton.manifest is None or not samples_path(beton.path).is_file():
         return [f"{index:08d}" for index in range(len(beton))]
-    return [line.name for line, _ in zip(lines, range(len(beton)), strict=False)]
+    if fault := lines_fault(beton, beton.manifest):
+        raise BetonError(beton.path, fault, "Put the list back that was written with it, or remove both.")
+    return [line.name for line in SampleLines(samples_path(beton.path))]
 
 
 def _images(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:

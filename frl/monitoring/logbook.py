@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -178,18 +179,30 @@ def crop_grid(views: Sequence[torch.Tensor], augment: AugmentConfig, images: int
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The JSON lines of a run's ``metrics.jsonl`` or ``environment.jsonl``, without one that a kill cut off.
 
-    Names that an earlier version gave to figures are given as today's.
+    Others that say nothing of a step are left out with a warning. Names that an earlier version gave to figures are
+    given as today's; a figure that is null is NaN.
     """
     if not path.exists():
         return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            break
-        lines.append({RENAMED.get(name, name): value for name, value in line.items()})
-    return lines
+    content = path.read_text(errors="replace")
+    found = list(map(_line, content.split("\n")))
+    last = len(found) - 1  # behind the last end of a line: nothing, or what a kill left of one
+    damaged = [number for number, line in enumerate(found[:last], 1) if line is None]
+    if damaged:
+        what = f"{len(damaged)} of {last} lines are damaged and left out, the first of them line {damaged[0]}"
+        warnings.warn(f"{path}: {what}", stacklevel=2)
+    return [line for line in found if line is not None]
+
+
+def _line(text: str) -> dict[str, Any] | None:
+    """What a line says of a step; None if it is no such line."""
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        return None
+    return {RENAMED.get(str(name), str(name)): math.nan if value is None else value for name, value in line.items()}
 
 
 def _drop_from(path: Path, step: int) -> None:

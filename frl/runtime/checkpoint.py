@@ -12,7 +12,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -30,7 +30,9 @@ from frl.weights import file_of
 FORMAT = "frl-checkpoint"
 VERSION = 2
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+NAME = re.compile(r"step-\d{9}\.pt")
 SHOWN = 3  # tensors that an error names
+DAMAGED = "Use an earlier checkpoint."
 
 
 def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
@@ -192,9 +194,9 @@ def _check_records(path: Path) -> None:
         with zipfile.ZipFile(path) as container:
             broken = container.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(path, f"is damaged ({error})", "Use an earlier checkpoint.") from error
+        raise CheckpointError(path, f"is damaged ({error})", DAMAGED) from error
     if broken is not None:
-        raise CheckpointError(path, f"checksum mismatch in {broken}", "Use an earlier checkpoint.")
+        raise CheckpointError(path, f"checksum mismatch in {broken}", DAMAGED)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -207,6 +209,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(path, "is not a checkpoint of frl's trainer", "Pass one from a run's checkpoints folder.")
+    if type(state.get("version")) is not int:
+        raise CheckpointError(path, f"has the version {state.get('version')!r}, which is no number", DAMAGED)
     if state["version"] > VERSION:
         raise CheckpointError(path, f"has version {state['version']}, newer than {VERSION}", "Update frl.")
     require_finite({key: value for key, value in state.items() if key not in ("config", "data")}, path)
@@ -215,8 +219,11 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _of_version_2(state: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint of version 1, which had room for SwAV's queue alone, as one of today."""
-    progress = {"queue": state.pop("queue")}
-    return {**state, "version": 2, "progress": progress, "config": upgraded(state["config"])}
+    if "queue" in state:
+        state["progress"] = {"queue": state.pop("queue")}
+    if "config" in state:
+        state["config"] = upgraded(state["config"])
+    return {**state, "version": 2}
 
 
 def path_of(folder: str | os.PathLike[str], step: int) -> Path:
@@ -225,12 +232,16 @@ def path_of(folder: str | os.PathLike[str], step: int) -> Path:
 
 
 def saved(folder: str | os.PathLike[str]) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
-    return sorted(Path(folder).glob("step-*.pt"))
+    """The checkpoints of a run, oldest first; a copy under another name (``step-000000004-best.pt``) is its user's."""
+    return sorted(path for path in Path(folder).glob("step-*.pt") if NAME.fullmatch(path.name) and path.is_file())
 
 
-def load_newest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+def load_newest(folder: str | os.PathLike[str], parts: Collection[str] = ()) -> dict[str, Any] | None:
     """The newest sound checkpoint of a run; damaged or diverged ones are skipped with a warning.
+
+    Args:
+        folder: of the checkpoints.
+        parts: what each of them must have, such as ``model``.
 
     Raises:
         CheckpointError: if there are checkpoints and none is sound.
@@ -239,7 +250,7 @@ def load_newest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     causes = []
     for path in reversed(candidates):
         try:
-            return load(path)
+            return _with_parts(load(path), parts, path)
         except CheckpointError as error:
             warnings.warn(f"skipped: {error}", stacklevel=2)
             causes.append(f"{path.name} {error.cause}")
@@ -247,6 +258,12 @@ def load_newest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
         cause = f"none of the {len(candidates)} checkpoints is sound: {'; '.join(causes)}"
         raise CheckpointError(folder, cause, "Start again elsewhere.")
     return None
+
+
+def _with_parts(state: dict[str, Any], parts: Collection[str], path: Path) -> dict[str, Any]:
+    if missing := [part for part in parts if part not in state]:
+        raise CheckpointError(path, f"lacks {', '.join(missing)}", DAMAGED)
+    return state
 
 
 def prune(folder: str | os.PathLike[str], keep: int, newest: int) -> None:

@@ -23,6 +23,8 @@ from frl.training.shares import divided, joined
 from frl.training.step import Step
 
 KEPT = ("optim.optimiser", "optim.exclude_bias_and_norm")  # options that shape what the optimiser keeps
+PARTS = ("step", "model", "optimiser", "progress", "config", "data")
+"""What a checkpoint needs to be gone on from."""
 DEFINING = ("seed", "augment", "model", "objective", "optim", "precision")
 
 
@@ -89,7 +91,7 @@ class Progress:
     def _find(self) -> tuple[dict[str, Any], int] | FrlError | None:
         """On rank 0: the checkpoint to go on from and the step that it counts as here; or why there is none."""
         try:
-            state = checkpoint.load_newest(self.folder) if self.config.resume else None
+            state = checkpoint.load_newest(self.folder, PARTS) if self.config.resume else None
             if not self.config.resume and checkpoint.saved(self.folder):
                 raise CheckpointError(self.folder, "holds the checkpoints of an earlier run", "Choose another --out.")
             taken = 0
@@ -229,7 +231,7 @@ def _kept_options(config: RunConfig) -> dict[str, Any] | FrlError | None:
     except (OSError, ValueError):  # the checkpoints were moved without it; they hold it, too, but take long to read
         pass
     try:
-        state = checkpoint.load_newest(folder)
+        state = checkpoint.load_newest(folder, ("config",))
     except FrlError as error:
         return error
     return None if state is None else state["config"]

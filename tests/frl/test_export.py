@@ -158,7 +158,10 @@ def layouts(net: Objective) -> dict[str, dict[str, Any]]:
         return {prefix + name: tensor for name, tensor in state.items()}
 
     return {
-        "ours": {"format": "frl-checkpoint", "version": 1, "step": 3, "model": dict(net.state_dict())},
+        "ours": {
+            **{"format": "frl-checkpoint", "version": 1, "step": 3},
+            **{"model": dict(net.state_dict()), "config": as_dict(RunConfig())},
+        },
         "torchvision": backbone | heads,
         "torchvision without fc": backbone,
         "torchvision under DDP": prefixed("module.", backbone | others),
@@ -449,3 +452,22 @@ def test_exports_say_of_real_faces_what_the_network_says(
     assert len(found) > 100
     assert (found - wanted).abs().max() < most * wanted.abs().max()
     assert 1 - torch.nn.functional.cosine_similarity(found, wanted).min() < angle
+
+
+@pytest.mark.parametrize("config", [..., None, {}, {"model": {"arch": "resnet18"}}, {"model": None, "augment": None}])
+def test_a_checkpoint_that_does_not_tell_its_network_is_not_guessed(
+    config: Any, saved: Path, trained: Objective, tmp_path: Path
+) -> None:
+    """The shapes of the weights say nothing of the stem's pooling and stride."""
+    state = checkpoints.read_tensors(saved)
+    arch = load_backbone(saved)[1]
+    torch.save({name: part for name, part in {**state, "config": config}.items() if part is not ...}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"a\.pt: lacks the options of its run, .* --arch"):
+        load_backbone(tmp_path / "a.pt")
+    assert load_backbone(tmp_path / "a.pt", arch)[1] == arch
+
+
+def test_keys_that_are_no_names_are_passed_over(saved: Path, tmp_path: Path) -> None:
+    state = checkpoints.read_tensors(saved)["model"]
+    torch.save({**state, 7: torch.zeros(1)}, tmp_path / "odd.pt")
+    assert load_backbone(tmp_path / "odd.pt")[1]

@@ -136,8 +136,8 @@ def asked(name: str, train: Part, test: Part, **options: Any) -> tuple[Part, Par
     """
     task = task_of(name, train.truth, **options)
     require_same_target(train.truth, test.truth, task.fields)
-    train, test = train.known(task), test.known(task)
     require_every_class(task, train.truth, test.truth)
+    train, test = train.known(task), test.known(task)
     require_numbers_that_vary(task, train.truth)
     return train, test, task
 

@@ -21,6 +21,8 @@ from frl.runtime.distributed import World, agreed
 from frl.tasks.task import Score, SupervisedTask
 
 State = dict[str, Tensor]
+PARTS = ("step", "network", "average", "optimiser", "best", "best_step", "data")
+"""What a checkpoint needs to be gone on from."""
 OF_THE_MACHINE = ("keep_decoded",)
 """Options that change no number."""
 
@@ -90,7 +92,7 @@ class Progress:
         if self.folder is None:
             return None
         try:
-            state = checkpoint.load_newest(self.folder)
+            state = checkpoint.load_newest(self.folder, PARTS)
             if state is not None:
                 self._require_same(state["data"]["identity"])
             return state

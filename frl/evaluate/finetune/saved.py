@@ -24,6 +24,8 @@ from frl.tasks.registry import TASKS, Classes, Numbers, Points, SupervisedTask
 KINDS: dict[str, type[SupervisedTask]] = {**TASKS, "classes": Classes, "numbers": Numbers, "points": Points}
 """The tasks that a file may name."""
 FORMAT = "frl-finetuned"
+PARTS = ("version", "arch", "head", "task", "specs", "size", "mean", "std", "model")
+"""What every file has."""
 VERSION, WITH_STAGE = 1, 2
 """A network up to a stage is what earlier versions of frl cannot read; they say so by the second number."""
 
@@ -115,6 +117,8 @@ def load(path: str | os.PathLike[str]) -> Saved:
     if not isinstance(state, Mapping) or state.get("format") != FORMAT:
         remedy = "Give a file that frl evaluate TASK --how finetune --save wrote."
         raise CheckpointError(path, "is not a fine-tuned network: it has no head for a task", remedy)
+    if missing := [part for part in PARTS if part not in state]:
+        raise CheckpointError(path, f"lacks {', '.join(missing)}", "Copy it again, or fine-tune again.")
     if state["version"] > WITH_STAGE:
         raise CheckpointError(path, f"has version {state['version']}, newer than {WITH_STAGE}", "Update frl.")
     checkpoint.require_finite(state["model"], path)

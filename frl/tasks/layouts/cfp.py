@@ -90,6 +90,8 @@ def _fold(folder: Path, fold: int, first: list[Path], second: list[Path]) -> Ite
             if not (1 <= i <= len(first) and 1 <= j <= len(second)):
                 cause = f"{line!r} is not in 1 to {len(first)} and 1 to {len(second)}, the lists' numbers"
                 raise SourceError(f"{path}, line {number}", cause, "Correct the line, or restore the image lists.")
+            if first[i - 1] == second[j - 1]:
+                raise SourceError(f"{path}, line {number}", "pairs an image with itself", "Correct the line.")
             yield Pair(fold=fold, first=first[i - 1], second=second[j - 1], same=kind == "same")
 
 

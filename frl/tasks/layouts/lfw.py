@@ -57,6 +57,8 @@ def _parse_pair(line: str, where: str, fold: int, same: bool) -> Pair:
     if len(fields) != (3 if same else 4) or not all(_is_count(text) for text in numbers):
         form = "name i j" if same else "name1 i name2 j"
         raise SourceError(where, f"expected '{form}', found '{line}'", "Compare it with LFW's pairs.txt.")
+    if same and int(numbers[0]) == int(numbers[1]):
+        raise SourceError(where, f"a pair of an image with itself: '{line.strip()}'", "Correct the line.")
     other = fields[0] if same else fields[2]
     if not same and other == fields[0]:
         raise SourceError(where, f"a pair of different people that names {other} twice", "Correct the line.")

@@ -367,3 +367,19 @@ def test_parquet_without_its_package_says_how_to_get_it(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install pyarrow"):
         embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.parquet"))
+
+
+@pytest.mark.parametrize("change", ["turned", "cut"])
+def test_names_of_another_file_are_not_written_beside_these_faces(
+    change: str, head: Path, beton: Path, tmp_path: Path
+) -> None:
+    for suffix in ("", ".json", ".samples.tsv"):
+        shutil.copy(f"{beton}{suffix}", f"{tmp_path / 'copy.beton'}{suffix}")
+    names = tmp_path / "copy.beton.samples.tsv"
+    lines = names.read_text().splitlines(keepends=True)
+    names.write_text("".join(lines[::-1] if change == "turned" else lines[:5]))
+    for run, options in ((embed, EmbedConfig), (predict, PredictConfig)):
+        out = tmp_path / f"{run.__name__}.csv"
+        with pytest.raises(BetonError, match=r"copy\.beton\.samples\.tsv differs from the digest"):
+            run(options(weights=head, images=(tmp_path / "copy.beton",), out=out, device="cpu"))
+        assert not out.exists()

@@ -266,6 +266,12 @@ def test_options_that_would_have_no_effect_are_refused(train: Path, test: Path) 
     refuse("--batch-size: fine-tuning has a batch size of its own", data=train, how="finetune", batch_size=128)
 
 
+def test_a_class_that_training_never_saw_is_named_whatever_its_number(train: Path, tmp_path: Path) -> None:
+    """One without names has as many classes as the training data show."""
+    other = write(tmp_path / "other.beton", ["q0", "q1"], gender=3)
+    refuse("has no face of 3, of which", AnyTarget, train=train, test=other, target="classes:gender")
+
+
 def test_labels_that_do_not_fit_are_refused(train: Path, test: Path) -> None:
     refuse("neither a share nor a number", train=train, test=test, labels=("some",))
     refuse("names a part twice", train=train, test=test, labels=("50%", "9", "50.0%"))

@@ -77,6 +77,7 @@ def test_pairs_are_read_in_order(pairs_file: Path) -> None:
         ("Bob_Lee\t3\t12\n", "Bob_Lee\t3\t-1\n", "line 3"),
         ("Bob_Lee\t3\t12\n", "\n", "line 3"),
         ("Ann\t1\tBob_Lee\t3\n", "Ann\t1\t2\n", "line 4: expected 'name1 i name2 j'"),
+        ("Ann\t1\t2\n", "Ann\t2\t02\n", "line 2: a pair of an image with itself"),
         ("Ann\t1\tBob_Lee\t3\n", "Ann\t1\tAnn\t2\n", "line 4: a pair of different people that names Ann twice"),
         ("Cy\t1\t2\n", "Cy\t1\tAnn\t2\n", "line 6"),
     ],

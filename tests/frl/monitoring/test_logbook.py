@@ -213,3 +213,24 @@ def test_thumbnails_restore_the_colours_and_shrink():
     assert pictures.shape == (2, 16, 16, 3)
     assert pictures[0, 0, 0].tolist() == [round(255 * value) for value in CONFIG.augment.mean]
     assert thumbnails(view[..., :8, :8], CONFIG.augment, 16).shape == (2, 8, 8, 3)
+
+
+@pytest.mark.parametrize("line", ["", "\0\0\0", "5", '{"loss": 1.0}', "\udcff", '{"step": "3"}', '{"step": 3, "lo'])
+def test_a_damaged_line_costs_itself_alone(tmp_path, line):
+    """It is left out with a word; what follows is shown, and kept when the run goes on."""
+    path = tmp_path / "metrics.jsonl"
+    whole = [json.dumps({"step": step, "loss": 2.0 / step}) for step in (1, 2, 4)]
+    path.write_bytes("\n".join([*whole[:2], line, whole[2], '{"step": 5, "lo']).encode("utf-8", "surrogateescape"))
+    with pytest.warns(
+        UserWarning, match=r"metrics\.jsonl: 1 of 4 lines are damaged and left out, the first of them line 3"
+    ):
+        assert [found["step"] for found in read_metrics(path)] == [1, 2, 4]
+    with pytest.warns(UserWarning), Logbook(replace(CONFIG, out=tmp_path), total_steps=9, first_step=4, enabled=True):
+        pass
+    assert [found["step"] for found in read_metrics(path)] == [1, 2, 4]
+
+
+def test_a_figure_that_is_null_is_no_number(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": null}\n')
+    (line,) = read_metrics(tmp_path / "metrics.jsonl")
+    assert np.isnan(line["loss"])

@@ -238,3 +238,28 @@ def test_a_run_stands_for_its_newest_checkpoint(tmp_path):
     assert checkpoint.resolve(str(tmp_path)) == checkpoint.resolve(tmp_path / "checkpoints") == newest
     assert checkpoint.load(str(tmp_path))["step"] == 20
     assert checkpoint.resolve(str(newest)) == newest
+
+
+def test_copies_under_other_names_are_never_deleted_and_never_taken_for_the_newest(tmp_path):
+    names = ["step-000000004-best.pt", "step-000000004 (copy).pt", "step-000000006_mine.pt", "step-7.pt"]
+    for step in (2, 4, 6):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), state_of(step))
+    for name in names:
+        checkpoint.save(tmp_path / name, state_of(0))
+    (tmp_path / "step-000000009.pt").mkdir()
+    assert checkpoint.resolve(tmp_path) == checkpoint.path_of(tmp_path, 6)
+    assert checkpoint.load_newest(tmp_path)["step"] == 6
+    checkpoint.prune(tmp_path, 1, 6)
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == sorted(
+        [*names, "step-000000006.pt", "step-000000009.pt"]
+    )
+
+
+@pytest.mark.parametrize("change", [{"version": "2"}, {"version": None}, {"model": ...}])
+def test_what_lacks_a_part_is_refused_and_the_one_before_is_used(tmp_path, change):
+    for step in (1, 2):
+        checkpoint.save(checkpoint.path_of(tmp_path, step), state_of(step))
+    state = {**checkpoint.read_tensors(checkpoint.path_of(tmp_path, 2)), **change}
+    torch.save({name: part for name, part in state.items() if part is not ...}, checkpoint.path_of(tmp_path, 2))
+    with pytest.warns(UserWarning, match=r"step-000000002\.pt: (lacks model|has the version)"):
+        assert checkpoint.load_newest(tmp_path, ("step", "model"))["step"] == 1

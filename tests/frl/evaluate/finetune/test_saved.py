@@ -129,3 +129,12 @@ def test_a_task_of_ones_own_is_not_saved_under_a_name_that_nobody_knows(tmp_path
     with pytest.raises(CheckpointError, match="which frl.tasks.TASKS does not know"):
         saved_as(tmp_path / "head.pt", Mine.of(SPECS))
     assert not (tmp_path / "head.pt").exists()
+
+
+def test_a_file_that_lacks_a_part_names_it(tmp_path: Path) -> None:
+    saved_as(tmp_path / "head.pt", TASKS[0])
+    whole = checkpoint.read_tensors(tmp_path / "head.pt")
+    del whole["specs"]
+    torch.save(whole, tmp_path / "less.pt")
+    with pytest.raises(CheckpointError, match=r"less\.pt: lacks specs"):
+        load(tmp_path / "less.pt")

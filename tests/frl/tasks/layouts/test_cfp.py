@@ -86,6 +86,7 @@ def test_missing_images_cost_their_pairs_and_are_counted(root: Path) -> None:
         ("Split/FP/02/diff.txt", "8,7\n", "line 1: '8,7' is not in 1 to 13 and 1 to 6"),
         ("Split/FP/02/diff.txt", "0,1\n", "line 1"),
         ("Split/FP/02/diff.txt", "", "lists no pair"),
+        ("Split/FF/02/same.txt", "7,7\n", "line 1: pairs an image with itself"),
         ("Pair_list_P.txt", "1 ../Data/a.jpg\n3 ../Data/b.jpg\n", "line 2: expected '2 ../Data/...'"),
         ("Pair_list_P.txt", "1\n", "line 1"),
         ("Pair_list_P.txt", "1 ../../../etc/passwd\n", "line 1"),
@@ -94,7 +95,7 @@ def test_missing_images_cost_their_pairs_and_are_counted(root: Path) -> None:
 def test_broken_lists_are_refused_by_line(root: Path, name: str, content: str, cause: str) -> None:
     (root / "Protocol" / name).write_text(content)
     with pytest.raises(SourceError) as caught:
-        open_cfp(root, "FP")
+        open_cfp(root, "FF" if "FF" in name else "FP")
     assert cause in str(caught.value) and name in str(caught.value)
 
 
