@@ -69,6 +69,7 @@ _FOLDER = Content(
     "Give a file in it",
     "Give a .beton in it, or make one of its images: frl write FOLDER --out faces.beton",
 )
+STAND_INS = ("a Git LFS pointer", "a git-annex pointer", "a DVC pointer", "a web page")
 _PICTURE = Content("a picture", "Give another file")
 _PROGRAM = Content("a program or library", "Give another file")
 _NUMPY = _network("an array of NumPy", "Give the PyTorch checkpoint that it was made from")
@@ -136,6 +137,26 @@ def recognise_in_place_of_beton(path: Path) -> Content | None:
     if content is None:
         return WEIGHTS if zipfile.is_zipfile(path) or _is_weights(first_bytes(path)) else None
     return None if content is BETON else replace(content, remedy=content.remedy_of_images or content.remedy)
+
+
+def in_place_of(wanted: str, path: Path, *kin: str) -> tuple[str, str] | None:
+    """Cause and remedy of an error about what stands at ``path``; None: a damaged file of the kind, or not known.
+
+    Args:
+        wanted: what was meant, such as ``tar archive``, as ``Content.what`` would call it.
+        path: of the file.
+        kin: words in ``Content.what`` by which a damaged one is known, too.
+    """
+    content = recognise(path)
+    if content is None or any(word in content.what for word in (wanted, *kin)):
+        return None
+    return f"is no {wanted}: it is {content.what}", f"{content.remedy_of_images or content.remedy}."
+
+
+def stand_in(head: bytes) -> Content | None:
+    """What a text stands for that came in place of a file, by its first bytes: a pointer or a page; else None."""
+    content = _text(head)
+    return content if content is not None and content.what.startswith(STAND_INS) else None
 
 
 def first_bytes(path: Path, count: int = HEAD_BYTES) -> bytes:

@@ -6,6 +6,8 @@ import re
 
 from PIL import features
 
+from frl.content import stand_in
+
 HEAD = 64
 """Bytes that are enough to tell."""
 
@@ -77,4 +79,6 @@ def why_not_decoded(head: bytes) -> str:
     name = sniff(head)
     if name in READERS and name not in DECODED:
         return f"{name}, which is not decoded: {READERS[name]}"
+    if content := stand_in(head):
+        return f"not an image but {content.what}. {content.remedy}"
     return f"not an image: it begins with {head[:12]!r}"

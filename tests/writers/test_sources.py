@@ -247,3 +247,32 @@ def test_real_faces_are_recognised(real_faces: Path) -> None:
     }
     assert counts == {"lfw_color150": (3811, 2086), "ytf_frames192": (2198, 180)}
     assert {c.identity for c in open_source(str(real_faces / "utkface200")).candidates()} == {None}
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "cause", "remedy"),
+    [
+        ("faces.tar", POINTER, "is no tar: it is a Git LFS pointer", "git lfs pull"),
+        ("faces.tar.gz", b"<!DOCTYPE html><html></html>", "is no tar: it is a web page", "Download it again"),
+        ("faces.zip", b"PK\x05\x06" + bytes(18), "is no tar: it is a zip archive", "unzip FILE"),
+        (
+            "faces.tar.zst",
+            b"\x28\xb5\x2f\xfd" + bytes(40),
+            "is no tar: it is a file compressed with Zstandard",
+            "zstd -dc",
+        ),
+        ("faces.tar.gz", b"\x1f\x8b" + bytes(40), "cannot be decompressed", "fetch it again"),
+        ("faces.h5", POINTER, "is no HDF5 file: it is a Git LFS pointer", "git lfs pull"),
+        ("faces.csv", POINTER, "is no list: it is a Git LFS pointer", "git lfs pull"),
+    ],
+)
+def test_what_came_in_place_of_a_source_is_named(
+    tmp_path: Path, name: str, content: bytes, cause: str, remedy: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError) as caught:
+        list(open_source(str(tmp_path / name)).candidates())
+    assert f"{name}: {cause}" in str(caught.value) and remedy in str(caught.value)

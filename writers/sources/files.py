@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from frl import store
-from frl.errors import ABOUT_A_PATH
+from frl.content import first_bytes, stand_in
+from frl.errors import ABOUT_A_PATH, SourceError
 from frl.stored_file import StoredFile
 from writers.reject import Reject
 
@@ -123,9 +125,16 @@ def read_at(path: str, offset: int, nbytes: int) -> bytes:
 
 
 def open_list_text(path: str | os.PathLike[str]) -> TextIO:
-    """A text of this machine or of an object store, UTF-8 with or without a mark; line ends stay as they are."""
+    """A text of this machine or of an object store, UTF-8 with or without a mark; line ends stay as they are.
+
+    Raises:
+        OSError: if it cannot be read.
+        SourceError: if it is a pointer or a page that came in its place.
+    """
     if address := store.address(path):
         return store.open_text(address)
+    if content := stand_in(first_bytes(Path(path))):
+        raise SourceError(path, f"is no list: it is {content.what}", f"{content.remedy}.")
     return open(path, newline="", encoding="utf-8-sig")
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 from frl import store
+from frl.content import in_place_of
 from frl.errors import SourceError
 from frl.stored_file import StoredFile
 from writers.reject import Reject
@@ -61,7 +63,8 @@ class HDF5Rows:
             images = file.get("images")
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             self._confirm()
-            raise SourceError(self.location, f"cannot be opened as HDF5 ({error})", "Fetch it again.") from error
+            usual = f"cannot be opened as HDF5 ({error})", "Fetch it again."
+            raise SourceError(self.location, *(in_place_of("HDF5 file", Path(self.location)) or usual)) from error
         weakref.finalize(self, file.close)  # HDF5 would close it when Python's objects are gone, and crash
         remedy = "Give a file whose data set 'images' has a row of variable-length uint8 for each encoded image."
         if not isinstance(images, h5py.Dataset):

@@ -18,10 +18,12 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple, Self
 
 from frl import store
+from frl.content import in_place_of
 from frl.errors import SourceError
 from frl.images.formats import HEAD
 from frl.images.names import claims_image
@@ -199,7 +201,8 @@ def members(file: TarFile, wanted: Callable[[Member], bool]) -> Iterator[Member]
         yield member
     if file.position <= BLOCK and not ended:
         cause = f"cannot be decompressed ({file.damage})" if file.damage else "is no tar"
-        raise SourceError(file.path, cause, "Give a .tar, .tar.gz, .tar.bz2 or .tar.xz, or fetch it again.")
+        remedy = "Give a .tar, .tar.gz, .tar.bz2 or .tar.xz, or fetch it again."
+        raise SourceError(file.path, *(in_place_of("tar", Path(file.path), "gzip", "bzip2", "xz") or (cause, remedy)))
     if fault := _end_fault(file.damage, damaged, unfinished=not (ended or cut)):
         yield Member(END, file.position, 0, fault, alarming=True)
 
