@@ -196,6 +196,7 @@ def open_target(
         joins=[asdict(account) for account in joins],
         targets=targets,
         empty=config.shard is not None,  # the others may have what this one has not
+        listed=name_work(chosen.rows(), labels, {}) if config.shard is not None else None,
     )
 
 

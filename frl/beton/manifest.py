@@ -74,6 +74,8 @@ class Manifest:
             ``without`` (a row), and some names of either side.
         targets: what is stored of each sample beside image and label, in the order of the file's fields.
         known: by target, the samples of which it is known.
+        listed: of a shard, a digest of all that its command listed, whichever part of it the shard has; None in other
+            files, and in shards of older versions.
     """
 
     samples: int
@@ -89,6 +91,7 @@ class Manifest:
     joins: tuple[dict[str, Any], ...] = ()
     targets: tuple[TargetSpec, ...] = ()
     known: dict[str, int] = dataclasses.field(default_factory=dict)
+    listed: str | None = None
 
     def to_json(self) -> str:
         """The text of the manifest file."""
@@ -98,6 +101,8 @@ class Manifest:
             del content["targets"], content["known"]
         if not self.joins:  # so that older software reads the manifests of files without tables
             del content["joins"]
+        if self.listed is None:
+            del content["listed"]
         return json.dumps(content, indent=1, ensure_ascii=True) + "\n"
 
     @classmethod

@@ -151,10 +151,21 @@ def _check_set(parts: Sequence[Part]) -> None:
         if part.manifest.identities != first.manifest.identities:
             cause = f"knows other identities than {first.path}"
             raise ConfigError(part.path, cause, "Write all shards from the same, unchanged sources.")
+    _check_sources(parts)
     missing = set(range(1, first.shard.total + 1)) - {part.shard.number for part in parts}
     if missing:
         numbers = ", ".join(map(str, sorted(missing)))
         raise ConfigError("SHARDS", f"of {first.shard.total} shards these are missing: {numbers}", "Give them all.")
+
+
+def _check_sources(parts: Sequence[Part]) -> None:
+    """Refuse shards of lists that differ: each is a part of another whole, so that images are missing or come twice."""
+    known = [part for part in parts if part.manifest.listed is not None]  # older versions did not note it
+    for part in known:
+        if part.manifest.listed != known[0].manifest.listed:
+            cause = f"was written from other sources or tables than {known[0].path}: some were changed in between"
+            remedy = "Delete the shards, and write them again from sources and tables that stay as they are."
+            raise ConfigError(part.path, cause, remedy)
 
 
 class _Originals:

@@ -81,6 +81,7 @@ class BetonWriter:
         joins: how tables met the images, for the manifest; JSON-ready.
         targets: what is stored of each sample beside image and label.
         empty: whether a file without samples is written: no reader takes it, but merging its shards does.
+        listed: of a shard, a digest of all of which it is a part, for the manifest.
 
     Attributes:
         samples, rejected: how many there are up to now.
@@ -105,6 +106,7 @@ class BetonWriter:
         joins: Sequence[dict[str, Any]] = (),
         targets: Sequence[TargetSpec] = (),
         empty: bool = False,
+        listed: str | None = None,
     ) -> None:
         self.path = Path(path)
         self.done = 0
@@ -118,6 +120,7 @@ class BetonWriter:
         self._work = work
         self._joins = tuple(joins)
         self._empty = empty
+        self._listed = listed
         if capacity < 1:
             raise WriteError(self.path, f"a capacity of {capacity} has no room for samples", "Give some images.")
         if not is_page_size(page_size):
@@ -391,6 +394,7 @@ class BetonWriter:
             joins=self._joins,
             targets=self._schema.targets,
             known={spec.name: self._ledger.sums.known[spec.name] for spec in self._schema.targets},
+            listed=self._listed,
         )
 
     def _publish(self) -> None:

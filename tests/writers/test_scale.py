@@ -16,6 +16,7 @@ from processes import assert_gone, descendants
 from frl.beton import Beton, verify
 from frl.beton.manifest import Manifest
 from frl.cli.merge import main as merge
+from frl.errors import ConfigError
 from writers.to_beton import main
 
 QUICK_COMMITS = """
@@ -82,6 +83,28 @@ def test_shards_joined_leave_out_the_copies_that_one_run_leaves_out(people: Path
     assert joined is not None and joined.content_sha256 == one.content_sha256
     assert one.counts["duplicates"] == joined.counts["duplicates"] > 0
     assert joined.rejected == one.rejected
+
+
+@pytest.mark.parametrize("changed", ["sources", "tables"])
+def test_shards_of_sources_that_have_changed_in_between_are_not_joined(
+    people: Path, tmp_path: Path, changed: str
+) -> None:
+    """Each would be a part of another whole, and images that lie in neither would be lost without a word."""
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text('NAME_ID,X,Y,W,H\n"n000000/0000",1,1,20,20\n')
+    written(people, tmp_path / "1.beton", "--boxes", str(boxes), "--shard", "1/2")
+    if changed == "sources":
+        (people / "n000000" / "new.jpg").write_bytes(encode(picture(40, 40)))
+    else:
+        boxes.write_text('NAME_ID,X,Y,W,H\n"n000000/0000",5,5,20,20\n')
+    written(people, tmp_path / "2.beton", "--boxes", str(boxes), "--shard", "2/2")
+    shards = [str(tmp_path / f"{number}.beton") for number in (1, 2)]
+    with pytest.raises(ConfigError, match=r"2.beton: was written from other sources or tables than .*1.beton"):
+        merge([*shards, "--out", str(tmp_path / "all.beton")])
+    assert not (tmp_path / "all.beton").exists()
+    written(people, tmp_path / "1.beton", "--boxes", str(boxes), "--shard", "1/2", "--overwrite")
+    merge([*shards, "--out", str(tmp_path / "all.beton")])
+    assert verify(tmp_path / "all.beton").ok
 
 
 def test_the_hash_notices_another_label_name_image_or_order(people: Path, tmp_path: Path) -> None:

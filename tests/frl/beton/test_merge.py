@@ -270,6 +270,21 @@ def test_what_is_no_set_of_shards_is_refused(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_shards_of_other_sources_are_refused_and_those_of_older_versions_joined(tmp_path: Path) -> None:
+    def shard(number: int, listed: str | None) -> Path:
+        path = tmp_path / f"{number}{listed}.beton"
+        kept = {"shard": f"{number}/2"}
+        with BetonWriter(path, capacity=1, page_size=PAGE, labels=LABELS, settings=kept, listed=listed) as writer:
+            writer.append(*draw_sample(number).arguments)
+        return path
+
+    with pytest.raises(ConfigError, match=r"2b.beton: was written from other sources or tables than .*1a.beton"):
+        merge([shard(1, "a"), shard(2, "b")], tmp_path / "all.beton")
+    assert merge([tmp_path / "1a.beton", shard(2, "a")], tmp_path / "same.beton").listed is None
+    merge([tmp_path / "1a.beton", shard(2, None)], tmp_path / "half.beton")
+    assert '"listed"' not in (tmp_path / "half.beton.json").read_text()  # older software reads what is no shard
+
+
 def test_a_full_disk_leaves_nothing_and_an_existing_file_stays(tmp_path: Path) -> None:
     shards = write_shards(tmp_path, [draw_sample(i) for i in range(9)], 3, padding=PAGE // 2)
     before = set(os.listdir(tmp_path))
