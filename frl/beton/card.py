@@ -11,6 +11,7 @@ import numpy as np
 
 from frl.beton.facts import Facts, gather, joined
 from frl.beton.histogram import Histogram, draw
+from frl.beton.manifest import home_of, rejects_path
 from frl.beton.partial import partial_path
 from frl.beton.reader import Beton
 from frl.beton.targets import describe
@@ -136,7 +137,7 @@ def _rejects(facts: Facts) -> str:
     rows = [(kind, f"{count:,}") for kind, count in shown]
     if rest := facts.rejected - sum(count for _, count in shown):
         rows.append(("other reasons", f"{rest:,}"))
-    where = f"{facts.rejected:,} images or faces; `{printable(facts.path.name)}.rejects.tsv` names each."
+    where = f"{facts.rejected:,} images or faces; `{printable(rejects_path(home_of(facts.path)).name)}` names each."
     return f"{where}\n\n{_table(('reason', 'count'), rows)}"
 
 

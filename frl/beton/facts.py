@@ -97,8 +97,8 @@ def gather(beton: Beton) -> Facts:
         sides=np.maximum(beton.heights, beton.widths),
         per_identity=np.unique(known, return_counts=True)[1],
         unknown=len(beton) - len(known),
-        per_source=_count_sources(beton.path, sources) if isinstance(sources, dict) else {},
-        rejects=_count_rejects(beton.path),
+        per_source=_count_sources(beton.home, sources) if isinstance(sources, dict) else {},
+        rejects=_count_rejects(beton.home),
         manifest=beton.manifest,
         targets=beton.targets,
     )

@@ -54,6 +54,15 @@ def rejects_path(beton: str | os.PathLike[str]) -> Path:
     return Path(f"{os.fspath(beton)}.rejects.tsv")
 
 
+def home_of(beton: str | os.PathLike[str]) -> Path:
+    """The path by which a ``.beton`` is read together with the files beside it: its own; but of a link, beside which
+    there is none of them, that of the file it leads to."""
+    beside = (manifest_path(beton), samples_path(beton), rejects_path(beton))
+    if os.path.islink(beton) and not any(map(os.path.exists, beside)):
+        return Path(os.path.realpath(beton))
+    return Path(beton)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a ``.beton`` holds and how it was made.
@@ -107,8 +116,8 @@ class Manifest:
 
     @classmethod
     def load(cls, beton: str | os.PathLike[str]) -> Manifest | None:
-        """The manifest beside ``beton``, or None where there is none; raises like ``read``."""
-        path = manifest_path(beton)
+        """The manifest beside ``beton`` (see ``home_of``), or None where there is none; raises like ``read``."""
+        path = manifest_path(home_of(beton))
         return cls.read(path) if path.exists() else None
 
     @classmethod
@@ -120,7 +129,7 @@ class Manifest:
         """
         path = Path(path)
         if path.suffix == ".beton":
-            beside = manifest_path(path)
+            beside = manifest_path(home_of(path))
             remedy = f"Name {beside}." if beside.is_file() else f"{beside} would be its manifest, and is not there."
             raise BetonError(path, "is not a readable manifest but a .beton", remedy)
         try:

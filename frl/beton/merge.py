@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from frl.beton.counts import Counted, add_up
-from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, rejects_path, samples_path
+from frl.beton.manifest import Manifest, SampleLines, fingerprint, home_of, manifest_path, rejects_path, samples_path
 from frl.beton.reader import Beton
 from frl.beton.samples import lines_fault, targets_fault
 from frl.beton.schema import Schema
@@ -109,9 +109,8 @@ def _open_part(path: Path) -> Part:
     with Beton(path) as beton:
         manifest = beton.manifest
         if manifest is None:
-            _refuse(
-                path, f"there is no {manifest_path(path).name} beside it", "Copy it from where the shard was written"
-            )
+            cause = f"there is no {manifest_path(beton.home).name} beside it"
+            _refuse(path, cause, "Copy it from where the shard was written")
         return Part(path=path, shard=_shard_of(path, manifest), page_size=beton.page_size, manifest=manifest)
 
 
@@ -122,7 +121,7 @@ def _empty_manifest(path: Path) -> Manifest | None:
     with open(path, "rb") as file:
         found = fingerprint(file.fileno(), [(0, os.fstat(file.fileno()).st_size)])
     if found != manifest.fingerprint:
-        _refuse(path, f"it differs from {manifest_path(path).name}, which states that it holds no samples")
+        _refuse(path, f"it differs from {manifest_path(home_of(path)).name}, which states that it holds no samples")
     return manifest
 
 
@@ -216,7 +215,7 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals
         kept = []
         for i in range(first, stop):
             if (line := next(lines, None)) is None:
-                _refuse(beton.path, f"{samples_path(beton.path).name} has {i} lines for {len(beton)} samples")
+                _refuse(beton.path, f"{samples_path(beton.home).name} has {i} lines for {len(beton)} samples")
             encoded = beton.encoded(i)
             if zlib.crc32(encoded.data) != line.crc32:
                 _refuse(beton.path, f"{beton.name(i)}: its bytes differ from their checksum")
@@ -243,11 +242,11 @@ def _trusted_lines(beton: Beton, manifest: Manifest) -> SampleLines:
     """The lines about the samples, whose digest the manifest holds."""
     if fault := lines_fault(beton, manifest):
         _refuse(beton.path, fault)
-    return SampleLines(samples_path(beton.path))
+    return SampleLines(samples_path(beton.home))
 
 
 def _copy_rejects(part: Part, writer: BetonWriter) -> None:
-    path, before = rejects_path(part.path), writer.rejected
+    path, before = rejects_path(home_of(part.path)), writer.rejected
     if part.manifest.rejected == 0 and not path.exists():
         return
     try:
@@ -258,7 +257,7 @@ def _copy_rejects(part: Part, writer: BetonWriter) -> None:
         _refuse(part.path, f"{path.name} cannot be read ({error.strerror})")
     if writer.rejected - before != part.manifest.rejected:
         found, stated = writer.rejected - before, part.manifest.rejected
-        _refuse(part.path, f"{path.name} has {found} lines, {manifest_path(part.path).name} states {stated}")
+        _refuse(part.path, f"{path.name} has {found} lines, {manifest_path(home_of(part.path)).name} states {stated}")
 
 
 def _refuse(path: Path, cause: str, remedy: str = FETCH_AGAIN) -> NoReturn:

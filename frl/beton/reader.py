@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from frl import store
 from frl.beton.layout import Field, FieldType
-from frl.beton.manifest import Manifest, SampleLines, fingerprint, manifest_path, samples_path
+from frl.beton.manifest import Manifest, SampleLines, fingerprint, home_of, manifest_path, samples_path
 from frl.beton.targets import TargetSpec
 from frl.beton.validation import FETCH_AGAIN, Contents, check_data, parse
 from frl.content import recognise_in_place_of_beton
@@ -32,6 +32,7 @@ class Beton:
 
     Attributes:
         path: the file.
+        home: the path beside which the files lie that describe it; another one where ``path`` is a link.
         page_size: bytes per page.
         fields: the columns of the file.
         heights, widths: (N,) uint16, pixels.
@@ -49,6 +50,7 @@ class Beton:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.home = home_of(path)
         try:
             # A pipe would block on opening, so look before.
             if not stat.S_ISREG(os.stat(self.path).st_mode):
@@ -69,7 +71,7 @@ class Beton:
         self.manifest = Manifest.load(self.path)
         self._check_manifest()
         self._load_columns(contents)
-        self._lines = SampleLines(samples_path(self.path))
+        self._lines = SampleLines(samples_path(self.home))
 
     def _parse(self) -> Contents:
         """The parts of the file; of what is no ``.beton`` at all it is said what it is."""
@@ -90,7 +92,7 @@ class Beton:
         if self.manifest is not None and self.manifest.fingerprint != self.fingerprint:
             raise BetonError(
                 self.path,
-                f"its header, metadata or allocation table differ from {manifest_path(self.path).name}",
+                f"its header, metadata or allocation table differ from {manifest_path(self.home).name}",
                 f"{FETCH_AGAIN}; if another program replaced it on purpose, delete the manifest.",
             )
 
@@ -123,7 +125,7 @@ class Beton:
             return tuple(spec for field in fields if (spec := TargetSpec.of_field(field)) is not None)
         stated = [spec.field for spec in self.manifest.targets]
         if stated != [field for field in fields if field.name in {spec.name for spec in self.manifest.targets}]:
-            cause = f"its fields are not the targets that {manifest_path(self.path).name} describes"
+            cause = f"its fields are not the targets that {manifest_path(self.home).name} describes"
             raise BetonError(self.path, cause, f"{FETCH_AGAIN}, with the files beside it.")
         return self.manifest.targets
 

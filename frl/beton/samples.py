@@ -54,7 +54,7 @@ def stored_samples(beton: Beton) -> Iterator[StoredSample]:
     for index, line in zip(range(len(beton)), _lines(beton), strict=False):
         encoded, label = beton.encoded(index), int(beton.labels[index])
         if line is not None and zlib.crc32(encoded.data) != line.crc32:
-            cause = f"{beton.name(index)}: its bytes differ from the checksum of {samples_path(beton.path).name}"
+            cause = f"{beton.name(index)}: its bytes differ from the checksum of {samples_path(beton.home).name}"
             raise BetonError(beton.path, cause, f"{FETCH_AGAIN}.")
         if line is not None and (fault := targets_fault(beton, index, line)):
             raise BetonError(beton.path, fault, f"{FETCH_AGAIN}.")
@@ -73,14 +73,14 @@ def stored_samples(beton: Beton) -> Iterator[StoredSample]:
 
 def lines_fault(beton: Beton, manifest: Manifest) -> str | None:
     """Why the lines about the samples cannot be trusted, or None: they are those whose digest the manifest holds."""
-    path = samples_path(beton.path)
+    path = samples_path(beton.home)
     try:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"{path.name} cannot be read ({error.strerror})"
     if digest != manifest.samples_sha256:
-        return f"{path.name} differs from the digest in {manifest_path(beton.path).name}"
+        return f"{path.name} differs from the digest in {manifest_path(beton.home).name}"
     return None
 
 
@@ -91,7 +91,7 @@ def targets_fault(beton: Beton, index: int, line: SampleLine) -> str | None:
     if line.targets_crc32 == zlib.crc32(b"".join(beton.target_bytes(index))):
         return None
     names = ", ".join(spec.name for spec in beton.targets)
-    return f"{beton.name(index)}: its targets ({names}) differ from the checksum of {samples_path(beton.path).name}"
+    return f"{beton.name(index)}: its targets ({names}) differ from the checksum of {samples_path(beton.home).name}"
 
 
 def identity_name(beton: Beton, label: int) -> str | None:
@@ -107,7 +107,7 @@ def _lines(beton: Beton) -> Iterator[SampleLine | None]:
     if beton.manifest is None:
         yield from repeat(None, len(beton))
         return
-    sidecar = samples_path(beton.path)
+    sidecar = samples_path(beton.home)
     try:
         lines = iter(SampleLines(sidecar))
         for index in range(len(beton)):
@@ -116,5 +116,5 @@ def _lines(beton: Beton) -> Iterator[SampleLine | None]:
             yield line
     except (OSError, ValueError) as error:
         blame_machine(error, f"reading {sidecar}")
-        remedy = f"Restore it, or delete {beton.path.name}.json to do without names and checksums."
+        remedy = f"Restore it, or delete {manifest_path(beton.home).name} to do without names and checksums."
         raise BetonError(sidecar, f"is missing or damaged ({error})", remedy) from error

@@ -72,7 +72,7 @@ def verify(
     with Beton(path) as beton:
         checked, unchecked, faults = ["structure"], [], []
         if beton.manifest is None:
-            unchecked.append(f"metadata: there is no {manifest_path(beton.path).name}")
+            unchecked.append(f"metadata: there is no {manifest_path(beton.home).name}")
         else:
             checked.append("metadata against the manifest")
             faults += _manifest_faults(beton)
@@ -96,7 +96,7 @@ def verify(
             if stated is not None and lines is not None:
                 content = digest.hexdigest()
                 if content != stated and not count:
-                    faults.append(f"{manifest_path(beton.path).name}: states another content hash than the images have")
+                    faults.append(f"{manifest_path(beton.home).name}: states another content hash than the images have")
                     count += 1
         else:
             unchecked.append("images: a deep verification was not asked for")
@@ -142,7 +142,7 @@ def _manifest_faults(beton: Beton) -> list[str]:
     faults = []
     stated, actual = (manifest.samples, manifest.bytes), (len(beton), beton.data.size)
     if stated != actual:
-        faults.append(f"{manifest_path(beton.path).name}: states {stated} samples and bytes, the file has {actual}")
+        faults.append(f"{manifest_path(beton.home).name}: states {stated} samples and bytes, the file has {actual}")
     if fault := lines_fault(beton, manifest):
         faults.append(fault)
     return faults
@@ -150,7 +150,7 @@ def _manifest_faults(beton: Beton) -> list[str]:
 
 def _sample_lines(beton: Beton) -> tuple[SampleLines | None, str]:
     """The lines that the writer noted, if they are whole, or None and the reason."""
-    path = samples_path(beton.path)
+    path = samples_path(beton.home)
     lines = SampleLines(path)
     try:
         count = sum(1 for _ in lines)
@@ -188,7 +188,7 @@ def _chunk_faults(
 ) -> tuple[list[str], list[tuple[bytes, bytes, bytes]]]:
     """The faults of some samples; and of each the SHA-256, the line and the stored bytes of the targets."""
     faults, contents = [], []
-    sidecar = samples_path(beton.path).name
+    sidecar = samples_path(beton.home).name
     for i, line in enumerate(lines, first):
         encoded = beton.encoded(i)
         image_sha256, targets = hashlib.sha256(encoded.data).digest(), b"".join(beton.target_bytes(i))

@@ -199,11 +199,11 @@ def _names(beton: Beton) -> list[str]:
     Raises:
         BetonError: if the list is not this file's.
     """
-    if beton.manifest is None or not samples_path(beton.path).is_file():
+    if beton.manifest is None or not samples_path(beton.home).is_file():
         return [f"{index:08d}" for index in range(len(beton))]
     if fault := lines_fault(beton, beton.manifest):
         raise BetonError(beton.path, fault, "Put the list back that was written with it, or remove both.")
-    return [line.name for line in SampleLines(samples_path(beton.path))]
+    return [line.name for line in SampleLines(samples_path(beton.home))]
 
 
 def _images(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from frl import store
 from frl.beton import Beton
-from frl.beton.manifest import manifest_path, rejects_path, samples_path
+from frl.beton.manifest import home_of, manifest_path, rejects_path, samples_path
 from frl.beton.samples import stored_samples
 from frl.config import DataConfig
 from frl.errors import BetonError, ConfigError, StagingError
@@ -85,9 +85,10 @@ def stage(source: str | os.PathLike[str], folder: str | os.PathLike[str], time_l
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target.with_name(f".{target.name}.lock"), time_limit):
-            for path in (samples_path(source), rejects_path(source), manifest_path(source), source):
-                if path.is_file():
-                    _copy(path, target.with_name(path.name))
+            for beside_of in (samples_path, rejects_path, manifest_path):
+                if (beside := beside_of(home_of(source))).is_file():
+                    _copy(beside, beside_of(target))
+            _copy(source, target)
     except OSError as error:
         raise StagingError(target, f"cannot be written ({error})", "Choose another --stage.") from error
     return target

@@ -404,6 +404,15 @@ def nameless(path: Path, labels: list[int]) -> str:
     return str(path)
 
 
+def test_a_link_to_a_beton_gives_its_names_and_people(tmp_path: Path) -> None:
+    LAYOUTS["beton"].build(tmp_path, {"Ann/1.jpg": encode(picture(20, 20))})
+    link = tmp_path / "links" / "other.beton"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "faces.beton")
+    assert listed(str(link)) == listed(str(tmp_path / "faces.beton"))
+    assert listed(str(link))[0].identity is not None
+
+
 def test_people_of_files_without_a_manifest_are_merged_by_their_numbers(tmp_path: Path) -> None:
     """Whatever the largest number of each file is."""
     sources = open_sources([nameless(tmp_path / "a.beton", list(range(12))), nameless(tmp_path / "b.beton", [0, 7, 4])])

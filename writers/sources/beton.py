@@ -17,7 +17,7 @@ from PIL import Image
 from frl import store
 from frl.beton import Beton
 from frl.beton.layout import ImageMode
-from frl.beton.manifest import SampleLine, SampleLines, samples_path
+from frl.beton.manifest import SampleLine, SampleLines, home_of, samples_path
 from frl.beton.outline import fetch_outline
 from frl.beton.targets import TargetSpec
 from frl.errors import SourceError, blame_machine
@@ -55,7 +55,7 @@ class BetonSamples:
 
     def lines(self) -> Iterator[SampleLine]:
         """What is said of each sample beside the file; raises like ``SampleLines``."""
-        return iter(SampleLines(samples_path(self.beton.path)))
+        return iter(SampleLines(samples_path(self.beton.home)))
 
     def read(self, place: int | tuple[int, int | None]) -> bytes:
         """The encoded image; raw pixels, which stock ffcv may hold, become a BMP. See ``Store``."""
@@ -186,7 +186,7 @@ def _bitmap(data: NDArray[np.uint8], height: int, width: int) -> bytes:
 
 
 def _damaged_targets(location: str) -> Reject:
-    return Reject(f"its targets differ from the checksum of {samples_path(location).name}")
+    return Reject(f"its targets differ from the checksum of {samples_path(home_of(location)).name}")
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class BetonFile:
         """List the samples in their order; see ``Source``."""
         beton = self.store.beton
         identities = beton.manifest.identities if beton.manifest else None
-        beside = samples_path(self.store.location)
+        beside = samples_path(home_of(self.store.location))
         lines = store.address(beside) or beside
         try:
             for index, ((name, crc32), label) in enumerate(zip(self._lines(), beton.labels.tolist(), strict=True)):

@@ -234,6 +234,15 @@ def test_a_damaged_shard_is_named_or_means_nothing(tmp_path: Path, data: st.Data
             assert merged.samples == 6
 
 
+def test_links_to_shards_are_joined_with_what_lies_beside_the_shards(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [draw_sample(i) for i in range(4)], 2)
+    links = [tmp_path / f"link{number}.beton" for number in (1, 2)]
+    for link, shard in zip(links, shards, strict=True):
+        link.symlink_to(shard)
+    merged = merge(links, tmp_path / "all.beton")
+    assert (merged.samples, merged.rejected, merged.identities) == (4, 2, tuple(LABELS))
+
+
 def test_one_flipped_byte_names_shard_and_sample(tmp_path: Path) -> None:
     shards = write_shards(tmp_path, [draw_sample(i) for i in range(6)], 2)
     with Beton(shards[1]) as beton:

@@ -20,8 +20,11 @@ from beton_samples import Sample, draw_image, draw_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frl.beton import Beton, BetonWriter
+from frl.beton import Beton, BetonWriter, verify
+from frl.beton.facts import gather
 from frl.beton.layout import FieldType
+from frl.beton.manifest import manifest_path, samples_path
+from frl.beton.samples import stored_samples
 from frl.errors import BetonError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -211,6 +214,35 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.beton", tmp_path, tmp_path / "absent.beton"):
         with pytest.raises(BetonError, match=str(path)):
             Beton(path)
+
+
+def test_a_link_has_what_lies_beside_the_file_it_leads_to(beton_path: Path, tmp_path: Path) -> None:
+    """Manifest, lines and rejects are those of the file; of a link beside which there is one, they are the link's."""
+    link = tmp_path / "links" / "other.beton"
+    link.parent.mkdir()
+    link.symlink_to(os.path.relpath(beton_path, link.parent))
+    with Beton(link) as beton, Beton(beton_path) as plain:
+        assert beton.path == link and beton.manifest == plain.manifest is not None
+        assert [beton.name(i) for i in range(len(beton))] == [plain.name(i) for i in range(len(plain))]
+        assert list(stored_samples(beton))[0].name == list(stored_samples(plain))[0].name
+        assert gather(beton).rejects == gather(plain).rejects != {}
+    report = verify(link, deep=True)
+    assert report.ok and report.unchecked == ()
+    samples_path(beton_path).write_text("")
+    assert "faces.beton.samples.tsv: differs" in verify(link).faults[0]
+    manifest_path(link).write_text("{}")
+    with pytest.raises(BetonError, match=r"other.beton.json: is not a readable manifest"):
+        Beton(link)
+
+
+def test_who_writes_over_a_link_leaves_the_file_and_what_lies_beside_it(beton_path: Path, tmp_path: Path) -> None:
+    files = {path: path.read_bytes() for path in tmp_path.glob("faces.beton*")}
+    link = tmp_path / "other.beton"
+    link.symlink_to(beton_path)
+    with BetonWriter(link, capacity=1, overwrite=True) as writer:
+        writer.append(*draw_sample(9).arguments)
+    assert not link.is_symlink() and verify(link, deep=True).samples == 1
+    assert {path: path.read_bytes() for path in tmp_path.glob("faces.beton*")} == files
 
 
 @pytest.mark.parametrize("targets", [[], ["--landmarks"]])

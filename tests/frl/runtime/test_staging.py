@@ -34,6 +34,15 @@ def test_the_copy_and_what_lies_beside_it_are_the_source(source, tmp_path):
         assert copy.with_name(copy.name + suffix).read_text() == f"beside: {suffix}"
 
 
+def test_a_link_is_copied_with_what_lies_beside_the_file_it_leads_to(source, tmp_path):
+    link = tmp_path / "link.beton"
+    link.symlink_to(source)
+    copy = stage(link, tmp_path / "fast", 10)
+    assert copy.name == "link.beton" and copy.read_bytes() == source.read_bytes()
+    for suffix in SIDECARS:
+        assert copy.with_name(copy.name + suffix).read_text() == f"beside: {suffix}"
+
+
 def test_a_sound_copy_is_used_again_and_a_changed_source_copied_anew(source, tmp_path):
     copy = stage(source, tmp_path / "fast", 10)
     first = copy.stat().st_ino
