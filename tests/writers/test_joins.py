@@ -21,6 +21,7 @@ from frl.errors import SourceError
 from writers.sources import Candidate, accounts, open_source, open_sources
 from writers.sources.join import DIFFERENCES, likely_reason
 from writers.sources.labels import person
+from writers.targets import ask
 from writers.to_beton import main
 
 KEYS = [f"n{i % 2}/{i:04}_01" for i in range(6)]
@@ -317,6 +318,30 @@ def test_a_list_that_says_two_things_of_one_face_keeps_the_first_alone(tmp_path:
         "a line before says otherwise of the same face: Ann, this one Bob",
         "a line before says otherwise of the same face: Bob, this one Cleo",
     ]
+
+
+def test_a_list_that_says_two_things_of_a_target_keeps_the_first_alone(tmp_path: Path) -> None:
+    """Also where one line knows nothing; a number that is written otherwise is the same."""
+    rows = [
+        {"path": "1.jpg", "emotion": "happy", "age": "3", "x0": "5", "y0": "5"},
+        {"path": "./1.jpg", "emotion": "sad", "age": "3.0", "x0": "5", "y0": "5"},
+        {"path": "1.jpg", "emotion": "happy", "age": "3.0", "x0": "5", "y0": "5"},
+        {"path": "1.jpg", "emotion": "sad", "age": "", "x0": "5", "y0": "6"},
+        {"path": "2.jpg", "emotion": "sad", "age": "", "x0": "7", "y0": "5"},
+    ]
+    table = write_csv(tmp_path / "faces.csv", list(rows[0]), *(list(row.values()) for row in rows))
+    lines = tmp_path / "faces.jsonl"
+    lines.write_text("".join(json.dumps({key: row[key] for key in ("path", "emotion")}) + "\n" for row in rows))
+    before = "a line before says otherwise of the same face: "
+    for source, wanted, found in [
+        (table, ["emotion:classes", "age:numbers"], ["emotion", "", "emotion, age, landmarks"]),
+        (lines, ["emotion:classes"], ["emotion", "", "emotion"]),
+    ]:
+        (listing,) = ask({"": open_source(f"list:{source}")}, wanted).values()
+        listed = list(listing.candidates())
+        faults = [fault and f"{before}{fault}" for fault in ["", *found, ""]]
+        assert [candidate.fault or "" for candidate in listed] == faults
+        assert all((candidate.targets is None) == bool(candidate.fault) for candidate in listed)
 
 
 def test_the_label_of_a_photograph_is_no_label_of_several_faces_on_it(tmp_path: Path) -> None:

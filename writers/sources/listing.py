@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ FORMS = {".csv": True, ".tsv": True, ".jsonl": False}
 """Whether a list is a table, by its suffix."""
 PATHS = ("path", "image")
 """The columns that may name the file; the first that is there does."""
+CHECKSUM_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ class Listing:
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by line; see ``Source``."""
         times: Counter[str] = Counter()  # a photograph may be listed once for each of its faces
-        known: dict[int, str | None] = {}  # who is on a face of a photograph, by a hash of both
+        known: dict[int, tuple[str | None, bytes]] = {}  # what was said of a face, by a hash of photograph and box
+        names = [reading.spec.name for reading in self._readings]
         with self._blaming_the_list():
             lines = self._rows() if self._is_table else self._json()
             for number, (line, path, face) in enumerate(lines, 1):
@@ -131,7 +134,7 @@ class Listing:
                 if fault := _unnameable(path):
                     path, face = "", Face(fault=fault)
                 if path and not face.fault:
-                    face = _unless_known(path, face, known)
+                    face = _unless_known(path, face, names, known)
                 entry = Entry(path or f"(line {number})", path, None if path else face.fault or "it names no file")
                 times[entry.path] += 1
                 yield candidate(entry, face, times[entry.path])
@@ -260,14 +263,33 @@ def open_list(path: str) -> Listing:
     return Listing(ListedFiles(path))
 
 
-def _unless_known(path: str, face: Face, known: dict[int, str | None]) -> Face:
-    """The face, or its fault if a line before says otherwise of who it is."""
-    key = hash((os.path.normpath(path), face.box))
-    if key in known and known[key] != face.identity:
-        who = "nobody" if known[key] is None else known[key]
-        return Face(fault=f"a line before says otherwise of the same face: {who}, this one {face.identity or 'nobody'}")
-    known.setdefault(key, face.identity)
-    return face
+def _unless_known(path: str, face: Face, names: Sequence[str], known: dict[int, tuple[str | None, bytes]]) -> Face:
+    """The face, or its fault if a line before says otherwise of who it is, or of a target.
+
+    Args:
+        path: of its photograph.
+        face: what this line says.
+        names: of the targets.
+        known: of the lines before, by face, who it is and ``_checksums``; the face is added.
+    """
+    key, sums = hash((os.path.normpath(path), face.box)), _checksums(face, names)
+    who, before = known.setdefault(key, (face.identity, sums))
+    if who != face.identity:
+        otherwise = f"{'nobody' if who is None else who}, this one {face.identity or 'nobody'}"
+    elif before != sums:
+        parts = [slice(at, at + CHECKSUM_BYTES) for at in range(0, len(sums), CHECKSUM_BYTES)]
+        otherwise = ", ".join(name for name, part in zip(names, parts, strict=True) if sums[part] != before[part])
+    else:
+        return face
+    return Face(fault=f"a line before says otherwise of the same face: {otherwise}")
+
+
+def _checksums(face: Face, names: Sequence[str]) -> bytes:
+    """What is said of each target in four bytes, for it is kept of every line; equal where nothing is known."""
+    said = face.targets or {}
+    return b"".join(
+        zlib.crc32(said[name].tobytes() if name in said else b"").to_bytes(CHECKSUM_BYTES) for name in names
+    )
 
 
 def _unnameable(path: str) -> str | None:
