@@ -246,6 +246,20 @@ def test_numbers_and_text_are_names() -> None:
     assert [person(one) for one in said] == ["3"] * 6 + [" Ann", "n000002", "Null\u00e9", "0"]
 
 
+@pytest.mark.parametrize("name", ["faces.csv", "faces.tsv", "faces.tar"])
+def test_3_and_3_0_are_one_person_in_text_too(tmp_path: Path, name: str) -> None:
+    """As pandas writes a column of numbers of which one is missing; what only looks like it stays as it is."""
+    said = {"3": "3", "3.0": "3", "3.00": "3", "-1.0": None, "03.0": "03", "3.5": "3.5", "3.": "3.", "v3.0": "v3.0"}
+    if name.endswith(".tar"):
+        members = {f"{i}.{suffix}": who.encode() for i, who in enumerate(said) for suffix in ("jpg", "cls")}
+        source = f"webdataset:{pack(tmp_path / name, members)}"
+    else:
+        rows = [["path", "identity"], *([f"{i}.jpg", who] for i, who in enumerate(said))]
+        (tmp_path / name).write_text("".join("\t,"[name.endswith("csv")].join(row) + "\n" for row in rows))
+        source = f"list:{tmp_path / name}"
+    assert [candidate.identity for candidate in open_source(source).candidates()] == list(said.values())
+
+
 ODD = {"0": "Ann", "1": "-1", "2": "None", "3": "nan", "4": ""}
 
 

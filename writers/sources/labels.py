@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 NOBODY = frozenset({"", "-1", "none", "nan", "null", "<na>", "n/a"})
 """What stands for nobody, in any case: ffcv's and scikit-learn's -1, and how Python, pandas and SQL write nothing."""
 
+WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+"""A whole number as programs write it that took it for a fraction."""
+
 
 def person(said: object) -> str | None:
     """The name of a person; None where nobody is known.
 
-    Whole numbers are names in digits, also where a program made 3.0 of them.
+    Whole numbers are names in digits, also where a program made 3.0 of them, in text too: pandas writes a column of
+    whole numbers so if some are missing.
 
     Raises:
         ValueError: if it can be no name: a list, an object, true or false, a fraction, bytes that are no text, half of
@@ -32,6 +37,8 @@ def person(said: object) -> str | None:
     if isinstance(said, bool) or not isinstance(said, str | int):
         raise ValueError(_refusal(said))
     name = str(said)
+    if whole := WHOLE.fullmatch(name):
+        name = whole[1]
     try:
         os.fsencode(name)  # as its folder would be called
     except UnicodeEncodeError:
