@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -83,7 +84,8 @@ class Faces:
     """Faces in their order.
 
     Attributes:
-        names: of each: the path below the folder that was given, or the name in the ``.beton``.
+        names: of each: the path below the folder that was given, after the end of that one's path where it is not the
+            only input; the path of a file that was given; or the name in the ``.beton``.
         sides: ``(N, 2)`` float64, width and height in pixels of what is shown to the network, before it is resized; of
             photographs NaN until their batch has been delivered.
         corners: ``(N, 2)`` float64, where the upper left corner of that lies in the upright photograph, in pixels;
@@ -133,8 +135,8 @@ def open_faces(
 
     Raises:
         ConfigError: if nothing is given, or a ``.beton`` is not alone.
-        SourceError: if a file is missing, or a folder holds no image or cannot be listed. Of the batches: if a file
-            that is named is no image, or none in the folders is usable; others there are left out.
+        SourceError: if a file is missing or given twice, or a folder holds no image or cannot be listed. Of the
+            batches: if a file that is named is no image, or none in the folders is usable; others there are left out.
         BetonError: if the ``.beton`` is broken.
     """
     require(len(inputs) > 0, "images", "nothing to look at was given", "Name images, a folder, or a .beton.")
@@ -207,14 +209,38 @@ def _names(beton: Beton) -> list[str]:
 
 
 def _images(inputs: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The files and their names; a file that is named is read whatever it is called."""
+    """The files and their names, none of which comes twice."""
+    ends, seen = _ends(inputs), set[str]()
     for path in inputs:
-        if path.is_dir():
-            yield from _in_folder(path)
-        elif path.exists():
-            yield path, str(path)
-        else:
-            raise SourceError(path, "no such file or folder", "Check the path.")
+        for file, name in _of_input(path):
+            if (place := os.path.abspath(file)) in seen:
+                raise SourceError(file, "is given twice", "Name each file and each folder once.")
+            seen.add(place)
+            yield file, os.path.join(ends.get(path, ""), name)
+
+
+def _ends(inputs: Sequence[Path]) -> dict[Path, str]:
+    """What tells images of one folder from those of the others: the end of its path, as long as it takes; of the only
+    input nothing is needed."""
+    folders = {path: Path(os.path.abspath(path)).parts for path in inputs if path.is_dir()} if len(inputs) > 1 else {}
+    files = [str(path) for path in inputs if path not in folders]
+    ends: dict[Path, str] = {}
+    for length in range(1, max(map(len, folders.values()), default=0) + 1):
+        ends = {path: os.path.join(*parts[-length:]) for path, parts in folders.items()}
+        taken = any(file.startswith(f"{end}{os.sep}") for end in ends.values() for file in files)
+        if len(set(ends.values())) == len(folders) and not taken:
+            break
+    return ends
+
+
+def _of_input(path: Path) -> Iterator[tuple[Path, str]]:
+    """The files of one input and their names; a file that is named is read whatever it is called."""
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif path.exists():
+        yield path, str(path)
+    else:
+        raise SourceError(path, "no such file or folder", "Check the path.")
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[Path, str]]:

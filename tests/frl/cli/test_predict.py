@@ -241,7 +241,8 @@ def test_features_of_a_stage(beton: Path, tmp_path: Path, capsys: pytest.Capture
 
 
 def test_features_of_photographs_of_unit_length(head: Path, folder: Path, tmp_path: Path) -> None:
-    config = EmbedConfig(weights=head, images=(folder, folder / "a.jpg"), out=tmp_path / "f.npz", size=32)
+    shutil.copy(folder / "a.jpg", tmp_path / "copy.jpg")
+    config = EmbedConfig(weights=head, images=(folder, tmp_path / "copy.jpg"), out=tmp_path / "f.npz", size=32)
     features = embed(EmbedConfig(**{**vars(config), "normalise": True}))
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(features[0], features[3], atol=1e-5)
@@ -311,13 +312,44 @@ def test_what_is_unusable_in_a_folder_is_left_out_and_told(
     features = embed(EmbedConfig(weights=head, images=(folder,), out=tmp_path / "f.npz", size=32))
     with np.load(tmp_path / "f.npz") as stored:
         assert stored["names"].tolist() == ["a.jpg", "b.png", "more/c.jpg"] and len(features) == 3
+    heic.rename(tmp_path / heic.name)
     with pytest.raises(SourceError, match="HEIC, which is not decoded"):
-        predict(PredictConfig(weights=head, images=(heic, folder), out=tmp_path / "q.csv"))
+        predict(PredictConfig(weights=head, images=(tmp_path / heic.name, folder), out=tmp_path / "q.csv"))
     for name in ("a.jpg", "b.png", "more/c.jpg"):
         (folder / name).unlink()
     with pytest.raises(SourceError, match="photos: holds no usable image"):
         predict(PredictConfig(weights=head, images=(folder,), out=tmp_path / "q.csv"))
     assert not (tmp_path / "q.csv").exists()
+
+
+def test_images_of_several_inputs_have_names_of_their_own(
+    head: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a folder's path tells its images from those of others, and from a file that is called like one."""
+    for other in ("other/photos/more", "third", "photos2"):
+        (tmp_path / other).mkdir(parents=True)
+        shutil.copy(folder / "a.jpg", tmp_path / other / "a.jpg")
+    monkeypatch.chdir(tmp_path / "other")
+
+    def names(*images: str | Path) -> list[str]:
+        predict(PredictConfig(weights=head, images=tuple(map(Path, images)), out=tmp_path / "p.csv", overwrite=True))
+        return [row["image"] for row in rows_of(tmp_path / "p.csv")]
+
+    own = ["a.jpg", "b.png", "more/c.jpg"]
+    assert names(folder) == own
+    assert names(folder, "../third") == [*(f"photos/{name}" for name in own), "third/a.jpg"]
+    place = f"{tmp_path.name}/photos"
+    assert names(folder, "photos/") == [*(f"{place}/{name}" for name in own), "other/photos/more/a.jpg"]
+    assert names(folder, "photos/more/a.jpg") == [*(f"{place}/{name}" for name in own), "photos/more/a.jpg"]
+    assert names("../third/a.jpg", "../photos2") == ["../third/a.jpg", "photos2/a.jpg"]
+    for twice in (
+        (folder, "../photos"),
+        (folder, folder / "a.jpg"),
+        (folder / "more", folder),
+        ("photos/more/a.jpg",) * 2,
+    ):
+        with pytest.raises(SourceError, match=r"\.jpg: is given twice"):
+            names(*twice)
 
 
 def test_features_are_of_images_that_look_as_in_the_training(folder: Path, tmp_path: Path) -> None:
