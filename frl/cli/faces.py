@@ -22,7 +22,7 @@ from frl.config import AugmentConfig
 from frl.config.check import require, require_least, require_new_file
 from frl.config.coerce import coerce
 from frl.errors import BetonError, SourceError
-from frl.evaluate.images import Square, image_batches
+from frl.evaluate.images import Square, image_batches, refuse_special
 from frl.printable import printable
 from frl.runtime.distributed import pick_device
 from writers.sources.directory import Directory
@@ -135,8 +135,9 @@ def open_faces(
 
     Raises:
         ConfigError: if nothing is given, or a ``.beton`` is not alone.
-        SourceError: if a file is missing or given twice, or a folder holds no image or cannot be listed. Of the
-            batches: if a file that is named is no image, or none in the folders is usable; others there are left out.
+        SourceError: if a file is missing, no regular one or given twice, or a folder holds no image or cannot be
+            listed. Of the batches: if a file that is named is no image, or none in the folders is usable; others there
+            are left out.
         BetonError: if the ``.beton`` is broken.
     """
     require(len(inputs) > 0, "images", "nothing to look at was given", "Name images, a folder, or a .beton.")
@@ -238,6 +239,7 @@ def _of_input(path: Path) -> Iterator[tuple[Path, str]]:
     if path.is_dir():
         yield from _in_folder(path)
     elif path.exists():
+        refuse_special(path)
         yield path, str(path)
     else:
         raise SourceError(path, "no such file or folder", "Check the path.")

@@ -54,10 +54,12 @@ def load_square(path: Path, size: int) -> tuple[np.ndarray, Square]:
     What its pixels are, upright and in RGB, and whether it is damaged, ``Photo`` says, as when a .beton is written.
 
     Raises:
-        SourceError: if the file is missing, damaged, not to be read, or none that is decoded; it names the file.
+        SourceError: if the file is missing, damaged, not to be read, no regular one, or none that is decoded; it names
+            the file.
         MachineError: if the disk fails.
     """
     try:
+        refuse_special(path)
         upright = decoded(path.read_bytes())
         return central_square(upright, size), Square.of(*upright.size)
     except FileNotFoundError as error:
@@ -69,6 +71,17 @@ def load_square(path: Path, size: int) -> tuple[np.ndarray, Square]:
         raise SourceError(
             path, f"cannot be read ({error.strerror or error})", "Check the path and its permissions."
         ) from error
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: to read a pipe is to wait for somebody who writes into it.
+
+    Raises:
+        SourceError: it is there, and is such a thing.
+        OSError: it cannot be looked at.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SourceError(path, "is no regular file", "Write the image to one.")
 
 
 def decoded(data: bytes) -> Image.Image:

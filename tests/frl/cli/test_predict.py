@@ -26,6 +26,7 @@ from frl.errors import BetonError, CheckpointError, ConfigError, SourceError
 from frl.evaluate import untrained
 from frl.evaluate.finetune import load, save
 from frl.evaluate.finetune.network import predictor
+from frl.evaluate.images import load_image
 from frl.evaluate.said import Said
 from frl.tasks.registry import Expression, Landmarks
 from tests.labelled_faces import LANDMARKS, write_faces
@@ -350,6 +351,17 @@ def test_images_of_several_inputs_have_names_of_their_own(
     ):
         with pytest.raises(SourceError, match=r"\.jpg: is given twice"):
             names(*twice)
+
+
+def test_a_pipe_that_is_named_is_refused_at_once(head: Path, folder: Path, tmp_path: Path) -> None:
+    """In an evaluation, too, whose lists name files."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(SourceError, match=r"pipe.jpg: is no regular file"):
+        embed(EmbedConfig(weights=head, images=(folder, tmp_path / "pipe.jpg"), out=tmp_path / "f.npz"))
+    with pytest.raises(SourceError, match=r"pipe.jpg: is no regular file"):
+        load_image(tmp_path / "pipe.jpg", 32)
+    with pytest.raises(SourceError, match=r"photos: cannot be read \(Is a directory\)"):
+        load_image(folder, 32)
 
 
 def test_features_are_of_images_that_look_as_in_the_training(folder: Path, tmp_path: Path) -> None:
