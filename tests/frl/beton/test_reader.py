@@ -229,7 +229,7 @@ def test_a_link_has_what_lies_beside_the_file_it_leads_to(beton_path: Path, tmp_
     report = verify(link, deep=True)
     assert report.ok and report.unchecked == ()
     samples_path(beton_path).write_text("")
-    assert "faces.beton.samples.tsv: differs" in verify(link).faults[0]
+    assert "faces.beton.samples.tsv differs" in verify(link).faults[0]
     manifest_path(link).write_text("{}")
     with pytest.raises(BetonError, match=r"other.beton.json: is not a readable manifest"):
         Beton(link)
