@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from frl.beton.layout import ImageMode
 from frl.beton.targets import TargetSpec
 from frl.errors import SourceError, explained
-from frl.images.photo import UnusableImage
+from frl.images.photo import Photo, UnusableImage
 from frl.machine import cores
 from writers.config import WriteConfig, crop_spec
 from writers.image.crop import Face, FaceCropper, crop_square, refuse_misplaced
@@ -29,6 +29,7 @@ from writers.item_list import choose
 from writers.items import Item, label_identities
 from writers.reject import Reject
 from writers.sources import Source, Stream, open_sources
+from writers.targets import Targets, find_targets
 
 SHOWN = 3
 """Images that cannot be used, named in a message."""
@@ -76,6 +77,7 @@ class InPlace:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata, once for every image
         sources = open_sources(config.sources)
         self._stores = {name: _any_order(text, source) for name, source in sources.items()}
+        self._known_targets = Targets(find_targets(sources))
         chosen = list(choose(sources, config))
         labels = label_identities(chosen)
         self.rejects: dict[str, str] = {}
@@ -168,7 +170,7 @@ class InPlace:
             data = self._read(item)
             photo = self._cropper.open(data)
             box = item.candidate.box
-            refuse_misplaced(photo.width, photo.height, box, item.candidate.points)
+            self._refuse_misplaced(photo, item)
             side = min(crop_square(photo.width, photo.height, box, self._spec.margin).side, self._spec.size)
             return Header(side, side, len(data), box is None and photo.width != photo.height)
         except (Reject, UnusableImage) as reject:
@@ -184,8 +186,14 @@ class InPlace:
 
     def _sample(self, item: Item, data: bytes) -> Face:
         photo = self._cropper.open(data)
-        refuse_misplaced(photo.width, photo.height, item.candidate.box, item.candidate.points)
+        self._refuse_misplaced(photo, item)
         return self._cropper(photo, item.candidate.box)
+
+    def _refuse_misplaced(self, photo: Photo, item: Item) -> None:
+        """Leave out what ``frl write`` rejects, though the targets are not kept here."""
+        known = item.candidate
+        refuse_misplaced(photo.width, photo.height, known.box, known.points)
+        self._known_targets.refuse_misplaced(photo.width, photo.height, known.targets)
 
     @property
     def _cropper(self) -> FaceCropper:

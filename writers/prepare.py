@@ -77,6 +77,8 @@ class _Preparer:
         """Where the faces are. What the source knows always wins over the detector."""
         box = item.candidate.box
         refuse_misplaced(photo.width, photo.height, box, item.candidate.points)
+        # Not those of a .beton, which were judged when it was written: a sample need not show all of them.
+        self._targets.refuse_misplaced(photo.width, photo.height, item.candidate.targets)
         if self._find is None or not self._searches(item):
             return [Region(box, item.candidate.points)]
         return self._find(np.asarray(photo.pixels().image))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frl.beton.targets import Kind, TargetSpec, unite
 from frl.errors import ConfigError, SourceError
+from frl.images.places import misplaced
 from writers.detect import Region
 from writers.image.crop import Placement
 from writers.reject import Reject
@@ -71,6 +72,26 @@ class Targets:
 
     def __init__(self, specs: Sequence[TargetSpec]) -> None:
         self._specs = {spec.name: spec for spec in specs}
+
+    def refuse_misplaced(self, width: int, height: int, known: Values | None) -> None:
+        """Refuse points that cannot be meant for an image. Those that are hidden may be given as lying anywhere.
+
+        Raises:
+            Reject: see `misplaced`.
+        """
+        for name, value in (known or {}).items():
+            if (spec := self._specs[name]).kind == Kind.POINTS:
+                points = np.reshape(np.asarray(value, np.float64), spec.shape)
+                if fault := misplaced(width, height, points[self._may_be_seen(known or {}, len(points))], name):
+                    raise Reject(fault)
+
+    def _may_be_seen(self, known: Values, count: int) -> NDArray[np.bool_]:
+        """Which of so many points nothing calls hidden."""
+        seen = np.ones(count, bool)
+        for name, value in known.items():
+            if self._specs[name].kind == Kind.VISIBILITY and self._specs[name].shape == (count,):
+                seen &= np.asarray(value) != 0
+        return seen
 
     def share(self, known: Values | None, faces: Sequence[Region | Reject]) -> list[Values | None]:
         """Whose the targets of an image are, of the faces that a detector found on it: one entry for each.

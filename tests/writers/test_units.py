@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from face_tables import LANDMARKS, boxes, write_csv
 from hypothesis import given
@@ -13,10 +14,13 @@ from pictures import encode, picture
 from source_layouts import pack, plant
 
 from frl.beton import Beton
+from frl.beton.targets import Kind, TargetSpec
 from writers.image.crop import refuse_misplaced, share_inside
+from writers.in_place import InPlace
 from writers.reject import Reject
 from writers.sources import Box
 from writers.sources.annotations import make_box, parse_face
+from writers.targets import Targets
 from writers.to_beton import main
 
 SHARES = [0.25, 0.25, 0.5, 0.5]
@@ -145,6 +149,77 @@ def test_boxes_over_the_border_are_counted_and_many_are_doubted(
     (tmp_path / "own.csv").write_text(corners)
     assert write(source, tmp_path / "b.beton") == 0
     assert "reach over the border of their image: 2; are they left, top, width, height?" in capsys.readouterr().out
+
+
+def points_list(root: Path, lines: list[list[float]]) -> list[str]:
+    """A list of images of 160 pixels with the points of each line."""
+    plant(root, {f"{i}.jpg": encode(picture(160, 160)) for i in range(len(lines))})
+    header = ["path", *(f"{axis}{i}" for i in range(len(lines[0]) // 2) for axis in "xy")]
+    rows = [[f"{i}.jpg", *line] for i, line in enumerate(lines)]
+    return [f"list:{write_csv(root / 'faces.csv', header, *rows)}"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ([[0, 0] * 10, [-0.75, 0.25] * 10, [0.5, 1.25] * 10], 3),  # from -1 to 1, as torch's grid
+        ([[0.4, 0.5], [0.6, 0.5]], 2),  # a point alone
+    ],
+)
+def test_units_are_seen_by_all_lines_of_a_list(
+    tmp_path: Path, lines: list[list[float]], line: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert write(points_list(tmp_path, lines), tmp_path / "faces.beton") == 1
+    error = capsys.readouterr().err
+    assert f"faces.csv, line {line}" in error and "landmarks are shares of the image" in error
+    assert "multiply" in error
+
+
+def test_points_near_a_corner_are_pixels_where_any_line_has_others(tmp_path: Path) -> None:
+    out = tmp_path / "faces.beton"
+    assert write(points_list(tmp_path, [[0.5, 1.25], [80, 90], ["", ""]]), out) == 0
+    with Beton(out) as beton:
+        assert len(beton) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 19, 29, 98])
+def test_points_of_another_size_of_the_image_are_rejects(tmp_path: Path, count: int) -> None:
+    out = tmp_path / "faces.beton"
+    lines = [[300 + i for i in range(2 * count)], [50 + i % 30 for i in range(2 * count)]]
+    assert write(points_list(tmp_path, lines), out) == 0
+    (line,) = Path(f"{out}.rejects.tsv").read_text().splitlines()
+    assert "/0.jpg\t" in line and f"only 0 of its {count} landmarks lie inside its 160 x 160 pixels" in line
+
+
+def test_a_folder_in_place_leaves_out_the_same_points(tmp_path: Path) -> None:
+    (source,) = points_list(tmp_path, [[300, 300] * 10, [50, 60] * 10])
+    with InPlace(source) as images:
+        assert list(images.rejects) == ["faces.csv/0.jpg"] and len(images) == 1
+
+
+POINTS = TargetSpec(name="landmarks", kind=Kind.POINTS, shape=(4, 2))
+SEEN = TargetSpec(name="visible", kind=Kind.VISIBILITY, shape=(4,))
+CORNERS = TargetSpec(name="face_box", kind=Kind.POINTS, shape=(2, 2))
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"landmarks": [-5, 20, -2, 40, 10, 20, 10, 30]},  # a profile at the border
+        {"landmarks": [np.nan] * 6 + [10, 30]},
+        {"landmarks": [np.nan] * 8},
+        {"landmarks": [-1, -1, -1, -1, -1, -1, 10, 30], "visible": [0, 0, 0, 1]},
+        {"face_box": [-5, -5, 104, 110]},  # of a face that is larger than its image
+    ],
+)
+def test_points_that_sound_data_have_are_left_alone(known: dict[str, list[float]]) -> None:
+    Targets([POINTS, SEEN, CORNERS]).refuse_misplaced(100, 100, {name: np.array(v) for name, v in known.items()})
+
+
+def test_hidden_points_vouch_for_no_others() -> None:
+    known = {"landmarks": np.array([10, 10, 300, 20, 300, 10, 10, 300.0]), "visible": np.array([0, 1, 1, 1])}
+    with pytest.raises(Reject, match="only 0 of its 3 landmarks"):
+        Targets([POINTS, SEEN]).refuse_misplaced(100, 100, known)
 
 
 NUMBER = st.floats(-500, 500)

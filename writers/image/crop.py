@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from frl.images.photo import Photo, Raster
+from frl.images.places import misplaced
 from frl.images.turbojpeg import JpegDecoder, JpegEncoder
 from writers.curate.fingerprint import Fingerprint
 from writers.image.planes import cut
@@ -226,12 +227,10 @@ def refuse_misplaced(width: int, height: int, box: Box | None, points: Sequence[
     """Refuse a box or landmarks that cannot be meant for this image: no square of it would be what they say.
 
     Raises:
-        Reject: if more of the box or of the landmarks lies outside than ``LEAST_INSIDE`` allows.
+        Reject: if more of the box lies outside than ``LEAST_INSIDE`` allows, or the landmarks are `misplaced`.
     """
-    pairs = list(zip(points[::2], points[1::2], strict=True)) if points is not None else []
-    seen = sum(0 <= x <= width and 0 <= y <= height for x, y in pairs)
-    if pairs and seen < LEAST_INSIDE * len(pairs):
-        raise Reject(f"only {seen} of its {len(pairs)} points lie inside its {width} x {height} pixels")
+    if points is not None and (fault := misplaced(width, height, np.reshape(points, (-1, 2)))):
+        raise Reject(fault)
     if box is not None and 0 < (inside := share_inside(width, height, box)) < LEAST_INSIDE:
         raise Reject(
             f"its box {tuple(box)} lies to {1 - inside:.0%} outside its {width} x {height} pixels: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import zlib
 from collections import Counter
@@ -35,6 +34,7 @@ from writers.sources.annotations import (
 from writers.sources.files import is_file, open_list_text, read_file
 from writers.sources.source import Candidate, Entry
 from writers.sources.targets import IDENTITY, Reading, Wanted, read_csv_targets, read_json_targets
+from writers.sources.units import flat_points, refuse_units
 from writers.sources.unread import Unread
 
 COLUMNS = ("identity", "x", "y", "w", "h")
@@ -116,11 +116,12 @@ class Listing:
         """How the targets are read; a text is looked for in all lines, for it is one of as many classes."""
         location = self.store.location
         with self._blaming_the_list():
-            if not self._is_table:
-                return read_json_targets(
-                    location, self.wanted, lambda: (record for _, record, _ in self._records() if record)
-                )
-            return read_csv_targets(location, self._header, self.wanted, self._cells)
+            if self._is_table:
+                found = read_csv_targets(location, self._header, self.wanted, self._said)
+            else:
+                found = read_json_targets(location, self.wanted, self._said)
+            refuse_units(location, found, self._lines)
+            return found
 
     def candidates(self) -> Iterator[Candidate]:
         """List the faces by line; see ``Source``."""
@@ -201,12 +202,19 @@ class Listing:
             else:
                 yield number, "", Face(fault=fault)
 
-    def _cells(self) -> Iterator[dict[str, str]]:
-        """The lines of a table by column."""
+    def _said(self) -> Iterator[Mapping[str, Any]]:
+        """What the lines say, by column or by key."""
+        return (record for _, record in self._lines())
+
+    def _lines(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """The number of each line, and what it says."""
+        if not self._is_table:
+            yield from ((number, record) for number, record, _ in self._records() if record)
+            return
         with open_list_text(self.store.location) as stream:
             rows = rows_of(stream)
             header = next(rows, [])
-            yield from (dict(zip(header, row, strict=False)) for row in rows if row)
+            yield from ((rows.line_num, dict(zip(header, row, strict=False))) for row in rows if row)
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any] | None, str | None]]:
         """The number of each line of JSON, and what it says; or None for one that names no file, and why."""
@@ -246,8 +254,8 @@ class Listing:
         """The name of points that are given as shares of the image."""
         for reading in self._readings:
             if reading.spec.kind == Kind.POINTS and reading.spec.name in targets:
-                flat = np.reshape(targets[reading.spec.name], reading.spec.shape)[:, :2].ravel().tolist()
-                if len(known := list(filter(math.isfinite, flat))) > 2 and are_shares(known):
+                known = flat_points(reading, targets[reading.spec.name])
+                if len(known) > 2 and are_shares(known):
                     return reading.spec.name
         return None
 

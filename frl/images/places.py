@@ -1,0 +1,32 @@
+"""Whether points can be meant for an image at all: those of another size of it, or of another image, lie beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+LEAST_INSIDE = 0.5
+"""Landmarks of which a smaller share lies in the image are not its own: of truncated faces, fewer lie outside."""
+
+
+def misplaced(width: int, height: int, points: ArrayLike, what: str = "points") -> str | None:
+    """Why points are not those of an image, or None.
+
+    Args:
+        width: of the image, in pixels.
+        height: likewise.
+        points: (n, 2 or 3): x, y and depth. Those that are not finite take no part. Of one or two, which may be the
+            corners of a box, it is enough that what they span reaches into the image.
+        what: they are called.
+    """
+    flat = np.asarray(points, np.float64)[:, :2]
+    known = flat[np.isfinite(flat).all(axis=1)]
+    size = np.array([width, height])
+    if not len(known):
+        return None
+    seen = int(((known >= 0) & (known <= size)).all(axis=1).sum())
+    if len(known) <= 2:
+        is_near = bool(((known.max(axis=0) >= 0) & (known.min(axis=0) <= size)).all())
+    else:
+        is_near = seen >= LEAST_INSIDE * len(known)
+    return None if is_near else f"only {seen} of its {len(known)} {what} lie inside its {width} x {height} pixels"
