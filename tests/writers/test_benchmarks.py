@@ -174,7 +174,7 @@ def test_what_is_wrong_with_a_face_is_a_reject(tmp_path: Path) -> None:
     assert "words.pts, line 4: 'left' is no number" in said["words"]
     assert "bare.pts has no points between braces" in said["bare"]
     assert "only 0 of its 5 points lie inside its 240 x 200 pixels" in said["outside"]
-    assert "is no more than a pixel wide or high" in said["shares"]
+    assert "is in shares of the image" in said["shares"]
     assert "there is no image beside" in said["lonely"]
     assert "there is no unknown.pts beside it" in said["unknown"]
     assert "not an image" in said["html"]

@@ -60,7 +60,7 @@ def test_the_box_of_points_holds_them_all_and_touches_them(points: list[tuple[fl
     face = parse_face([list(point) for point in points])
     x, y = np.array(points).T
     if face.fault:
-        assert np.ptp(x) <= 1 or np.ptp(y) <= 1
+        assert np.ptp(x) < 4 or np.ptp(y) < 4
         return
     assert face.box == pytest.approx((x.min(), y.min(), np.ptp(x), np.ptp(y)))
     assert face.points is not None
@@ -70,7 +70,7 @@ def test_the_box_of_points_holds_them_all_and_touches_them(points: list[tuple[fl
 
 
 def test_what_a_face_may_say() -> None:
-    assert parse_face({"identity": 7, "box": [1, 2, 3, 4], "age": 30}) == Face("7", Box(1, 2, 3, 4))
+    assert parse_face({"identity": 7, "box": [1, 2, 5, 6], "age": 30}) == Face("7", Box(1, 2, 5, 6))
     assert parse_face({}) == Face()
     assert "no area" in (parse_face({"box": [1, 2, 0, 4]}).fault or "")
     assert "not finite" in (parse_face({"box": [1, 2, math.nan, 4]}).fault or "")
@@ -92,16 +92,16 @@ def test_a_csv_lists_paths_people_and_boxes(tmp_path: Path) -> None:
     source = write_csv(
         tmp_path / "faces.csv",
         ("identity", "path", "x", "y", "w", "h"),
-        ("Ann", "a/1.jpg", 1, 2, 3.5, 4),
+        ("Ann", "a/1.jpg", 1, 2, 5.5, 6),
         ("Bob", "a/1.jpg", 5, 6, 7, 8),
         ("", "/far/2.jpg", "", "", "", ""),
         ("Cleo", "3.jpg", 1, 2, 0, 4),
         ("Dan", "4.jpg", "one", 2, 3, 4),
         ("Eve", "5.jpg"),
-        ("Fay", "", 1, 2, 3, 4),
+        ("Fay", "", 1, 2, 5, 6),
     )
     assert listed(source)[:3] == [
-        Candidate("a/1.jpg", "a/1.jpg", "Ann", Box(1, 2, 3.5, 4)),
+        Candidate("a/1.jpg", "a/1.jpg", "Ann", Box(1, 2, 5.5, 6)),
         Candidate("a/1#2.jpg", "a/1.jpg", "Bob", Box(5, 6, 7, 8)),
         Candidate("/far/2.jpg", "/far/2.jpg"),
     ]
@@ -125,13 +125,13 @@ def test_a_table_may_have_any_usual_separator(tmp_path: Path, separator: str, na
     """As spreadsheets write it where a comma is the decimal point, with the mark of UTF-8 and the ends of Windows."""
     rows = (
         ("path", "identity", "x", "y", "w", "h"),
-        ("a,b.jpg", "Ann", "1", "2", "3", "4"),
+        ("a,b.jpg", "Ann", "1", "2", "5", "6"),
         ("c.jpg", "Bob, Jr.", *"    "),
     )
     lines = [separator.join(f'"{cell}"' if "," in cell else cell.strip() for cell in row) for row in rows]
     (tmp_path / name).write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
     assert listed(f"list:{tmp_path / name}") == [
-        Candidate("a,b.jpg", "a,b.jpg", "Ann", Box(1, 2, 3, 4)),
+        Candidate("a,b.jpg", "a,b.jpg", "Ann", Box(1, 2, 5, 6)),
         Candidate("c.jpg", "c.jpg", "Bob, Jr."),
     ]
 
@@ -229,7 +229,7 @@ def test_hdf5_of_another_layout_is_refused(tmp_path: Path) -> None:
 
 
 def test_samples_of_shards_say_who_and_where(tmp_path: Path) -> None:
-    box = json.dumps({"identity": "Bob", "box": [1, 2, 3, 4], "caption": "a man"}).encode()
+    box = json.dumps({"identity": "Bob", "box": [1, 2, 5, 6], "caption": "a man"}).encode()
     (tmp_path / "more").mkdir()
     pack(
         tmp_path / "s-1.tar",
@@ -238,7 +238,7 @@ def test_samples_of_shards_say_who_and_where(tmp_path: Path) -> None:
     pack(tmp_path / "more" / "s-2.tar", {"1.json": b"{", "1.jpg": b"1", "2.jpg": b"2", "2.cls": b"7", "2.json": b"{}"})
     assert [c._replace(place=None) for c in listed(f"webdataset:{tmp_path}/{{s-1,more/s-2}}.tar")] == [
         Candidate("s-1.tar/k/1.jpg", None, "Ann"),
-        Candidate("s-1.tar/k/2.seg.png", None, "Bob", Box(1, 2, 3, 4)),
+        Candidate("s-1.tar/k/2.seg.png", None, "Bob", Box(1, 2, 5, 6)),
         Candidate("more/s-2.tar/1.jpg", fault="its .json cannot be read"),
         Candidate("more/s-2.tar/2.jpg", None, "7"),
     ]
@@ -287,7 +287,7 @@ def test_a_range_without_end_is_refused() -> None:
 
 def test_each_annotated_face_of_a_photograph_is_a_candidate(tmp_path: Path) -> None:
     square = [[10 + 5 * (i % 9), 20 + 5 * (i // 9)] for i in range(68)]
-    faces = [square, {"box": [1, 2, 3, 4], "identity": "Ann"}, {"box": [1, 2, 0, 0]}]
+    faces = [square, {"box": [1, 2, 5, 6], "identity": "Ann"}, {"box": [1, 2, 0, 0]}]
     plant(
         tmp_path,
         {"a/1.jpg": b"", "2.jpg": b"", "3.jpg": b"", "4.jpg": b"", "a/1.faces.json": json.dumps(faces).encode()},
@@ -301,7 +301,7 @@ def test_each_annotated_face_of_a_photograph_is_a_candidate(tmp_path: Path) -> N
     assert third == Candidate("4.jpg", "4.jpg")
     assert [(c.name, c.place, c.identity, c.box) for c in [whole, *three][:2]] == [
         ("a/1.jpg", "a/1.jpg", None, Box(10, 20, 40, 35)),
-        ("a/1#2.jpg", "a/1.jpg", "Ann", Box(1, 2, 3, 4)),
+        ("a/1#2.jpg", "a/1.jpg", "Ann", Box(1, 2, 5, 6)),
     ]
     assert "no area" in (three[-1].fault or "")
 

@@ -322,9 +322,9 @@ def test_a_list_that_says_two_things_of_one_face_keeps_the_first_alone(tmp_path:
         ["path", "identity", "x", "y", "w", "h"],
         ["1.jpg", "Ann", "", "", "", ""],
         ["./1.jpg", "Bob", "", "", "", ""],
-        ["1.jpg", "Bob", 1, 2, 3, 4],
-        ["1.jpg", "Cleo", 1, 2, 3, 4],
-        ["1.jpg", "Cleo", 5, 2, 3, 4],
+        ["1.jpg", "Bob", 1, 2, 5, 6],
+        ["1.jpg", "Cleo", 1, 2, 5, 6],
+        ["1.jpg", "Cleo", 5, 2, 5, 6],
     )
     listed = list(open_source(f"list:{source}").candidates())
     assert [candidate.identity for candidate in listed] == ["Ann", None, "Bob", None, "Cleo"]

@@ -70,12 +70,12 @@ def test_vggface2_boxes_are_found_beside_the_images(tmp_path: Path, folder: str)
     plant(tmp_path, "train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg", "test/n000001/0001_01.jpg")
     plant(tmp_path, f"{folder}loose_bb_train.csv", f"{folder}loose_bb_test.csv")
     (tmp_path / f"{folder}loose_bb_train.csv").write_text('NAME_ID,X,Y,W,H\n"n000002/0001_01",161,-3,224,324\n')
-    (tmp_path / f"{folder}loose_bb_test.csv").write_text('NAME_ID,X,Y,W,H\n"n000001/0001_01",1,2,3.5,4\n')
+    (tmp_path / f"{folder}loose_bb_test.csv").write_text('NAME_ID,X,Y,W,H\n"n000001/0001_01",1,2,5.5,6\n')
     boxes = {c.name: c.box for c in open_source(f"vggface2:{tmp_path}").candidates()}
     assert boxes == {
         "train/n000002/0001_01.jpg": Box(161, -3, 224, 324),
         "train/n000002/0002_01.jpg": None,
-        "test/n000001/0001_01.jpg": Box(1, 2, 3.5, 4),
+        "test/n000001/0001_01.jpg": Box(1, 2, 5.5, 6),
     }
 
 
@@ -92,20 +92,20 @@ def test_vggface2_landmarks_are_found_beside_the_images(tmp_path: Path) -> None:
 def test_a_box_without_an_area_is_its_images_fault_alone(tmp_path: Path, numbers: str) -> None:
     plant(tmp_path / "faces", "1.jpg", "2.jpg")
     table = tmp_path / "own.csv"
-    table.write_text(f"NAME_ID,X,Y,W,H\n1,{numbers}\n2,1,2,3,4\n")
+    table.write_text(f"NAME_ID,X,Y,W,H\n1,{numbers}\n2,1,2,5,6\n")
     first, second = open_source(str(tmp_path / "faces"), table).candidates()
     assert first.box is None and first.fault and first.fault.startswith("its box (")
-    assert second == Candidate("2.jpg", "2.jpg", box=Box(1, 2, 3, 4))
+    assert second == Candidate("2.jpg", "2.jpg", box=Box(1, 2, 5, 6))
 
 
 def test_several_boxes_of_a_photograph_are_several_faces(tmp_path: Path) -> None:
     plant(tmp_path / "photos", "a/1.jpg", "2.jpg")
     table = tmp_path / "own.csv"
-    table.write_text("NAME_ID,X,Y,W,H\na/1,1,2,3,4\n2,5,5,5,5\na/1,6,7,8,9\n")
+    table.write_text("NAME_ID,X,Y,W,H\na/1,1,2,5,6\n2,5,5,5,5\na/1,6,7,8,9\n")
     faces = list(open_source(f"flickr:{tmp_path / 'photos'}", table).candidates())
     assert faces == [
         Candidate("2.jpg", "2.jpg", box=Box(5, 5, 5, 5)),
-        Candidate("a/1.jpg", "a/1.jpg", box=Box(1, 2, 3, 4)),
+        Candidate("a/1.jpg", "a/1.jpg", box=Box(1, 2, 5, 6)),
         Candidate("a/1#2.jpg", "a/1.jpg", box=Box(6, 7, 8, 9)),
     ]
 
@@ -113,9 +113,9 @@ def test_several_boxes_of_a_photograph_are_several_faces(tmp_path: Path) -> None
 def test_boxes_of_an_own_table(tmp_path: Path) -> None:
     plant(tmp_path / "faces", "part/1.jpg", "2.png")
     table = tmp_path / "own.csv"
-    table.write_text("NAME_ID,X,Y,W,H\npart/1,1,2,3,4\n")
+    table.write_text("NAME_ID,X,Y,W,H\npart/1,1,2,5,6\n")
     boxes = {c.name: c.box for c in open_source(f"flickr:{tmp_path / 'faces'}", table).candidates()}
-    assert boxes == {"part/1.jpg": Box(1, 2, 3, 4), "2.png": None}
+    assert boxes == {"part/1.jpg": Box(1, 2, 5, 6), "2.png": None}
 
 
 @pytest.mark.parametrize(

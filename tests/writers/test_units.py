@@ -52,6 +52,12 @@ def csv_list(root: Path) -> list[str]:
     return [f"list:{write_csv(root / 'faces.csv', ['path', 'x', 'y', 'w', 'h'], *rows)}"]
 
 
+def boxes_over_the_border(root: Path) -> list[str]:
+    plant(root, PHOTOS)
+    rows = [["0.jpg", 20, 20, 60, 60], ["1.jpg", -0.05, -0.02, 1.1, 1.08]]
+    return [f"list:{write_csv(root / 'faces.csv', ['path', 'x', 'y', 'w', 'h'], *rows)}"]
+
+
 def json_list(root: Path) -> list[str]:
     plant(root, PHOTOS)
     lines = [{"path": "0.jpg", "box": [20, 20, 60, 60]}, {"path": "1.jpg"}, {"path": "2.jpg", "box": SHARES}]
@@ -80,6 +86,7 @@ def landmarks_of_json(root: Path) -> list[str]:
         (lambda root: table(root, "flickr"), "own.csv, line 4"),
         (landmarks, "loose_landmark_train.csv, line 3"),
         (csv_list, "faces.csv, line 4"),
+        (boxes_over_the_border, "faces.csv, line 3"),
         (json_list, "faces.jsonl, line 5"),
         (landmarks_of_a_csv, "faces.csv, line 4"),
         (landmarks_of_json, "faces.jsonl, line 3"),
@@ -114,7 +121,10 @@ def in_order(root: Path, said: object) -> list[str]:
         ({"box": SHARES}, "in shares of the image"),
         ({"points": [[0.1, 0.2], [0.3, 0.2], [0.2, 0.4]]}, "in shares of the image"),
         ({"box": [20, 20, 60, 60], "points": [[0.1 * i, 0.2] for i in range(5)]}, "points are shares of the image"),
-        ({"box": [20, 20, 1, 1]}, "no more than a pixel"),
+        ({"box": [20, 20, 60, 60], "points": [[0.3 * i - 1, -0.2] for i in range(5)]}, "are shares of the image"),
+        ({"box": [20, 20, 1, 1]}, "fewer than 4 pixels wide or high"),
+        ({"box": [20, 20, 60, 3.5]}, "fewer than 4 pixels wide or high"),
+        ({"box": [-0.05, -0.02, 1.1, 1.08]}, "in shares of the image"),
         ({"box": [80, 80, -40, -40]}, "no area"),
         ({"box": [20, 20, 60, float("nan")]}, "not finite"),
         ({"box": [20, 20, 60, 60], "points": [[float("nan"), 1]] * 5}, "points are not finite"),
@@ -234,14 +244,18 @@ def test_the_share_inside_is_that_of_the_areas(left: float, top: float, width: f
     assert share_inside(200, 100, box) == pytest.approx(across * down / (width * height))
 
 
-@given(x=st.floats(0, 0.7), y=st.floats(0, 0.7), w=st.floats(0.01, 0.3), h=st.floats(0.01, 0.3))
-def test_no_share_becomes_a_box_of_pixels(x: float, y: float, w: float, h: float) -> None:
+@given(x=st.floats(-1, 1), y=st.floats(-1, 1), w=st.floats(0.01, 1.99), h=st.floats(0.01, 1.99))
+def test_no_share_becomes_a_box_of_pixels_even_over_the_border(x: float, y: float, w: float, h: float) -> None:
     box, fault = make_box([x, y, w, h])
-    assert box is None and fault and "shares of the image" in fault
+    assert box is None and fault and ("shares of the image" in fault or {x, y, w, h} <= {-1.0, 0.0, 1.0})
+
+
+@given(x=st.floats(0, 0.7), y=st.floats(0, 0.7), w=st.floats(0.01, 0.3), h=st.floats(0.01, 0.3))
+def test_no_share_becomes_points_of_pixels(x: float, y: float, w: float, h: float) -> None:
     assert "shares" in (parse_face([[x, y], [x + w, y], [x, y + h]]).fault or "")
 
 
-@given(left=st.floats(0, 140), top=st.floats(0, 140), width=st.floats(2, 60), height=st.floats(2, 60))
+@given(left=st.floats(0, 140), top=st.floats(0, 140), width=st.floats(4, 60), height=st.floats(4, 60))
 def test_a_box_within_its_image_is_never_misplaced(left: float, top: float, width: float, height: float) -> None:
     assert make_box([left, top, width, height]) == (Box(left, top, width, height), None)
     refuse_misplaced(200, 200, Box(left, top, width, height), None)

@@ -143,7 +143,7 @@ def points_fault(points: Sequence[tuple[float, float]]) -> str | None:
     numbers = list(chain.from_iterable(points))
     if not all(map(math.isfinite, numbers)):
         return "its points are not finite"
-    return f"its points are {IN_SHARES}" if len(points) > 1 and are_shares(numbers) else None
+    return f"its points are {IN_SHARES}" if len(points) > 1 and are_shares(numbers, -FARTHEST, FARTHEST) else None
 
 
 def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
@@ -154,12 +154,21 @@ def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
     return array("f", chain.from_iterable(points)) if len(points) == 5 else None
 
 
-IN_SHARES = "shares of the image, within 0 to 1, not pixels"
+IN_SHARES = "shares of the image, not pixels"
+
+FARTHEST = 1.5
+"""Points as shares of an image's sides, from 0 or from -1 to 1, are hardly ever larger than this."""
+
+LARGEST_SHARE = 2.0
+"""Sides and places of a box in shares are no larger: it reaches over the border by less than the image's side."""
+
+LEAST_SIDE = 4.0
+"""A box of fewer pixels a side shows no face: it is in another unit, or a slip."""
 
 
-def are_shares(numbers: Sequence[float]) -> bool:
+def are_shares(numbers: Sequence[float], least: float = 0.0, most: float = 1.0) -> bool:
     """Whether numbers are shares of an image's sides: no face is a pixel wide, nor so near to the image's corner."""
-    return all(0 <= number <= 1 for number in numbers) and any(not number.is_integer() for number in numbers)
+    return all(least <= number <= most for number in numbers) and any(not number.is_integer() for number in numbers)
 
 
 def make_box(numbers: Sequence[Any]) -> tuple[Box | None, str | None]:
@@ -174,10 +183,10 @@ def make_box(numbers: Sequence[Any]) -> tuple[Box | None, str | None]:
         return None, f"its box {tuple(box)} is not finite"
     if box.width <= 0 or box.height <= 0:
         return None, f"its box {tuple(box)} has no area"
-    if are_shares(box):
+    if are_shares(box, -LARGEST_SHARE, LARGEST_SHARE):
         return None, f"its box {tuple(box)} is in {IN_SHARES}"
-    if box.width <= 1 or box.height <= 1:
-        return None, f"its box {tuple(box)} is no more than a pixel wide or high"
+    if min(box.width, box.height) < LEAST_SIDE:
+        return None, f"its box {tuple(box)} is fewer than {LEAST_SIDE:.0f} pixels wide or high"
     return box, None
 
 

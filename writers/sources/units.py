@@ -9,10 +9,8 @@ import numpy as np
 
 from frl.beton.targets import Kind
 from frl.errors import SourceError
+from writers.sources.annotations import FARTHEST
 from writers.sources.targets import Reading, Record
-
-FARTHEST = 1.5
-"""Points as shares of an image's sides, from 0 or from -1 to 1, lie no farther from the image's border than this."""
 
 REMEDY = (
     "Give pixels: multiply shares from 0 to 1 by the image's width and height; to those from -1 to 1 add 1, and "
