@@ -16,6 +16,7 @@ from frl.errors import blame_machine
 from frl.evaluate.alignment import align
 from frl.evaluate.images import DECODERS, central_square, decoded
 from frl.images.photo import UnusableImage
+from frl.images.places import misplaced
 from frl.pixels import normalised
 
 
@@ -66,6 +67,8 @@ class FaceImages:
             image = decoded(self.read(row))
             if self.points is None:
                 return central_square(image, self.size)
+            if fault := misplaced(*image.size, self.points[row]):
+                raise ValueError(fault)
             return align(image, self.points[row], self.size)
         except UnusableImage as error:
             self.faults[row] = f"cannot be decoded ({error})"

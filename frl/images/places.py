@@ -1,12 +1,24 @@
-"""Whether points can be meant for an image at all: those of another size of it, or of another image, lie beside it."""
+"""Whether places can be meant for an image: pixels of it, not shares of its sides, nor of another size of it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 LEAST_INSIDE = 0.5
 """Landmarks of which a smaller share lies in the image are not its own: of truncated faces, fewer lie outside."""
+
+IN_SHARES = "shares of the image, not pixels"
+
+FARTHEST = 1.5
+"""Points as shares of an image's sides, from 0 or from -1 to 1, are hardly ever larger than this."""
+
+
+def are_shares(numbers: Sequence[float], least: float = 0.0, most: float = 1.0) -> bool:
+    """Whether numbers are shares of an image's sides: no face is a pixel wide, nor so near to the image's corner."""
+    return all(least <= number <= most for number in numbers) and any(not number.is_integer() for number in numbers)
 
 
 def misplaced(width: int, height: int, points: ArrayLike, what: str = "points") -> str | None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from frl.delimited import rows_of
 from frl.errors import SourceError, blame_machine
 from frl.images.names import raw_fault
+from frl.images.places import FARTHEST, IN_SHARES, are_shares
 from writers.sources.files import open_list_text
 from writers.sources.join import Table
 from writers.sources.labels import person
@@ -154,21 +155,11 @@ def five_points(points: Sequence[tuple[float, float]]) -> array[float] | None:
     return array("f", chain.from_iterable(points)) if len(points) == 5 else None
 
 
-IN_SHARES = "shares of the image, not pixels"
-
-FARTHEST = 1.5
-"""Points as shares of an image's sides, from 0 or from -1 to 1, are hardly ever larger than this."""
-
 LARGEST_SHARE = 2.0
 """Sides and places of a box in shares are no larger: it reaches over the border by less than the image's side."""
 
 LEAST_SIDE = 4.0
 """A box of fewer pixels a side shows no face: it is in another unit, or a slip."""
-
-
-def are_shares(numbers: Sequence[float], least: float = 0.0, most: float = 1.0) -> bool:
-    """Whether numbers are shares of an image's sides: no face is a pixel wide, nor so near to the image's corner."""
-    return all(least <= number <= most for number in numbers) and any(not number.is_integer() for number in numbers)
 
 
 def make_box(numbers: Sequence[Any]) -> tuple[Box | None, str | None]:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from frl.beton.targets import Kind, TargetSpec
+from frl.images.places import IN_SHARES, are_shares
 from frl.tasks.layouts.layout import AnnotatedFace, Layout, Published, Remarking, require_split
 from frl.tasks.layouts.registry import BENCHMARKS
 from frl.tasks.layouts.schemes import five_points
 from writers.reject import Reject
 from writers.sources.addresses import Address
-from writers.sources.annotations import IN_SHARES, are_shares, make_box
+from writers.sources.annotations import make_box
 from writers.sources.files import reject_of
 from writers.sources.labels import person
 from writers.sources.source import Box, Candidate

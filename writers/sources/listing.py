@@ -20,11 +20,10 @@ from frl.beton.targets import Kind, TargetSpec
 from frl.delimited import rows_of
 from frl.errors import SourceError, blame_machine
 from frl.images.names import suffix_of
+from frl.images.places import IN_SHARES, are_shares
 from writers.sources.annotations import (
-    IN_SHARES,
     KEYS,
     Face,
-    are_shares,
     candidate,
     five_points,
     load_json,

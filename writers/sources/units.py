@@ -9,7 +9,7 @@ import numpy as np
 
 from frl.beton.targets import Kind
 from frl.errors import SourceError
-from writers.sources.annotations import FARTHEST
+from frl.images.places import FARTHEST, IN_SHARES
 from writers.sources.targets import Reading, Record
 
 REMEDY = (
@@ -33,7 +33,7 @@ def refuse_units(
     """
     for reading in readings:
         if reading.spec.kind == Kind.POINTS and (line := _first_in_shares(reading, records())) is not None:
-            cause = f"its {reading.spec.name} are shares of the image, not pixels: no line has one beyond {FARTHEST}"
+            cause = f"its {reading.spec.name} are {IN_SHARES}: no line has one beyond {FARTHEST}"
             raise SourceError(f"{location}, line {line}", cause, REMEDY)
 
 

@@ -28,7 +28,7 @@ from frl.tasks.layouts.ijb import Templates, open_ijb
 from frl.tasks.layouts.insightface import open_bin
 from frl.tasks.layouts.lfw import open_lfw
 from frl.tasks.layouts.pairs import FacePairs
-from frl.tasks.layouts.point_list import join_points, read_points
+from frl.tasks.layouts.point_list import join_points, read_points, unused_rows
 from frl.tasks.recognition import Comparison
 
 
@@ -195,18 +195,21 @@ class Verification(FeaturesConfig, Networks):
 
 
 def with_points(faces: FacePairs, table: Path) -> FacePairs:
-    """The faces with the points of a CSV; pairs of images without any are left out, with a remark.
+    """The faces with the points of a CSV; pairs of images without any are left out, and rows without an image counted.
 
     Raises:
         SourceError: if the table is broken, fits no image, or has neither 5 nor 68 points.
     """
-    joined = join_points(read_points(table), faces.names, table)
+    known = read_points(table)
+    joined = join_points(known, faces.names, table)
     try:
         five = [np.full((5, 2), np.nan) if points is None else five_points(points) for points in joined]
     except ValueError as error:
         raise SourceError(table, f"has {error}", "Give 5 points, or the 68 of 300-W.") from error
     absent = {row: f"{table.name} has no points of it" for row, points in enumerate(joined) if points is None}
-    return replace(faces.without(absent), points=np.stack(five))
+    left = faces.without(absent)
+    remarks = (*left.remarks, *unused_rows(known, faces.names, table.name))
+    return replace(left, points=np.stack(five), remarks=remarks)
 
 
 def _row(result: VerificationResult | TemplateResult) -> str:

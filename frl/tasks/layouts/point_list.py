@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from frl.delimited import rows_of
 from frl.errors import SourceError, blame_machine
+from frl.images.places import FARTHEST, IN_SHARES, are_shares
 
 REMEDY = "Give a CSV with the columns image,x0,y0,x1,y1,..."
 
@@ -19,7 +20,8 @@ def read_points(path: Path) -> dict[str, NDArray[np.float64]]:
     """The points ``(n, 2)`` of each image by its path without suffix; all lines have the same number of them.
 
     Raises:
-        SourceError: if it cannot be read, has other columns, names an image twice, or a line is broken.
+        SourceError: if it cannot be read, has other columns, names an image twice, or a line is broken or in shares of
+            the image.
     """
     found: dict[str, NDArray[np.float64]] = {}
     try:
@@ -40,6 +42,8 @@ def read_points(path: Path) -> dict[str, NDArray[np.float64]]:
                 except ValueError:
                     cause = f"is not an image and {2 * count} numbers: {', '.join(row[:4])}, ..."
                     raise SourceError(where, cause, REMEDY) from None
+                if are_shares(points.tolist(), -FARTHEST, FARTHEST):
+                    raise SourceError(where, f"its points are {IN_SHARES}", "Multiply them by its width and height.")
                 if name in found:
                     raise SourceError(where, f"names {row[0]} a second time", "Remove one of the lines.")
                 found[name] = points.reshape(-1, 2)
@@ -62,6 +66,15 @@ def join_points(
         cause = f"names none of the {len(names):,} images, such as {names[0]}; its first is {next(iter(points), '-')}"
         raise SourceError(where, cause, "Its paths begin in the folder of images.")
     return joined
+
+
+def unused_rows(points: dict[str, NDArray[np.float64]], names: Sequence[str], where: object) -> list[str]:
+    """A line if rows of a table fit none of the images that are shown; it may know of more, or be of others."""
+    known = set(map(stem, names))
+    others = [name for name in points if name not in known]
+    if not others:
+        return []
+    return [f"{where}: {len(others):,} of {len(points):,} rows fit no image that is compared, such as {others[0]}"]
 
 
 def stem(name: str) -> str:

@@ -93,9 +93,10 @@ def test_the_same_seed_gives_the_untrained_network(weights: Path, images: Path, 
     assert results[0] == results[1]
 
 
-def points_csv(path: Path, names: list[str]) -> Path:
-    """The template's points of faces of 112 pixels, for images of any size."""
-    lines = [",".join([name, *map(str, TEMPLATE.reshape(-1))]) for name in names]
+def points_csv(path: Path, names: list[str], shift: float = 0) -> Path:
+    """The template's points for images of 24 pixels."""
+    points = (TEMPLATE * 24 / 112 + shift).reshape(-1)
+    lines = [",".join([name, *map(str, points)]) for name in names]
     path.write_text("\n".join(["image," + ",".join(f"{axis}{i}" for i in range(5) for axis in "xy"), *lines]))
     return path
 
@@ -114,6 +115,22 @@ def test_points_align_and_faces_without_any_are_counted(
     with pytest.raises(SourceError, match=r"names none of the 4 images.*its first is else/face"):
         main([*arguments.split()[:-4], "--points", str(points_csv(tmp_path / "other.csv", ["else/face.jpg"])),
               "--arch", "resnet18"])  # fmt: skip
+
+
+def test_points_beside_their_image_and_rows_without_one_are_told_of(
+    images: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs.write_text("2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nAnn\t2\t1\nCy\t2\tBob\t1\n")
+    table = points_csv(tmp_path / "points.csv", ["Ann/Ann_0001", "Ann/Ann_0002", "Bob/Bob_0001", "Zed/1", "Zed/2"])
+    far = points_csv(tmp_path / "far.csv", ["Cy/Cy_0002"], shift=900).read_text().splitlines()[1]
+    table.write_text(f"{table.read_text()}\n{far}\n")
+    main(f"verification --images {images} --pairs {pairs} --size 112 --points {table} --arch resnet18".split())
+    said = capsys.readouterr().out
+    assert "note: points.csv: 2 of 6 rows fit no image that is compared, such as Zed/1" in said
+    assert (
+        "note: 1 of 4 images cannot be used (Cy/Cy_0002.jpg: cannot be aligned (only 0 of its 5 points lie inside its "
+        "24 x 24 pixels)): 1 of 4 pairs"
+    ) in said
 
 
 def test_every_option_reaches_the_figures(images: Path, pairs: Path, beton: Path) -> None:
