@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from frl.images.places import exchanged
+
 TEMPLATE_SIDE = 112
 
 TEMPLATE = np.array(
@@ -68,7 +70,12 @@ def align(image: Image.Image, points: NDArray[np.float64], size: int) -> NDArray
         image: RGB.
         points: ``(5, 2)``, see `similarity`; the centre of the first pixel is (0, 0).
         size: side of the result; at 112 the points come to lie on the `TEMPLATE`.
+
+    Raises:
+        ValueError: if no similarity follows, or the eyes are `exchanged`: the face would be upside down, or small.
     """
+    if fault := exchanged(points):
+        raise ValueError(fault)
     target = (TEMPLATE + 0.5) * size / TEMPLATE_SIDE - 0.5
     matrix = similarity(points, target)
     scale = float(np.sqrt(max(np.linalg.det(matrix[:, :2]), 1e-12)))

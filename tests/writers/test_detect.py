@@ -114,6 +114,17 @@ def test_a_level_face_is_the_photograph_turned_about_its_centre(
         assert np.abs(shown[..., channel] - expected)[inside].mean() < 6 if inside.any() else True
 
 
+def test_eyes_that_are_exchanged_turn_no_face_upside_down() -> None:
+    crop = FaceCropper(SPEC)
+    photo = crop.open(encode(picture(200, 200)))
+    left, right, rest = [75.0, 80.0], [120.0, 82.0], [100.0, 100.0, 80.0, 120.0, 115.0, 121.0]
+    assert crop(photo, Box(50, 50, 100, 100), left + right + rest).width == 130
+    with pytest.raises(Reject, match="its eyes seem to be exchanged: the one on the image's left comes first"):
+        crop(photo, Box(50, 50, 100, 100), right + left + rest)
+    headstand = [200 - number for number in left + right + rest]
+    assert abs(crop(photo, Box(50, 50, 100, 100), headstand).placement.tilt) == pytest.approx(math.pi, abs=0.1)
+
+
 def test_level_eyes_change_nothing_and_a_turn_is_undone() -> None:
     assert eye_tilt((10, 20, 50, 20)) == 0
     assert eye_tilt((10, 20, 10, 60)) == pytest.approx(math.pi / 2)

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from frl.images.photo import Photo, Raster
-from frl.images.places import misplaced
+from frl.images.places import exchanged, misplaced
 from frl.images.turbojpeg import JpegDecoder, JpegEncoder
 from writers.curate.fingerprint import Fingerprint
 from writers.image.planes import cut
@@ -149,13 +149,15 @@ class FaceCropper:
             photo: the image.
             box: the face in the upright image, or None for the image's largest central square.
             eyes: x and y of the eye on the image's left and of the other, to turn the face until they are level; or
-                None to leave it as it is.
+                None to leave it as it is. Nose tip and corners of the mouth may follow, which show whether it is so.
 
         Raises:
             UnusableImage: if the image is damaged.
-            Reject: if the box is outside.
+            Reject: if the box is outside, or the eyes are `exchanged`.
         """
         square = crop_square(photo.width, photo.height, box, self._spec.margin)
+        if eyes is not None and len(eyes) == 10 and (fault := exchanged(np.reshape(eyes, (5, 2)))):
+            raise Reject(fault)
         tilt = 0.0 if eyes is None else eye_tilt(eyes)
         if tilt == 0 and self._is_sample(photo, square):
             photo.check()

@@ -60,6 +60,21 @@ def test_points_from_which_nothing_follows_are_refused(points: np.ndarray) -> No
         similarity(points, TEMPLATE)
 
 
+@pytest.mark.parametrize("order", [[1, 0, 2, 4, 3], [1, 0, 2, 3, 4]])
+@pytest.mark.parametrize("degrees", [0, 90, 180])
+def test_eyes_that_are_exchanged_are_refused_and_a_headstand_is_not(order: list[int], degrees: float) -> None:
+    points = moved(TEMPLATE, 1, degrees, (60, 60))
+    image = Image.new("RGB", (250, 250))
+    assert align(image, points, 112).shape == (112, 112, 3)
+    with pytest.raises(ValueError, match="eyes seem to be exchanged"):
+        align(image, points[order], 112)
+
+
+def test_a_profile_whose_eyes_have_changed_places_is_aligned() -> None:
+    points = np.array([[50.0, 50], [47, 50], [30, 70], [45, 90], [44, 90]])
+    assert align(Image.new("RGB", (112, 112)), points, 112).shape == (112, 112, 3)
+
+
 @pytest.mark.parametrize(("size", "scale"), [(112, 1.0), (112, 6.3), (224, 3.0), (64, 1.7)])
 def test_marks_come_to_lie_on_the_template(size: int, scale: float) -> None:
     points = moved(TEMPLATE, scale, 20, (60 * scale, 20))
