@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fsspec
 import h5py
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from frl.beton import Beton
 from frl.beton.manifest import Manifest
 from frl.cli import main as frl
 from frl.errors import SourceError
-from writers.sources import Candidate, accounts, open_source, open_sources
+from writers.sources import Candidate, Remarking, accounts, open_source, open_sources
 from writers.sources.join import DIFFERENCES, likely_reason
 from writers.sources.labels import person
 from writers.targets import ask
@@ -476,3 +477,26 @@ def test_an_empty_licence_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     for text in ("", f"{source}="):
         assert main([source, "--out", str(tmp_path / "f.beton"), f"--licence={text}"]) == 1
         assert "states none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_folders_of_people_with_an_image_beside_them_are_told_of(place: str, tmp_path: Path) -> None:
+    """One stray image makes photographs of identity folders, unless their kind is named."""
+    files = {"ann/1.jpg": b"", "bob/1.jpg": b"", "cid/1.jpg": b"", "overview.jpg": b""}
+    where = str(plant(tmp_path / "ids", files))
+    if place == "store":
+        fsspec.filesystem("memory").put(f"{where}/", "/ids", recursive=True)
+        where = "memory://ids"
+    try:
+        said = {}
+        for text in (where, f"folder:{where}", f"vggface2:{where}"):
+            source = open_source(text)
+            people = {candidate.identity for candidate in source.candidates()}
+            said[text] = people, list(source.remarks()) if isinstance(source, Remarking) else []
+    finally:
+        fsspec.filesystem("memory").store.clear()
+    people, (remark,) = said[where]
+    assert people == {None} and "3 folders of images are not taken for people, for overview.jpg lies beside" in remark
+    assert f"give vggface2:{where}" in remark
+    assert said[f"folder:{where}"] == ({None}, [])
+    assert said[f"vggface2:{where}"] == ({"ann", "bob", "cid", None}, [])

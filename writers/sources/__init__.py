@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -145,8 +146,15 @@ def open_source(text: str, table: Path | None = None) -> Source:
     Raises:
         SourceError: if it is not there, or is no such source.
     """
-    kind, location = parse(text)
-    return KINDS[kind].open(location, Tables(table))
+    return _opened(text, *parse(text), Tables(table))
+
+
+def _opened(text: str, kind: str, location: str, tables: Tables) -> Source:
+    """The source of a kind, which knows whether ``text`` names the kind or it was guessed."""
+    source = KINDS[kind].open(location, tables)
+    if isinstance(source, Flickr) and not text.startswith(f"{kind}:"):
+        return replace(source, guessed=True)
+    return source
 
 
 def parse(text: str) -> tuple[str, str]:
@@ -241,7 +249,7 @@ def open_sources(texts: Sequence[str], table: Path | None = None) -> dict[str, S
         usable = ", ".join(name for name, kind in KINDS.items() if kind.boxed)
         raise SourceError(table, "no source here uses a table of boxes", f"These do: {usable}.")
     tables = Tables(table)
-    sources = [KINDS[kind].open(location, tables) for kind, location in parsed]
+    sources = [_opened(text, *known, tables) for text, known in zip(texts, parsed, strict=True)]
     if len(sources) == 1 and isinstance(sources[0], BetonFile):
         return {"": sources[0]}
     paths = [Path(location).parts for _, location in parsed]
