@@ -16,6 +16,7 @@ from source_layouts import LAYOUTS, Images, pack, plant
 
 from frl.beton import Beton, verify
 from frl.beton.manifest import Manifest
+from frl.errors import SourceError
 from frl.images.names import suffix_of
 from writers.sources import open_source
 from writers.sources.skipped import total
@@ -141,6 +142,32 @@ def test_shards_of_a_webdataset_too(tmp_path: Path, capsys: pytest.CaptureFixtur
     said = write(f"webdataset:{tmp_path}", tmp_path / "out.beton", capsys)
     assert "read 3 = written 2 + rejected 1" in said and "1 no images (.txt 1)" in said
     assert "Ann" in (tmp_path / "out.beton.json").read_text()
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_shards_of_every_usual_name_are_read_and_what_lies_beside_them_is_counted(place: str, tmp_path: Path) -> None:
+    folder = plant(tmp_path / "wds", {"a.tar.idx": b"0 1", "sub/deep/notes.txt": b""})
+    names = ["a.tar", "b.tgz", "c.tar.gz", "d.TAR"]
+    for number, name in enumerate([*names, "sub/deep/e.tar"]):
+        pack(tmp_path / "wds" / name, {f"{number}.jpg": jpeg(number)})
+    where = f"webdataset:{folder}"
+    if place == "store":
+        fsspec.filesystem("memory").put(f"{folder}/", "/wds", recursive=True)
+        where = "webdataset:memory://wds"
+    try:
+        listed = {candidate.name.split("/")[0] for candidate in open_source(where).candidates()}
+        skipped = skipped_of(where)
+    finally:
+        fsspec.filesystem("memory").store.clear()
+    assert listed == set(names)
+    assert skipped == {"no images (.idx 1)": 1} | ({"tars in folders below": 1} if place == "folder" else {})
+
+
+def test_a_tar_of_a_compression_that_is_not_read_is_refused_and_not_passed_by(tmp_path: Path) -> None:
+    pack(tmp_path / "a.tar", {"1.jpg": jpeg(1)})
+    (tmp_path / "b.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(600))
+    with pytest.raises(SourceError, match="b.tar.zst"):
+        list(open_source(f"webdataset:{tmp_path}").candidates())
 
 
 def skipped_of(location: str) -> dict[str, int]:

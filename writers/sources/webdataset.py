@@ -15,6 +15,7 @@ from __future__ import annotations
 import glob
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -22,13 +23,20 @@ from frl import store
 from frl.errors import SourceError
 from frl.images.names import path_aside
 from writers.sources.annotations import KEYS, Face, candidate, load_json, parse_face
+from writers.sources.directory import entries, is_folder
 from writers.sources.join import EXAMPLES, Account
 from writers.sources.labels import person
 from writers.sources.patterns import expand_braces, has_pattern
+from writers.sources.skipped import NO_IMAGE, Skipped
 from writers.sources.source import Candidate, Entry
 from writers.sources.tar import CompressedTars, Tars, open_tars
 from writers.sources.tar_members import Member
 from writers.sources.unread import Unread
+
+TAR = re.compile(r"\.(tar(\.(gz|bz2|xz|zst|lzma|lz4|z))?|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+"""Names of tars. Those of compressions that are not read are among them, so that they are refused and not passed by."""
+
+BELOW = "tars in folders below"
 
 
 @dataclass(kw_only=True)
@@ -92,14 +100,17 @@ class WebDataset:
 
     Attributes:
         store: the shards.
+        beside: what else lies in their folder.
     """
 
     store: Tars | CompressedTars
+    beside: Skipped = field(default_factory=Skipped, compare=False)
     _listed: list[tuple[Labels, Unread]] = field(default_factory=list, compare=False, repr=False)
 
     def candidates(self) -> Iterator[Candidate]:
         """List the samples in the shards' order; see ``Source``."""
         self.store.skipped.clear()
+        self.store.skipped.update(self.beside)
         counted, unread = Labels(location=self.store.location), Unread(f"{self.store.location}: *.json", KEYS)
         self._listed[:] = [(counted, unread)]
         for _, files in itertools.groupby(self.store.members(_describes), key=lambda file: _key(file[1].path)):
@@ -136,9 +147,9 @@ def open_shards(pattern: str) -> WebDataset:
     """
     if address := store.address(pattern):
         return _open_remote_shards(address)
-    location = os.path.abspath(pattern)
+    location, beside = os.path.abspath(pattern), Skipped()
     if os.path.isdir(location):
-        paths = sorted(glob.glob(os.path.join(glob.escape(location), "*.tar*")))
+        paths = _tars_in(location, beside)
     elif os.path.exists(location):
         paths = [location]
     else:
@@ -147,16 +158,38 @@ def open_shards(pattern: str) -> WebDataset:
         raise SourceError(
             pattern, "no tar is there", "Give a tar, a folder of tars, or a pattern such as s-{00..99}.tar."
         )
-    return WebDataset(open_tars(location, tuple(paths)))
+    return WebDataset(open_tars(location, tuple(paths)), beside)
+
+
+def _tars_in(folder: str, beside: Skipped) -> list[str]:
+    """The tars of a folder. What else lies there is counted, tars in folders below as such: they may be forgotten.
+
+    Raises:
+        SourceError: if it cannot be listed.
+    """
+    paths = []
+    for found in entries(folder, beside):
+        if is_folder(found):
+            for _, _, names in os.walk(found.path):
+                for name in filter(TAR.search, names):
+                    beside.add(BELOW, name)
+        elif TAR.search(found.name):
+            paths.append(found.path)
+        else:
+            beside.add(NO_IMAGE, found.name)
+    return paths
 
 
 def _open_remote_shards(address: str) -> WebDataset:
     """As ``open_shards``, in an object store."""
-    paths: list[str] = []
+    paths, beside = list[str](), Skipped()
     for expanded in expand_braces(address):
         found = store.matches(expanded)
         if found == [expanded] and not store.is_file(expanded):
-            found = store.matches(f"{expanded.rstrip('/')}/*.tar*")
+            listed = store.matches(f"{expanded.rstrip('/')}/*.[tT]*")
+            found = list(filter(TAR.search, listed))
+            for other in set(listed).difference(found):
+                beside.add(NO_IMAGE, other)
         if not found and not glob.has_magic(expanded):
             raise SourceError(expanded, "is not there", "Fetch this shard, or correct the pattern.")
         paths += found
@@ -164,7 +197,7 @@ def _open_remote_shards(address: str) -> WebDataset:
         raise SourceError(
             address, "no tar is there", "Give a tar, a folder of tars, or a pattern such as s-{00..99}.tar."
         )
-    return WebDataset(open_tars(address, tuple(paths)))
+    return WebDataset(open_tars(address, tuple(paths)), beside)
 
 
 def is_pattern(path: str) -> bool:
