@@ -72,7 +72,7 @@ def _synthetic(root: Path, images: Images) -> str:
     """Identity folders with the truth about each image."""
     _vggface2(root, images)
     (root / "vgg").rename(root / "drawn")
-    truth = {"landmarks": [[i, i] for i in range(68)], "visible": [True] * 68, "expression": {"smile": 1.0}}
+    truth = {"landmarks": [[i / 8, i / 8] for i in range(68)], "visible": [True] * 68, "expression": {"smile": 1.0}}
     angles = dict.fromkeys(("yaw", "pitch", "roll"), 5.0)
     lines = (json.dumps({"path": f"train/{path}", **truth, **angles}) for path in images)
     (root / "drawn" / "truth.jsonl").write_text("\n".join(lines))
