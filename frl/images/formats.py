@@ -80,5 +80,5 @@ def why_not_decoded(head: bytes) -> str:
     if name in READERS and name not in DECODED:
         return f"{name}, which is not decoded: {READERS[name]}"
     if content := stand_in(head):
-        return f"not an image but {content.what}. {content.remedy}"
+        return f"not an image: it is {content.what}. {content.remedy}"
     return f"not an image: it begins with {head[:12]!r}"

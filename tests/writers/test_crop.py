@@ -225,7 +225,7 @@ def test_without_a_box_the_square_is_central(width: int, height: int) -> None:
     ("kind", "reason"),
     [
         ("empty", "empty file"),
-        ("html", r"not an image but a web page \(HTML\)\. Download it again"),
+        ("html", r"not an image: it is a web page \(HTML\)\. Download it again"),
         ("half", "damaged JPEG: Premature end"),
         ("no end marker", "damaged JPEG: Premature end"),
         ("half with an end marker", "damaged JPEG: Corrupt JPEG data"),
