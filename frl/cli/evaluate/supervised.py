@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,15 +156,16 @@ class Supervised(Networks):
         said = f", and {len(folds) - 1} times otherwise, so that each face is judged on once" if self.folds else ""
         print(f"{task.name}, {self.how}: trained on {train},\njudged on {test}{said}", flush=True)
         extract = Extraction(self)
+        networks = self.networks()
+        tuned = {} if place is None else self._finetuned(networks, folds, place)
         rows: list[Row] = []
-        for name, network in self.networks().items():
-            if place is None or not any(True for _ in network.parameters()):
-                how = self.how if place is None else "frozen"  # of what has nothing to learn
-                features = extract(network)
-                found = [self._examination(fold).frozen(name, features.of(*fold[:2]), how) for fold in folds]
-            else:
-                found = [self._finetuned(name, network, fold, place, number) for number, fold in enumerate(folds)]
-            rows += joined(found)
+        for name, network in networks.items():
+            if name in tuned:
+                rows += joined(tuned[name])
+                continue
+            how = self.how if place is None else "frozen"  # of what has nothing to learn
+            features = extract(network)
+            rows += joined([self._examination(fold).frozen(name, features.of(*fold[:2]), how) for fold in folds])
         rows += joined([[self._examination(fold).constant()] for fold in folds])
         print(f"\n{scores_table(rows)}")
         if parts := parts_table(rows, task.headline):
@@ -192,15 +194,21 @@ class Supervised(Networks):
             seeds=range(self.seed, self.seed + self.seeds),
         )
 
-    def _finetuned(self, name: str, network: nn.Module, fold: Fold, place: World, number: int) -> list[Row]:
-        """Rows of a network that learns; ``number`` is that of the fold, from 0."""
-        arch = name.rpartition("(")[2].rstrip(")").removesuffix(self.of_network)  # with both a name ends
-        called = name if self.folds is None else f"{name}, fold {number}"
-        tuned = FinetunedRows(
-            self._examination(fold), *fold[:2], self.recipe, place, folder=self.save, engine=self.engine
-        )
-        with closing(tuned):
-            return [replace(row, network=name) for row in tuned(called, arch, network)]
+    def _finetuned(
+        self, networks: Mapping[str, nn.Module], folds: Sequence[Fold], place: World
+    ) -> dict[str, list[list[Row]]]:
+        """By name the rows of each fold, of networks that can learn; the images of a fold are decoded once for all."""
+        found: dict[str, list[list[Row]]] = {}
+        for number, fold in enumerate(folds):
+            options: dict[str, Any] = {"folder": self.save, "engine": self.engine}
+            with closing(FinetunedRows(self._examination(fold), *fold[:2], self.recipe, place, **options)) as tuned:
+                for name, network in networks.items():
+                    if any(True for _ in network.parameters()):
+                        arch = name.rpartition("(")[2].rstrip(")").removesuffix(self.of_network)  # with both it ends
+                        called = name if self.folds is None else f"{name}, fold {number}"
+                        rows = [replace(row, network=name) for row in tuned(called, arch, network)]
+                        found.setdefault(name, []).append(rows)
+        return found
 
     def divided(self) -> list[Fold]:
         """Both sides and the task on them, of each fold.
