@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -74,6 +75,15 @@ def dali_engine() -> Callable[..., Engine]:
         remedy = "Run pip install nvidia-dali-cuda130==2.4.0, or use --engine threads."
         raise LoaderError("nvidia.dali", f"it is not installed ({error})", remedy) from error
     return DALIImages
+
+
+def multicrop_on(device: torch.device, augment: AugmentConfig, *, dtype: torch.dtype, compile: bool) -> MultiCrop:
+    """The crops of whole images on ``device``: by the kernels in Triton on a GPU, where it is installed."""
+    if compile and device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        from pipelines.augment.gpu.fused import FusedMultiCrop
+
+        return FusedMultiCrop(augment, dtype=dtype, compile=True).to(device)
+    return MultiCrop(augment, dtype=dtype, compile=compile).to(device)
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
@@ -163,7 +173,7 @@ class MultiCropLoader:
         self.device = device
         self.share = rank_share(batch_size, rank, world)
         self.normalise = NormaliseCrops(augment, dtype=dtype, compile=compile).to(device)
-        self.multicrop = MultiCrop(augment, dtype=dtype, compile=compile).to(device)
+        self.multicrop = multicrop_on(device, augment, dtype=dtype, compile=compile)
         self.samples = len(betons)
         self.known = known_labels(betons)
         self.names = ("identity", *(spec.name for spec in betons.targets))

@@ -78,6 +78,21 @@ def test_it_stops_at_the_first_surprise(first_minute, monkeypatch, capsys):
     assert capsys.readouterr().out == "SURPRISE  twice_alike: 3 tensors differ\n"
 
 
+def test_it_goes_on_after_a_surprise_if_asked_to(first_minute, monkeypatch, capsys):
+    def differ(checks):
+        raise first_minute.SurpriseError("3 tensors differ")
+
+    names = ("twice_alike", "score", "copies", "data_wait", "one_of_two_fails", "batch_search", "one_context")
+    for name in (*names, "tests", "kernels"):
+        check = type(differ)(differ.__code__, differ.__globals__, name, None, differ.__closure__)
+        monkeypatch.setattr(first_minute.Checks, name, check)
+    monkeypatch.setattr(sys, "argv", ["first_minute", "--device", "cpu", "--keep-going", "--skip", "tests"])
+    assert first_minute.main() == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said.count("skipped   tests: as asked") == 1
+    assert sum(line.startswith("SURPRISE") for line in said) == 8
+
+
 def event(kind: str, name: str, begin: float, length: float, stream: int, nbytes: int = 0) -> dict:
     arguments = {"stream": stream} | ({"bytes": nbytes} if nbytes else {})
     return {"cat": kind, "name": name, "ts": begin, "dur": length, "args": arguments}

@@ -1,4 +1,4 @@
-"""A part of the augmentation as one graph, where torch can compile it."""
+"""A part of the augmentation as kernels made for it, where they can be compiled."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ Result = TypeVar("Result")
 
 
 class Compiled(Generic[Given, Result]):
-    """A function that torch compiles when it is called, for each shape; it stays as it is where that fails.
+    """A function that is compiled when it is called, for each shape; it stays as it is where that fails.
 
     Args:
         function: of tensors, on a device.
+        kernels: computes the same, by kernels that its first call compiles; None: torch compiles the function.
     """
 
-    def __init__(self, function: Callable[Given, Result]) -> None:
+    def __init__(self, function: Callable[Given, Result], kernels: Callable[Given, Result] | None = None) -> None:
         self.function = function
-        self.graph: Callable[Given, Result] | None = torch.compile(function, dynamic=False)
+        self.graph: Callable[Given, Result] | None = kernels or torch.compile(function, dynamic=False)
 
     def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Result:
         """What the function makes of its arguments."""
@@ -33,7 +34,7 @@ class Compiled(Generic[Given, Result]):
             return self.graph(*args, **kwargs)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # no compiler here, or one that fails: dynamo's and inductor's errors are these
+        except Exception as error:  # no compiler here, or one that fails: Triton's errors and inductor's share no base
             made = self.function(*args, **kwargs)  # which raises again what is not the compiler's
             self.graph = None
             if os.environ.get("RANK", "0") == "0":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,10 @@ from bench_report import ROOT
 from smooth_images import smooth_image
 
 from frl.beton import BetonWriter
+from frl.machine import cores
 
 LIMIT = 300  # seconds for the tests, most of which compile something
+AT_ONCE = 6  # tests; each process takes half a gigabyte of the GPU for its context
 
 
 def faces(count: int, side: int) -> Iterator[np.ndarray]:
@@ -41,6 +44,8 @@ def run_tests() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "tests/gpu", f"--junitxml={report}", "-p", "no:cacheprovider"]
+        if importlib.util.find_spec("xdist") is not None:  # what takes long is compiled on the processor
+            command += ["-n", str(min(cores(), AT_ONCE))]
         said = limited(command, LIMIT)
         if not report.exists():
             return {"skipped": last_line(said)}

@@ -37,9 +37,8 @@ from frl.runtime.precision import computes_bf16, uses_bf16
 from frl.synthetic import write_folder
 from frl.training.build import build_step
 from frl.training.step import Step
-from pipelines.augment.gpu.multicrop import MultiCrop
 from pipelines.augment.plan import draw
-from pipelines.loader import make_loader
+from pipelines.loader import make_loader, multicrop_on
 from writers.config import WriteConfig
 from writers.to_beton import write
 
@@ -163,7 +162,7 @@ def augmenter(config: RunConfig, device: torch.device) -> dict[str, Contestant]:
     images = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=device)
     samples, sizes = np.arange(batch), np.full((batch, 2), side)
     dtype = torch.bfloat16 if uses_bf16(config.precision) else torch.float32
-    multicrop = MultiCrop(config.augment, dtype=dtype, compile=True).to(device)
+    multicrop = multicrop_on(device, config.augment, dtype=dtype, compile=True)
     return {"augmenter": Contestant(step=lambda: multicrop(images, draw(config.augment, 0, 0, samples, sizes)))}
 
 

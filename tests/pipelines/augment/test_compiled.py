@@ -54,3 +54,20 @@ def test_memory_that_does_not_suffice_is_no_fault_of_the_compiler(monkeypatch):
     monkeypatch.setattr(compiled.torch, "compile", lambda function, **options: full)
     with pytest.raises(torch.OutOfMemoryError):
         compiled.Compiled(torch.neg)(torch.zeros(1))
+
+
+def test_kernels_that_do_not_compile_are_done_without(capsys):
+    class PTXASError(Exception):
+        """As Triton's, which is no RuntimeError."""
+
+    def kernels(x):
+        raise PTXASError("ptxas is too old")
+
+    negative = compiled.Compiled(torch.neg, kernels)
+    assert negative(torch.ones(1)) == negative(torch.ones(1)) == -1
+    assert negative.graph is None
+    assert capsys.readouterr().out == "  augment  not compiled: ptxas is too old\n"
+
+
+def test_kernels_are_taken_where_they_compile():
+    assert compiled.Compiled(torch.neg, torch.abs)(-torch.ones(1)) == 1
