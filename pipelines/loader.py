@@ -29,6 +29,7 @@ from pipelines.engines.decoders import Decoder, pil_decoder, simplejpeg_decoder
 from pipelines.engines.engine import CroppedBatch, DecodedBatch, Engine, Request
 from pipelines.engines.ffcv_engine import libffcv_decoder
 from pipelines.engines.threaded import ThreadedImages
+from pipelines.page_locked import page_locked
 from pipelines.placement import Place, decide
 from pipelines.sampling.beton_set import BetonSet, EncodedImages, Open, is_written
 from pipelines.sampling.order import EpochOrder, Order, rank_share, shares_by_weight, step_samples
@@ -89,7 +90,7 @@ def multicrop_on(device: torch.device, augment: AugmentConfig, *, dtype: torch.d
 def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """Move a small array without waiting for the device: only page-locked memory is copied asynchronously."""
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return page_locked(tensor).to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def known_of(images: EncodedImages, samples: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipelines.engines.prefetch import prefetch
+from pipelines.page_locked import page_locked
 
 B = TypeVar("B")
 AHEAD = 1  # batches on the device that wait, beside the one that is being copied and the one in use
@@ -37,9 +38,7 @@ class CopyStream:
         """
         with torch.cuda.stream(self.stream):
             copies = [
-                tensor
-                if tensor.is_cuda
-                else (tensor if tensor.is_pinned() else tensor.pin_memory()).to(self.device, non_blocking=True)
+                tensor if tensor.is_cuda else page_locked(tensor).to(self.device, non_blocking=True)
                 for tensor in tensors
             ]
             return copies, self.stream.record_event()

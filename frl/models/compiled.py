@@ -58,15 +58,14 @@ def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> lis
         compiled = [torch.compile(backbone, dynamic=False, **options)] * len(eager)
     if config.compile == "on":
         return compiled
-    ways = {"eager": eager, "compiled": compiled}
-    if replays_are_right(config, world):
-        ways["CUDA graphs"] = [replayed(torch.compile(backbone, dynamic=False, mode="reduce-overhead"))] * len(eager)
     contest = Contest(backbone, config, world)
-    chosen = contest.faster(ways)
-    if "CUDA graphs" in ways and chosen is not ways["CUDA graphs"]:
+    if replays_are_right(config, world):
+        graphs = [replayed(torch.compile(backbone, dynamic=False, mode="reduce-overhead"))] * len(eager)
+        if contest.faster({"eager": eager, "CUDA graphs": graphs}) is graphs:
+            return graphs  # the compiled kernels without their launches; to compile them twice would take minutes
         torch.compiler.reset()  # or the memory of a whole step would stay with graphs that nobody replays
         torch.cuda.empty_cache()
-    return chosen
+    return contest.faster({"eager": eager, "compiled": compiled})
 
 
 def replays_are_right(config: RunConfig, world: World) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -54,10 +54,6 @@ class DecodedBatch:
     labels: NDArray[np.int64]
     broken: int = 0
 
-    def pin_memory(self) -> DecodedBatch:
-        """A copy whose images are in page-locked memory."""
-        return replace(self, images=self.images.pin_memory())
-
 
 @dataclass(frozen=True, kw_only=True)
 class CroppedBatch:
@@ -75,10 +71,6 @@ class CroppedBatch:
     samples: NDArray[np.int64]
     labels: NDArray[np.int64]
     broken: int = 0
-
-    def pin_memory(self) -> CroppedBatch:
-        """A copy whose crops are in page-locked memory."""
-        return replace(self, crops=[crops.pin_memory() for crops in self.crops])
 
 
 class Engine(Protocol):

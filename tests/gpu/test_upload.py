@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pipelines.page_locked import page_locked
 from pipelines.upload import CopyStream, uploaded
 
 CYCLES = 200_000_000  # of a GPU: about a tenth of a second
@@ -53,3 +54,13 @@ def test_memory_that_is_not_page_locked_arrives_as_well(gpu):
     (copy, same), complete = stream.copy([torch.arange(5), there])
     stream.hand_over([copy, same], complete)
     assert copy.tolist() == [0, 1, 2, 3, 4] and same is there
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64, torch.float32, torch.float64])
+def test_page_locked_copies_are_equal(gpu, dtype):
+    """Of more elements than torch would copy on one thread, and of a part of a tensor, too."""
+    whole = torch.arange(1 << 17).reshape(-1, 4).to(dtype)
+    for tensor in (whole, whole[:, 1:3], torch.tensor(1, dtype=dtype)):
+        locked = page_locked(tensor)
+        assert locked.is_pinned() and locked.dtype == dtype and torch.equal(locked, tensor)
+        assert page_locked(locked) is locked

@@ -1,4 +1,4 @@
-"""The multi-crop with kernels written by hand, which training takes on a GPU: faster than the graph, sooner compiled."""
+"""The multi-crop by kernels written by hand, which training takes on a GPU: they are faster than the graph."""
 
 from __future__ import annotations
 

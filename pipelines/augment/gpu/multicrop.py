@@ -14,6 +14,7 @@ from pipelines.augment.gpu.packed import DevicePlan, pack, unpack
 from pipelines.augment.gpu.resample import batch_resample, columns_first
 from pipelines.augment.normalise import Normalise
 from pipelines.augment.plan import Plan
+from pipelines.page_locked import page_locked
 
 
 class MultiCrop(nn.Module):
@@ -51,7 +52,7 @@ class MultiCrop(nn.Module):
         """
         packed = torch.from_numpy(pack(plan))
         if images.is_cuda:
-            packed = packed.pin_memory().to(images.device, non_blocking=True)
+            packed = page_locked(packed).to(images.device, non_blocking=True)
         return self.masked(images, packed)
 
     def forward_masked(self, images: Tensor, packed: Tensor) -> list[Tensor]:

@@ -13,6 +13,7 @@ from torch._dynamo.testing import CompileCounter
 from torch._functorch.aot_autograd import make_boxed_func
 
 from frl.config import AugmentConfig, CropSpec, OptimConfig, RunConfig, Stage
+from frl.models import compiled
 from frl.models.backbone import build_backbone
 from frl.models.batchnorm import statistics_held
 from frl.models.compiled import Contest, choose_encoders, compiled_by_stage, replayed, replays_are_right
@@ -203,3 +204,24 @@ def test_a_teacher_is_timed_without_a_backward_pass_and_has_its_own_graph(monkey
     seconds = Contest(teacher, CONFIG, CPU).seconds([torch.compile(teacher, dynamic=False)] * 2)
     assert 0 < seconds < float("inf") and "not compiled" not in capsys.readouterr().out
     assert counter.frame_count == 2
+
+
+@pytest.mark.parametrize("replays_win", [True, False])
+def test_what_is_replayed_is_not_compiled_a_second_time(monkeypatch, replays_win):
+    """A compilation takes a minute or more."""
+    tried = []
+
+    class Judge:
+        def __init__(self, *of) -> None: ...
+
+        def faster(self, ways):
+            tried.append(list(ways))
+            return list(ways.values())[-1 if replays_win or "compiled" in ways else 0]
+
+    monkeypatch.setattr(compiled, "Contest", Judge)
+    monkeypatch.setattr(compiled, "replays_are_right", lambda config, world: True)
+    on_gpu = replace(CPU, device=torch.device("cuda"))
+    backbone = tiny_backbone()
+    chosen = choose_encoders(backbone, replace(CONFIG, compile="auto"), on_gpu)
+    assert tried == [["eager", "CUDA graphs"], ["eager", "compiled"]][: 1 if replays_win else 2]
+    assert chosen != [backbone] * 2
