@@ -30,6 +30,7 @@ from train_table import Row, in_words
 
 from frl import console
 from frl.batch import Batch
+from frl.beton import BetonWriter
 from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.runtime.distributed import World, pick_device
 from frl.runtime.numerics import numerics
@@ -39,8 +40,8 @@ from frl.training.build import build_step
 from frl.training.step import Step
 from pipelines.augment.plan import draw
 from pipelines.loader import make_loader, multicrop_on
-from writers.config import WriteConfig
-from writers.to_beton import write
+
+EPOCH = 64  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +118,14 @@ def workload(device: torch.device, batch: int, data: DataConfig) -> RunConfig:
 
 
 def synthetic(folder: Path, batch: int) -> Path:
-    """A ``.beton`` of faces of 256 pixels, enough for a batch."""
-    write_folder(folder / "faces", 16, batch // 16 + 1, 256, seed=0)
-    write(WriteConfig(sources=(str(folder / "faces"),), out=folder / "faces.beton"))
-    return folder / "faces.beton"
+    """A ``.beton`` of faces of 256 pixels, few of which differ: enough for epochs that a turn rarely ends."""
+    write_folder(folder / "faces", 16, 4, 256, seed=0)
+    jpegs = [path.read_bytes() for path in sorted((folder / "faces").rglob("*.jpg"))]
+    path, images = folder / "faces.beton", EPOCH * batch
+    with BetonWriter(path, capacity=images) as writer:
+        for i in range(images):
+            writer.append(jpegs[i % len(jpegs)], 256, 256, i % len(jpegs), f"{i}.jpg")
+    return path
 
 
 def contestants(config: RunConfig, device: torch.device) -> dict[str, Contestant]:
