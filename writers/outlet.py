@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from frl.beton import BetonWriter
 from frl.beton.counts import CENTRAL, ENCODED, OVER_BORDER, PASSED, UNKNOWN
+from frl.beton.manifest import Claim
+from frl.beton.targets import TargetSpec, encode_all
 from frl.errors import WriteError
 from writers.config import WriteConfig
 from writers.curate import Duplicates
@@ -30,12 +34,14 @@ class Outlet:
         file: where samples and rejects go; its counts are those of the summary.
         duplicates: which of the faces are there already.
         labels: of the identities.
+        targets: of the file.
         config: the options.
     """
 
     file: BetonWriter | DryRun
     duplicates: Duplicates
     labels: Mapping[str, int]
+    targets: Sequence[TargetSpec]
     config: WriteConfig
 
     def begin(self, skipped: Skipped) -> None:
@@ -55,18 +61,26 @@ class Outlet:
             counts[FOUND] += count_found(faces)
         several = len(faces) > 1 and sum(isinstance(face, Face) for face in faces) > 1
         identity = None if several else item.identity  # whose is it?
+        label = -1 if identity is None else self.labels[identity]
         for name, face in zip(item.names(len(faces)), faces, strict=True):
-            outcome = self.duplicates.sift(name, face)
+            outcome = self.duplicates.sift(name, face, partial(self.claim, label))
             if isinstance(outcome, Reject):
                 self.file.reject(name, str(outcome))
                 counts[outcome.reason] += 1
                 refuse_excess(counts[Reason.UNUSABLE], self.config.max_rejects, name, outcome)
             else:
-                label = -1 if identity is None else self.labels[identity]
                 digest = outcome.fingerprint.digest if outcome.fingerprint else None
                 self.file.append(outcome.data, outcome.height, outcome.width, label, name, outcome.targets, digest)
                 for what in noted(outcome, label):
                     counts[what] += 1
+
+    def claim(self, label: int, face: Face) -> Claim:
+        """What will be said of a face."""
+        try:
+            values = encode_all(self.targets, face.targets)
+        except ValueError:  # which the file refuses
+            values = ()
+        return Claim(label, zlib.crc32(b"".join(values)) if values else None)
 
 
 def noted(face: Face, label: int) -> Iterator[str]:

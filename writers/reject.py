@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from frl.beton.counts import DUPLICATES
+from frl.beton.counts import CONTRADICTIONS, DUPLICATES
 
 
 class Reason(StrEnum):
@@ -18,6 +18,7 @@ class Reason(StrEnum):
     EXPOSURE = "too dark or too bright"
     DUPLICATE = DUPLICATES
     NEAR_DUPLICATE = "near duplicates"
+    CONTRADICTION = CONTRADICTIONS
 
 
 class Reject(Exception):

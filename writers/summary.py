@@ -107,6 +107,8 @@ class Summary:
             doubt = "; are they left, top, width, height?" if 2 * self.over_border > self.boxes else ""
             found = f"{self.over_border:,}{self._copies(OVER_BORDER)}"
             yield f"boxes that reach over the border of their image: {found}{doubt}"
+        if contradictory := self.rejects.get(Reason.CONTRADICTION):
+            yield f"{Reason.CONTRADICTION}: {contradictory:,}; one of each two is wrong, and the first was kept"
         if self.skipped:
             yield f"skipped, and not among these: {self.skipped}"
         yield from map(str, self.joins)

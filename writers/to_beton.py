@@ -108,11 +108,11 @@ def write(
     if not items:
         raise SourceError(f"shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards.")
     skipped = total(source.store for source in sources.values())
-    file = open_target(
-        config, settings(config, sources, versions(sources)), items, chosen, labels, joins, find_targets(sources)
-    )
+    targets = find_targets(sources)
+    file = open_target(config, settings(config, sources, versions(sources)), items, chosen, labels, joins, targets)
     with file, workers as pool, Duplicates() as duplicates:
-        begun, out = file.done, Outlet(file=file, duplicates=duplicates, labels=labels, config=config)
+        out = Outlet(file=file, duplicates=duplicates, labels=labels, targets=targets, config=config)
+        begun = file.done
         if Shard.parse(config.shard).number == 1:  # each of them lists everything, and the counts of all are added up
             out.begin(skipped)
         if file.lost is not None:

@@ -24,6 +24,9 @@ UNKNOWN = "of nobody known"
 DUPLICATES = "duplicates"
 """What is counted where a sample is left out, for it has the bytes of another."""
 
+CONTRADICTIONS = "copies that contradict their original"
+"""What is counted where such a sample is of another person than the other, or has other targets: one is wrong."""
+
 OF_SAMPLES = (PASSED, ENCODED, CENTRAL, OVER_BORDER)
 """What is counted of samples that do not say it themselves: of one that is left out later nobody knows it."""
 
@@ -39,6 +42,7 @@ class Counted:
         counts: by name.
         samples: how many it has.
         copies: how many of these are left out.
+        contradictions: how many of those contradict the sample that they are copies of.
         unknown: how many of those have no identity.
     """
 
@@ -46,6 +50,7 @@ class Counted:
     samples: int
     copies: int
     unknown: int
+    contradictions: int = 0
 
     def knows(self, name: str) -> bool:
         """Whether it is sure how many of the copies were counted under a name: none, or all as all samples were."""
@@ -58,14 +63,15 @@ def add_up(files: Sequence[Counted]) -> Counter[str]:
     for file in files:
         total.update(file.counts)
     if copies := sum(file.copies for file in files):
-        total[DUPLICATES] += copies
+        contradictions = sum(file.contradictions for file in files)
+        total.update({DUPLICATES: copies - contradictions, CONTRADICTIONS: contradictions})
         total[UNKNOWN] -= sum(file.unknown for file in files)
     for name in OF_SAMPLES:
         if all(file.knows(name) for file in files):
             total[name] -= sum(file.copies for file in files if file.counts.get(name))
         else:
             total[f"{name}{INCLUDED}"] = total.pop(name)
-    for name in (*OF_SAMPLES, UNKNOWN):
+    for name in (*OF_SAMPLES, UNKNOWN, DUPLICATES, CONTRADICTIONS):
         if not total[name]:
             del total[name]  # as where nothing was counted
     return total

@@ -138,5 +138,5 @@ def _count_rejects(path: Path) -> dict[str, int]:
 
 def reason_kind(reason: str) -> str:
     """What reasons of one kind have in common: what stands before a colon, without numbers and names of others."""
-    plain = re.sub(r"(the same bytes as|looks like) .*", r"\1 another", reason.split(": ")[0])
+    plain = re.sub(r"(the same bytes as|looks like|contradicts the copy) .*", r"\1 another", reason.split(": ")[0])
     return re.sub(r"-?\d+(?:[.,]\d+)*(?:e-?\d+)?", "N", plain)

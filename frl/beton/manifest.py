@@ -190,6 +190,27 @@ def fingerprint(file: int, regions: list[tuple[int, int]]) -> str:
     return digest.hexdigest()
 
 
+class Claim(NamedTuple):
+    """What is said of an image.
+
+    Attributes:
+        label: index of the identity, -1 where unknown.
+        targets_crc32: checksum of the stored bytes of its targets; None where there are none.
+    """
+
+    label: int = -1
+    targets_crc32: int | None = None
+
+    def contradiction(self, name: str, other: Claim) -> str | None:
+        """In words, why this cannot be true if ``other`` is, which is said of a copy called ``name``; None: it can."""
+        if self.label != other.label and min(self.label, other.label) >= 0:
+            return f"contradicts the copy {name}: another person"
+        known = None not in (self.targets_crc32, other.targets_crc32)
+        if known and self.targets_crc32 != other.targets_crc32:
+            return f"contradicts the copy {name}: other targets"
+        return None
+
+
 class SampleLine(NamedTuple):
     """What the sidecar says of one sample.
 
@@ -204,6 +225,11 @@ class SampleLine(NamedTuple):
     label: int
     name: str
     targets_crc32: int | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """What it says of the image."""
+        return Claim(self.label, self.targets_crc32)
 
     def encode(self) -> bytes:
         """The line, with its end."""

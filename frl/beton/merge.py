@@ -15,7 +15,17 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from frl.beton.counts import Counted, add_up
-from frl.beton.manifest import Manifest, SampleLines, fingerprint, home_of, manifest_path, rejects_path, samples_path
+from frl.beton.manifest import (
+    Claim,
+    Manifest,
+    SampleLine,
+    SampleLines,
+    fingerprint,
+    home_of,
+    manifest_path,
+    rejects_path,
+    samples_path,
+)
 from frl.beton.reader import Beton
 from frl.beton.samples import lines_fault, targets_fault
 from frl.beton.schema import Schema
@@ -89,13 +99,20 @@ def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False)
     with writer, _Originals(parts[0].manifest.settings) as originals:
         counted = []
         for part in parts:
-            copies: list[int] = []
+            copies: list[Copy] = []
             if part.manifest.samples:
                 with Beton(part.path) as beton:
                     copies = _copy_pages(beton, part.manifest, writer, originals)
             _copy_rejects(part, writer)
-            counts, unknown = part.manifest.counts, sum(label < 0 for label in copies)
-            counted.append(Counted(counts=counts, samples=part.manifest.samples, copies=len(copies), unknown=unknown))
+            counted.append(
+                Counted(
+                    counts=part.manifest.counts,
+                    samples=part.manifest.samples,
+                    copies=len(copies),
+                    unknown=sum(copy.label < 0 for copy in copies),
+                    contradictions=sum(copy.contradicts for copy in copies),
+                )
+            )
         writer.counts.update(add_up(counted))
     merged = Manifest.load(out)
     assert merged is not None, "the writer has published it"
@@ -167,6 +184,29 @@ def _check_sources(parts: Sequence[Part]) -> None:
             raise ConfigError(part.path, cause, remedy)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A sample that is left out.
+
+    Attributes:
+        original: the name of the sample whose bytes it has.
+        label: of its identity.
+        contradiction: in words, what keeps both from being true; None: nothing does.
+    """
+
+    original: str
+    label: int
+    contradiction: str | None
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether it says otherwise than its original."""
+        return self.contradiction is not None
+
+    def __str__(self) -> str:
+        return self.contradiction or f"the same bytes as {self.original}"
+
+
 class _Originals:
     """The images copied so far, in a temporary database, so that memory does not grow with them.
 
@@ -181,7 +221,8 @@ class _Originals:
         self._images = sqlite3.connect("", isolation_level=None)
         for setting in ("journal_mode = OFF", "synchronous = OFF"):
             self._images.execute(f"PRAGMA {setting}")
-        self._images.execute("CREATE TABLE images (digest BLOB PRIMARY KEY, name TEXT) WITHOUT ROWID")
+        columns = "digest BLOB PRIMARY KEY, name TEXT, label INTEGER, targets INTEGER"
+        self._images.execute(f"CREATE TABLE images ({columns}) WITHOUT ROWID")
         self._images.execute("BEGIN")
         return self
 
@@ -190,24 +231,28 @@ class _Originals:
     ) -> None:
         self._images.close()
 
-    def find(self, encoded: np.ndarray, name: str) -> str | None:
-        """The name of the image that ``encoded`` is a copy of; None: it is the first of its kind, and noted."""
+    def find(self, encoded: np.ndarray, line: SampleLine) -> Copy | None:
+        """What ``encoded`` is a copy of; None: it is the first of its kind, and noted with its line."""
         if not self._wanted:
             return None
         digest = hashlib.blake2b(encoded.data, digest_size=16).digest()
-        found = self._images.execute("SELECT name FROM images WHERE digest = ?", [digest]).fetchone()
+        found = self._images.execute("SELECT name, label, targets FROM images WHERE digest = ?", [digest]).fetchone()
         if found is None:
-            self._images.execute("INSERT INTO images VALUES (?, ?)", [digest, name])
-        return found[0] if found else None
+            self._images.execute("INSERT INTO images VALUES (?, ?, ?, ?)", [digest, line.name, *line.claim])
+            return None
+        original, *claim = found
+        return Copy(
+            original=original, label=line.label, contradiction=line.claim.contradiction(original, Claim(*claim))
+        )
 
 
-def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals: _Originals) -> list[int]:
-    """Copy a shard page by page, checking each image before it is noted; the labels of copies that are left out."""
+def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals: _Originals) -> list[Copy]:
+    """Copy a shard page by page, checking each image before it is noted; the copies that are left out."""
     if (beton.pointers[1:] <= beton.pointers[:-1]).any():
         _refuse(beton.path, "its images do not lie in the order of its samples: another program wrote it")
     pages = beton.pointers // np.uint64(beton.page_size)
     bounds = [0, *(np.flatnonzero(np.diff(pages)) + 1).tolist(), len(beton)]
-    copies: list[int] = []
+    copies: list[Copy] = []
     lines, schema = iter(_trusted_lines(beton, manifest)), Schema(beton.targets)
     for first, stop in zip(bounds, bounds[1:], strict=False):
         start = int(pages[first]) * beton.page_size
@@ -227,9 +272,9 @@ def _copy_pages(beton: Beton, manifest: Manifest, writer: BetonWriter, originals
             behind = beton.data[int(beton.pointers[i]) + len(encoded) :][: schema.tail]
             if behind.tobytes() != schema.arrays(values):
                 _refuse(beton.path, f"{beton.name(i)}: its targets do not lie behind it: another program wrote it")
-            if original := originals.find(encoded, line.name):
-                writer.reject(line.name, f"the same bytes as {original}")
-                copies.append(line.label)
+            if copy := originals.find(encoded, line):
+                writer.reject(line.name, str(copy))
+                copies.append(copy)
             else:
                 offset = int(beton.pointers[i]) - start
                 kept.append((offset, len(encoded), int(beton.heights[i]), int(beton.widths[i]), line, values))

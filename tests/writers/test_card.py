@@ -131,6 +131,7 @@ def test_kinds_of_reasons() -> None:
     assert reason_kind("12000 x 12,000 pixels, more than 1.5 megapixels") == "N x N pixels, more than N megapixels"
     assert reason_kind("sharpness 1.5e-05, less than 0.02") == "sharpness N, less than N"
     assert reason_kind("the same bytes as one/7.jpg") == "the same bytes as another"
+    assert reason_kind("contradicts the copy one/7.jpg: another person") == "contradicts the copy another"
     assert reason_kind("damaged JPEG: premature end of data at 17") == "damaged JPEG"
 
 

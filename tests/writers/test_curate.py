@@ -14,6 +14,7 @@ from pictures import damaged, encode, picture
 from PIL import Image
 
 from frl.beton import Beton, BetonWriter, verify
+from frl.beton.manifest import Claim
 from frl.errors import ConfigError
 from writers.curate import CurateConfig, Duplicates, Fingerprint, Fingerprints, QualityFilter, validate
 from writers.curate.near import DISTANCE, NearIndex
@@ -87,6 +88,46 @@ def test_a_near_copy_names_the_face_that_stayed() -> None:
         assert duplicates.refuse("b", Fingerprint(b"b", flip(look, list(range(0, 256, 10))))) is None
         reject = duplicates.refuse("c", Fingerprint(b"c", flip(look, [3, 77])))
     assert reject is not None and reject.reason is Reason.NEAR_DUPLICATE and str(reject) == "looks like a"
+
+
+def test_a_copy_of_which_something_else_is_said_is_told_apart() -> None:
+    look = np.arange(8, dtype=np.uint32)
+    with Duplicates() as duplicates:
+        assert duplicates.refuse("a", Fingerprint(b"a", look), Claim(0, 17)) is None
+        for claim, why in (
+            (Claim(0, 17), None),
+            (Claim(-1, None), None),  # nothing is said of it
+            (Claim(1, 17), "another person"),
+            (Claim(-1, 18), "other targets"),
+        ):
+            for digest, words in ((b"a", "the same bytes as a"), (b"b", "looks like a")):
+                reject = duplicates.refuse("b", Fingerprint(digest, look), claim)
+                assert str(reject) == (f"contradicts the copy a: {why}" if why else words)
+                assert reject is not None and (reject.reason is Reason.CONTRADICTION) == (why is not None)
+
+
+def test_one_image_of_two_people_is_told_to_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    face, other = encode(picture(64, 64)), encode(picture(64, 48))
+    plant(tmp_path / "faces" / "anna", {"1.jpg": face, "2.jpg": other})
+    plant(tmp_path / "faces" / "bert", {"1.jpg": face})
+    out = tmp_path / "faces.beton"
+    assert main([str(tmp_path / "faces"), "--out", str(out), "--workers", "1", "--min-side", "32"]) == 0
+    assert "\ncopies that contradict their original: 1; one of each two is wrong" in capsys.readouterr().out
+    ((left_out, why),) = rejects(out).items()
+    (kept,) = {"faces/anna/1.jpg", "faces/bert/1.jpg"} - {left_out}
+    assert why == f"contradicts the copy {kept}: another person"
+
+
+def test_one_image_with_two_values_of_a_target_is_told_to_the_user(tmp_path: Path) -> None:
+    face = encode(picture(64, 64))
+    plant(tmp_path / "faces", {"1.jpg": face, "2.jpg": face, "3.jpg": face})
+    table = tmp_path / "faces" / "ages.csv"
+    table.write_text("path,age\n1.jpg,30\n2.jpg,30\n3.jpg,31\n")
+    out = tmp_path / "faces.beton"
+    assert main([f"list:{table}", "--targets", "age=age", "--out", str(out), "--workers", "1"]) == 0
+    contradictions = [why for why in rejects(out).values() if why.endswith(": other targets")]
+    with Beton(out) as beton:
+        assert len(beton) == 1 and len(contradictions) == (1 if float(beton.target("age", [0])[0]) == 30 else 2)
 
 
 def grey(path: Path) -> np.ndarray:

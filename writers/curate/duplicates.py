@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from frl.beton.manifest import SampleLine
+from frl.beton.manifest import Claim, SampleLine
 from frl.images.turbojpeg import JpegDecoder
 from writers.curate.fingerprint import Fingerprint, Fingerprints
 from writers.reject import Reason, Reject
@@ -21,6 +21,9 @@ CACHE_KB = 1 << 14
 
 DIGEST_BYTES = 16
 """What is kept of a digest: among a billion faces, two different ones have the same with a chance of 1 in 10^21."""
+
+
+NOTHING = Claim()
 
 
 class Duplicates:
@@ -37,7 +40,8 @@ class Duplicates:
         self._kept = sqlite3.connect("", isolation_level=None)  # without a name: gone when it is closed
         for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
             self._kept.execute(f"PRAGMA {setting}")
-        self._kept.execute("CREATE TABLE kept (number INTEGER PRIMARY KEY, digest BLOB UNIQUE, name TEXT)")
+        columns = "number INTEGER PRIMARY KEY, digest BLOB UNIQUE, name TEXT, label INTEGER, targets INTEGER"
+        self._kept.execute(f"CREATE TABLE kept ({columns})")
         self._kept.execute("BEGIN")
         return self
 
@@ -52,34 +56,41 @@ class Duplicates:
         for data, line in stored:
             grey = jpegs.decode_grey(data) if fingerprint.needs_pixels else None
             if (found := fingerprint(data, grey)) is not None:
-                self.refuse(line.name, found)
+                self.refuse(line.name, found, line.claim)
 
-    def sift(self, name: str, face: Face | Reject) -> Face | Reject:
-        """The same face if it is new, else why it is left out."""
+    def sift(self, name: str, face: Face | Reject, claim: Callable[[Face], Claim]) -> Face | Reject:
+        """The same face if it is new, else why it is left out. ``claim``: gives what is said of it."""
         if isinstance(face, Reject) or face.fingerprint is None:
             return face
-        return self.refuse(name, face.fingerprint) or face
+        return self.refuse(name, face.fingerprint, claim(face)) or face
 
-    def refuse(self, name: str, fingerprint: Fingerprint) -> Reject | None:
+    def refuse(self, name: str, fingerprint: Fingerprint, claim: Claim = NOTHING) -> Reject | None:
         """Why a face is left out: it is a copy of one that was kept, which is named. None: it is new, and kept."""
         digest = fingerprint.digest[:DIGEST_BYTES]
-        if fingerprint.look is None and self._keep(digest, name):  # in one statement, for almost every face is new
+        if fingerprint.look is None and self._keep(digest, name, claim):  # in one statement, for most faces are new
             return None
-        found = self._kept.execute("SELECT name FROM kept WHERE digest = ?", (digest,)).fetchone()
-        if found:
-            return Reject(f"the same bytes as {found[0]}", Reason.DUPLICATE)
+        if copy := self._find("digest", digest):
+            if why := claim.contradiction(*copy):
+                return Reject(why, Reason.CONTRADICTION)
+            return Reject(f"the same bytes as {copy[0]}", Reason.DUPLICATE)
         if fingerprint.look is not None:
-            number = self._near_index().find(fingerprint.look)
-            if number is not None:
-                (original,) = self._kept.execute("SELECT name FROM kept WHERE number = ?", [number]).fetchone()
-                return Reject(f"looks like {original}", Reason.NEAR_DUPLICATE)
+            if near := self._find("number", self._near_index().find(fingerprint.look)):
+                if why := claim.contradiction(*near):
+                    return Reject(why, Reason.CONTRADICTION)
+                return Reject(f"looks like {near[0]}", Reason.NEAR_DUPLICATE)
             self._near_index().add(fingerprint.look)
-        self._keep(digest, name)
+        self._keep(digest, name, claim)
         return None
 
-    def _keep(self, digest: bytes, name: str) -> bool:
+    def _find(self, column: Literal["digest", "number"], value: bytes | int | None) -> tuple[str, Claim] | None:
+        """The name of a face that was kept, and what is said of it."""
+        row = self._kept.execute(f"SELECT name, label, targets FROM kept WHERE {column} = ?", (value,)).fetchone()
+        return (row[0], Claim(*row[1:])) if row else None
+
+    def _keep(self, digest: bytes, name: str, claim: Claim) -> bool:
         """Note a face, if there is none of its digest."""
-        new = self._kept.execute("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", (self._count, digest, name)).rowcount
+        row = (self._count, digest, name, *claim)
+        new = self._kept.execute("INSERT OR IGNORE INTO kept VALUES (?, ?, ?, ?, ?)", row).rowcount
         self._count += new
         return bool(new)
 

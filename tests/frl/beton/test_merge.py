@@ -7,6 +7,8 @@ import random
 import resource
 import struct
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -123,7 +125,9 @@ def test_what_was_counted_of_copies_is_taken_back_or_said_to_be_included(
         with BetonWriter(path, capacity=len(part), page_size=PAGE, labels=LABELS, settings=kept) as writer:
             for sample, number in part:
                 if firsts[sample.encoded] != number:
-                    writer.counts["duplicates"] += 1
+                    first = next(other.label for other, n in part if n == firsts[sample.encoded])
+                    contradicts = first != sample.label and min(first, sample.label) >= 0
+                    writer.counts["copies that contradict their original" if contradicts else "duplicates"] += 1
                     continue
                 writer.append(*sample.arguments[:3], sample.label, f"{number}.jpg")
                 writer.counts[kind(number)] += 1
@@ -135,18 +139,39 @@ def test_what_was_counted_of_copies_is_taken_back_or_said_to_be_included(
         folder = Path(name)
         shards = [Shard(number, total) for number in range(1, total + 1)]
         paths = [write_rows(folder / f"{s.number}.beton", list(s.of(made)), str(s)) for s in shards]
-        counts = merge(paths, folder / "all.beton").counts
-        whole = Manifest.load(write_rows(folder / "whole.beton", made, None))
-        assert whole is not None
+        counts = all_copies(merge(paths, folder / "all.beton").counts)
+        manifest = Manifest.load(write_rows(folder / "whole.beton", made, None))
+        assert manifest is not None
+        whole = all_copies(manifest.counts)
         if not any("included" in key for key in counts):
-            assert counts == whole.counts
+            assert counts == whole
         else:
             assert mixed and counts.keys() & {"passed", "encoded"} == set()
             for key in ("passed", "encoded"):
-                assert counts[f"{key}, copies included"] >= whole.counts.get(key, 0)
+                assert counts[f"{key}, copies included"] >= whole.get(key, 0)
             assert {key: counts.get(key) for key in ("duplicates", "of nobody known")} == {
-                key: whole.counts.get(key) for key in ("duplicates", "of nobody known")
+                key: whole.get(key) for key in ("duplicates", "of nobody known")
             }
+
+
+def all_copies(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts in which copies that contradict are duplicates, too: what they contradict is the first of their shard."""
+    joined = Counter({"duplicates" if "contradict" in name else name: 0 for name in counts})
+    for name, count in counts.items():
+        joined["duplicates" if "contradict" in name else name] += count
+    return dict(joined)
+
+
+def test_copies_in_different_shards_that_contradict_each_other_are_told_apart(tmp_path: Path) -> None:
+    unique, paths = {"dedupe": "exact"}, []
+    for number, label in enumerate((0, 0, 1, -1), 1):
+        sample = Sample(*draw_sample(1, 8, 9, label).arguments[:4], f"{number}.jpg")
+        paths.append(write(tmp_path / f"{number}.beton", [sample], f"{number}/4", curate=unique))
+    merged = merge(paths, tmp_path / "all.beton")
+    assert (merged.counts["duplicates"], merged.counts["copies that contradict their original"]) == (2, 1)
+    said = rejects_path(tmp_path / "all.beton").read_text()
+    assert "3.jpg\tcontradicts the copy 1.jpg: another person\n" in said
+    assert all(f"{number}.jpg\tthe same bytes as 1.jpg\n" in said for number in (2, 4))
 
 
 def test_a_shard_of_which_nothing_was_good_enough_is_joined(tmp_path: Path) -> None:
