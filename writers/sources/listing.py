@@ -31,6 +31,7 @@ from writers.sources.annotations import (
     refuse_shares,
 )
 from writers.sources.files import is_file, open_list_text, read_file
+from writers.sources.misplaced import FIRST, refuse_misplaced
 from writers.sources.source import Candidate, Entry
 from writers.sources.targets import IDENTITY, Reading, Wanted, read_csv_targets, read_json_targets
 from writers.sources.units import flat_points, refuse_units
@@ -127,6 +128,7 @@ class Listing:
         times: Counter[str] = Counter()  # a photograph may be listed once for each of its faces
         known: dict[int, tuple[str | None, bytes]] = {}  # what was said of a face, by a hash of photograph and box
         names = [reading.spec.name for reading in self._readings]
+        first: list[str] = []
         with self._blaming_the_list():
             lines = self._rows() if self._is_table else self._json()
             for number, (line, path, face) in enumerate(lines, 1):
@@ -137,7 +139,10 @@ class Listing:
                     face = _unless_known(path, face, names, known)
                 entry = Entry(path or f"(line {number})", path, None if path else face.fault or "it names no file")
                 times[entry.path] += 1
+                if len(first) < FIRST:
+                    first.append(path)
                 yield candidate(entry, face, times[entry.path])
+        refuse_misplaced(self.store.location, first)
 
     @contextmanager
     def _blaming_the_list(self) -> Iterator[None]:
