@@ -185,6 +185,9 @@ class Contest:
 
     def faster(self, ways: dict[str, list[Encoder]]) -> list[Encoder]:
         """The encoders that take the least time, averaged over the ranks; prints the times."""
+        if self.world.is_main:
+            tried = f"trying {', '.join(ways)}; compiling what is not in the cache takes a minute or two"
+            print(f"{'backbone':>9}  {tried}", flush=True)
         times = self.world.mean(torch.tensor([self.seconds(way) for way in ways.values()], device=self.world.device))
         best = list(ways)[int(times.argmin())]
         if self.world.is_main:
