@@ -27,6 +27,7 @@ from pipelines.engines.engine import Engine, Request
 from pipelines.loader import known_of, open_engine, to_device
 from pipelines.sampling.beton_set import BetonSet
 from pipelines.sampling.order import rank_share, shuffled
+from pipelines.upload import on_device
 
 Samples = NDArray[np.int64]
 DECODED_SHARE = 0.25
@@ -59,7 +60,7 @@ class Streamed:
     def batches(self, requests: Iterable[Request]) -> Iterator[tuple[Tensor, Samples]]:
         """See ``Pictures``."""
         for batch in self.engine.crops(requests, (self.spec,), plan_whole):
-            yield batch.crops[0].to(self.device, non_blocking=True), batch.samples
+            yield on_device(batch.crops[0], self.device), batch.samples
 
 
 class Decoded:

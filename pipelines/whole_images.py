@@ -18,6 +18,7 @@ from pipelines.augment.plan import plan_whole
 from pipelines.engines.engine import Request
 from pipelines.loader import open_engine, targets_of, to_device
 from pipelines.sampling.beton_set import Open
+from pipelines.upload import on_device
 
 
 class WholeImages:
@@ -80,9 +81,11 @@ class WholeImages:
         for request, batch in zip(self.requests(), made, strict=True):
             # What stands in for a broken image would be its own nearest neighbour: evaluation goes without.
             kept = np.flatnonzero(batch.samples == request.wanted)
-            crops = [view if len(kept) == len(view) else view[torch.from_numpy(kept)] for view in batch.crops]
+            crops = [on_device(view, self.device) for view in batch.crops]
+            if len(kept) < len(batch.samples):
+                crops = [view[to_device(kept, self.device)] for view in crops]
             yield Batch(
-                views=self.normalise([view.to(self.device, non_blocking=True) for view in crops]),
+                views=self.normalise(crops),
                 samples=to_device(batch.samples[kept], self.device),
                 targets=targets_of(self.beton, batch.samples[kept], batch.labels[kept], self.device),
             )

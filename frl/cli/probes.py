@@ -83,6 +83,7 @@ def _share(config: RunConfig, place: World, probe: KnnConfig | ProbeConfig, path
         on_broken=config.data.on_broken,
         open=open_images,
     )
-    if not len(images):
+    total = len(images.beton) if probe.limit is None else min(probe.limit, len(images.beton))
+    if total < place.size:  # on all ranks alike: where some alone refused, the others would wait for them
         raise ConfigError(option, f"{path} has fewer images than there are processes", "Use a larger file.")
     return images

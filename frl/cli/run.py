@@ -26,7 +26,7 @@ from frl.runtime.staging import from_stores, staged
 from frl.training.build import build, check_network, with_precision
 from frl.training.memory import step_memory, with_largest_batch
 from frl.training.train import train
-from pipelines.loader import identities_of, make_loader
+from pipelines.loader import bytes_on_device, identities_of, make_loader
 from pipelines.stages import StagedLoader
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def run(config: RunConfig, name: str) -> signal.Signals | None:
     with world(config.device) as place, numerics(place.device, deterministic=config.deterministic):
         config = with_precision(config, place)
         if config.optim.batch_size == 0:
-            config = with_largest_batch(config, place, identities_of(data, open_images))
+            beside = bytes_on_device(data, config.augment, open_images)
+            config = with_largest_batch(config, place, identities_of(data, open_images), beside)
             validate(config)
         open_loader = partial(
             make_loader,

@@ -74,7 +74,8 @@ def extract_gallery(
     features = extract_features(network, keeping())
     images = np.concatenate(kept)
     count = len(images)
-    return features, Gallery(images=images, vectors=features.vectors[:count], labels=features.labels[:count])
+    vectors, labels = (part[:count].clone() for part in features)  # so that the rest can be let go
+    return features, Gallery(images=images, vectors=vectors, labels=labels)
 
 
 def thumbnails(view: torch.Tensor, augment: AugmentConfig, side: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from torch import nn
 from frl.batch import Batch
 from frl.config import AugmentConfig
 from frl.evaluate.features import Features
-from frl.evaluate.gallery import Gallery, Probed, extract_gallery
+from frl.evaluate.gallery import Probed, extract_gallery
 from frl.evaluate.knn import leave_one_out
 from frl.runtime.distributed import World
 
@@ -101,9 +101,12 @@ class KnnProbe:
     def gather(self, world: World) -> None:
         """The features of all ranks' images, in the order of the file."""
         self.features = Features(*map(world.gather_rows, self.features))
+        if not world.is_main:
+            del self.features, self.gallery  # the main rank judges
 
     def judge(self) -> Probed:
         """The accuracy over all images, and a gallery of the first ones."""
-        gallery: Gallery = self.gallery
-        found = leave_one_out(*self.features, neighbours=self.neighbours)
+        features, gallery = self.features, self.gallery
+        del self.features, self.gallery  # the device's memory is the training's
+        found = leave_one_out(*features, neighbours=self.neighbours)
         return Probed(scores={"knn_top1": found.accuracy}, gallery=gallery, words=f"k-NN: {found}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from torch import nn
 from frl.config import RunConfig
 from frl.errors import first_line
 from frl.models.backbone import build_backbone
+from frl.models.calls import Call
 from frl.models.resnet import ResNet
 from frl.models.small_maps import adapt_convolutions
 from frl.runtime.distributed import World
@@ -33,12 +34,25 @@ ALIKE = 0.98  # cosine of the features of two ways that round differently, in bf
 MODES = 4  # in which a graph is needed: with and without gradients, with running statistics that move and that are held
 
 
-def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> list[Encoder]:
+def choose_encoders(
+    backbone: nn.Module,
+    config: RunConfig,
+    world: World,
+    calls: Sequence[Call] | None = None,
+    others: Iterable[Encoder] = (),
+) -> list[Encoder]:
     """One encoder per crop size. A collective call; all ranks choose alike.
 
     ``config.compile`` decides; under ``auto`` a GPU times the ways, and the fastest is used and printed. The ways
     round differently, so a resumed run that chooses otherwise goes on within tolerance, not bit for bit: ``on`` and
     ``off`` fix the choice.
+
+    Args:
+        backbone: on ``world.device``.
+        config: of the run.
+        world: this process among the ranks.
+        calls: how a forward pass calls the backbone; None: once for each size, with all of its crops.
+        others: encoders that were chosen before, of other backbones.
     """
     eager: list[Encoder] = [backbone] * len(config.augment.crops)
     if config.compile == "off" or (config.compile == "auto" and world.device.type == "cpu"):
@@ -58,13 +72,14 @@ def choose_encoders(backbone: nn.Module, config: RunConfig, world: World) -> lis
         compiled = [torch.compile(backbone, dynamic=False, **options)] * len(eager)
     if config.compile == "on":
         return compiled
-    contest = Contest(backbone, config, world)
+    contest = Contest(backbone, config, world, calls)
     if replays_are_right(config, world):
-        graphs = [replayed(torch.compile(backbone, dynamic=False, mode="reduce-overhead"))] * len(eager)
+        graphs: list[Encoder] = [Replayed(torch.compile(backbone, dynamic=False, mode="reduce-overhead"))] * len(eager)
         if contest.faster({"eager": eager, "CUDA graphs": graphs}) is graphs:
             return graphs  # the compiled kernels without their launches; to compile them twice would take minutes
-        torch.compiler.reset()  # or the memory of a whole step would stay with graphs that nobody replays
-        torch.cuda.empty_cache()
+        if not any(isinstance(other, Replayed) for other in others):  # whose graphs would go, too
+            torch.compiler.reset()  # or the memory of a whole step would stay with graphs that nobody replays
+            torch.cuda.empty_cache()
     return contest.faster({"eager": eager, "compiled": compiled})
 
 
@@ -77,13 +92,15 @@ def replays_are_right(config: RunConfig, world: World) -> bool:
     return world.device.type == "cuda" and world.size == 1 and config.optim.accumulate == 1
 
 
-def replayed(encode: Encoder) -> Encoder:
-    """``encode``, whose results outlive its next call: those of the other crop size, or of a pass without gradients."""
+class Replayed:
+    """An encoder whose results outlive its next call: those of the other crop size, or of a pass without gradients."""
 
-    def encode_and_copy(x: torch.Tensor) -> torch.Tensor:
-        return encode(x).clone()
+    def __init__(self, encode: Encoder) -> None:
+        self.encode = encode
 
-    return encode_and_copy
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Pooled features, in memory of their own."""
+        return self.encode(x).clone()
 
 
 def compiled_by_stage(backbone: ResNet, **options: Any) -> Encoder:
@@ -166,21 +183,35 @@ def one_thread() -> Iterator[None]:
 
 
 class Contest:
-    """Times forward and backward passes of the backbone on views of the run's shapes, and leaves no trace in it."""
+    """Times forward and backward passes of the backbone on views of a step's shapes, and leaves no trace in it.
 
-    def __init__(self, backbone: nn.Module, config: RunConfig, world: World) -> None:
+    Args:
+        calls: see ``choose_encoders``.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, config: RunConfig, world: World, calls: Sequence[Call] | None = None
+    ) -> None:
         self.backbone = backbone
         self.world = world
         self.expected: torch.Tensor | None = None
         self.autocast = autocast_for(config.precision, world.device)
-        images = config.images_at_once(world.size)
+        images, crops = config.images_at_once(world.size), config.augment.crops
+        if calls is None:
+            calls = [Call(place, spec.count * images) for place, spec in enumerate(crops)]
         dtype = torch.bfloat16 if uses_bf16(config.precision) else torch.float32
         noise = torch.Generator(world.device).manual_seed(0)
         self.views = [
-            torch.randn(
-                spec.count * images, 3, spec.size, spec.size, dtype=dtype, device=world.device, generator=noise
-            ).to(memory_format=torch.channels_last)
-            for spec in config.augment.crops
+            (
+                call.resolution,
+                torch.randn(
+                    (call.crops, 3, crops[call.resolution].size, crops[call.resolution].size),
+                    dtype=dtype,
+                    device=world.device,
+                    generator=noise,
+                ).to(memory_format=torch.channels_last),
+            )
+            for call in calls
         ]
 
     def faster(self, ways: dict[str, list[Encoder]]) -> list[Encoder]:
@@ -220,7 +251,7 @@ class Contest:
     def trial(
         self, encoders: Sequence[Encoder], clock: Callable[[], float] = time.perf_counter
     ) -> tuple[float, torch.Tensor]:
-        """Seconds, by ``clock``, of one pass over every crop size together, as in a step; the features.
+        """Seconds, by ``clock``, of the calls of one step together; the features.
 
         Forward and backward, or of a teacher, which does not learn, forward alone.
         """
@@ -229,7 +260,7 @@ class Contest:
         self._wait()
         began = clock()
         with torch.set_grad_enabled(learns), self.autocast():
-            features = torch.cat([encode(view) for encode, view in zip(encoders, self.views, strict=True)]).float()
+            features = torch.cat([encoders[resolution](view) for resolution, view in self.views]).float()
         if learns:
             features.sum().backward()
         self._wait()

@@ -224,7 +224,7 @@ class Sums:
 
 
 def memory_gib(device: torch.device) -> float:
-    """Most memory held so far, in GiB: tensors on a GPU; on the CPU this process's resident set."""
+    """Most memory held so far, in GiB: of a GPU, with what CUDA graphs keep; on the CPU this process's resident set."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
+        return torch.cuda.max_memory_reserved(device) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

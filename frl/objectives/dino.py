@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frl.config import DINOConfig, RunConfig
+from frl.models.calls import Call
 from frl.objectives import across_ranks
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals, relative_entropy
 from frl.objectives.momentum import follow, momentum_at, teacher_of
@@ -126,6 +127,13 @@ class DINO(Objective):
         probabilities = self.distributions(torch.cat(taught, dim=1))
         scalars, histograms = self._figures(probabilities)
         return Targets(parts=probabilities.chunk(len(taught), dim=1), scalars=scalars, histograms=histograms)
+
+    def calls(self, backbone: str, images: int, sizes: Sequence[int]) -> list[Call]:
+        """The teacher sees the crops of the first size alone."""
+        calls = super().calls(backbone, images, sizes)
+        if backbone == "student":
+            return calls
+        return list(takewhile(lambda call: sizes[call.resolution] == sizes[0], calls))
 
     @torch.no_grad()
     def teach(self, views: Views) -> tuple[Tensor, Tensor]:

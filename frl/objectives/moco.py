@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from frl.config import RunConfig
 from frl.config.contrastive import MoCoConfig
 from frl.errors import ConfigError
+from frl.models.calls import Call
 from frl.objectives.contrast import FIGURES, contrast_of_several, info_nce, similarities, unit
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals
 from frl.objectives.heads import mlp
@@ -100,11 +101,26 @@ class MoCo(Taught):
         self.fresh = everybody, None if mine is None else self.gather(mine)
         return Sought(everybody[self.rank * len(view) :][: len(view)], mine)
 
+    def calls(self, backbone: str, images: int, sizes: Sequence[int]) -> list[Call]:
+        """Groups of the first crops, and groups of the second ones of the whole step; see ``Objective``."""
+        query, key = self.resolutions[:2]
+        if backbone == "backbone":
+            groups = self._query_groups(images)
+            return [Call(query, images // groups)] * groups
+        whole = images * self.setting.accumulate
+        groups = math.gcd(self.config.bn_groups, whole)
+        if groups == 1:
+            return [Call(key, whole)]
+        return [Call(key, self.setting.ranks * whole // groups)] * (groups // self.setting.ranks)
+
+    def _query_groups(self, images: int) -> int:
+        groups = max(1, self.config.bn_groups // (self.setting.ranks * self.setting.accumulate))
+        return math.gcd(groups, images)  # fewer only where memory is tried out with fewer images
+
     def queries(self, view: Tensor) -> Tensor:
         """Unit ``(b, D)`` of a micro-batch ``(b, 3, size, size)``; BatchNorm sees a group of neighbours at a time."""
         encode = self.encoder("backbone", 0)
-        groups = max(1, self.config.bn_groups // (self.setting.ranks * self.setting.accumulate))
-        groups = math.gcd(groups, len(view))  # fewer only where memory is tried out with fewer images
+        groups = self._query_groups(len(view))
         return unit(torch.cat([self.projector(encode(part)) for part in view.chunk(groups)]))
 
     @torch.no_grad()

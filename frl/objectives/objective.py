@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from frl.config import RunConfig
+from frl.models.calls import Call
 from frl.objectives.diagnosis import Diagnosis, Metric, Vitals
 from frl.runtime.distributed import World
 
@@ -137,6 +138,16 @@ class Objective(nn.Module, ABC):
         """
         encoders = self.encoders.get(backbone) or [getattr(self, backbone)] * len(views)
         return torch.cat([encode(view) for encode, view in zip(encoders[: len(views)], views, strict=True)])
+
+    def calls(self, backbone: str, images: int, sizes: Sequence[int]) -> list[Call]:
+        """How a forward pass calls a backbone, which is compiled for that: here as ``encode`` of all views does.
+
+        Args:
+            backbone: its attribute.
+            images: of a micro-batch on this rank.
+            sizes: in pixels, of the resolutions.
+        """
+        return [Call(place, count * images) for place, count in enumerate(self.crop_counts)]
 
     @abstractmethod
     def forward(self, views: Views, labels: Tensor | None = None, targets: Any = None) -> StepOutput:

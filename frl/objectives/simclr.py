@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from frl.config import RunConfig
 from frl.config.contrastive import SimCLRConfig
+from frl.models.calls import Call
 from frl.objectives.contrast import FIGURES, contrast_of_several, info_nce, similarities, unit
 from frl.objectives.diagnosis import LOOK_AT_THE_DATA, Diagnosis, Metric, Vitals
 from frl.objectives.heads import mlp
-from frl.objectives.objective import Setting, StepOutput, Targets, Views
+from frl.objectives.objective import Objective, Setting, StepOutput, Targets, Views
 from frl.objectives.positives import known, require_positives, same_identity
 from frl.objectives.two_views import TwoViews
 
@@ -70,6 +71,10 @@ class SimCLR(TwoViews):
         self.config = config
         last = nn.BatchNorm1d(config.feature_dim)
         self.projector = mlp((width, config.hidden_dim, config.feature_dim), last_norm=last)
+
+    def calls(self, backbone: str, images: int, sizes: Sequence[int]) -> list[Call]:
+        """All crops of a resolution at once, as ``encode`` does."""
+        return Objective.calls(self, backbone, images, sizes)
 
     def forward(self, views: Views, labels: Tensor | None = None, targets: Pull | None = None) -> StepOutput:
         """The loss of a batch; see ``Objective``."""

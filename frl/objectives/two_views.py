@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from frl.models.calls import Call
 from frl.objectives import across_ranks
 from frl.objectives.momentum import follow, teacher_of
 from frl.objectives.objective import Encoder, Objective, Setting, Views
+
+TAUGHT = 2  # crops that a teacher sees
 
 
 class TwoViews(Objective):
@@ -28,11 +32,19 @@ class TwoViews(Objective):
         """
         return [self.encoder(backbone, place)(crop) for place, crop in enumerate(self.crops(views)[:first])]
 
+    @property
+    def resolutions(self) -> list[int]:
+        """Of each crop."""
+        return [index for index, count in enumerate(self.crop_counts) for _ in range(count)]
+
+    def calls(self, backbone: str, images: int, sizes: Sequence[int]) -> list[Call]:
+        """A crop at a time, as ``encode_each`` does; see ``Objective``."""
+        return [Call(resolution, images) for resolution in self.resolutions]
+
     def encoder(self, backbone: str, place: int) -> Encoder:
         """How a backbone is called for the crop at ``place``."""
-        resolutions = [index for index, count in enumerate(self.crop_counts) for _ in range(count)]
         encoders = self.encoders.get(backbone)
-        return encoders[resolutions[place]] if encoders else getattr(self, backbone)
+        return encoders[self.resolutions[place]] if encoders else getattr(self, backbone)
 
     def gather(self, values: Tensor) -> Tensor:
         """``(b, ...)`` of every rank one after the other, ``(B, ...)``, with their gradients."""
@@ -62,6 +74,11 @@ class Taught(TwoViews):
         self.teacher = teacher_of(backbone)
         self.teacher_projector = teacher_of(projector)
 
+    def calls(self, backbone: str, images: int, sizes: Sequence[int]) -> list[Call]:
+        """The teacher sees the first two crops."""
+        calls = super().calls(backbone, images, sizes)
+        return calls[:TAUGHT] if backbone == "teacher" else calls
+
     @abstractmethod
     def momentum_after(self, step: int) -> float:
         """How much of the teacher stays when it follows the student after ``step``."""
@@ -69,7 +86,7 @@ class Taught(TwoViews):
     @torch.no_grad()
     def taught(self, views: Views) -> list[Tensor]:
         """The teacher's projections ``(B, D)`` of the first two crops."""
-        return [self.teacher_projector(pooled) for pooled in self.encode_each(views, "teacher", first=2)]
+        return [self.teacher_projector(pooled) for pooled in self.encode_each(views, "teacher", first=TAUGHT)]
 
     def after_step(self, step: int, finite: Tensor) -> None:
         """Let the teacher follow."""

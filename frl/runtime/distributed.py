@@ -139,10 +139,22 @@ def world(device: str = "auto", timeout: timedelta = timedelta(minutes=10)) -> I
         with suppress(RuntimeError):
             store.set(_done(place.rank), "")
             store.set(_gone(place.rank), "")
+        _leave_at_once(place)
         raise
+    _take_leave(store, place, timeout.total_seconds())
+    dist.destroy_process_group()
+
+
+def _leave_at_once(place: World) -> None:
+    """Leave the group without the others, who wait in a collective for this rank.
+
+    NCCL destroys what connects the ranks in a collective of its own: this rank would wait for the others as they do for
+    it, until a watchdog ends them all, and nobody would hear why. To abort needs nobody.
+    """
+    if place.device.type == "cuda":
+        with suppress(RuntimeError):
+            dist.distributed_c10d._abort_process_group()
     else:
-        _take_leave(store, place, timeout.total_seconds())
-    finally:
         dist.destroy_process_group()
 
 

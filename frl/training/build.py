@@ -100,8 +100,11 @@ def build_objective(config: RunConfig, steps_per_epoch: int, world: World, ident
     if shares_statistics(config, world):
         synchronise(objective, join_group(config.model.batch_norm_group))
     objective.to(world.device)
+    images, sizes = config.images_at_once(world.size), [spec.size for spec in config.augment.crops]
     for name, backbone in backbones(objective).items():
-        objective.encoders[name] = choose_encoders(backbone, config, world)
+        others = [encode for encoders in objective.encoders.values() for encode in encoders]
+        calls = objective.calls(name, images, sizes)
+        objective.encoders[name] = choose_encoders(backbone, config, world, calls, others)
     return objective
 
 

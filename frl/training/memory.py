@@ -184,13 +184,14 @@ def loss_of(objective: Objective, views: Sequence[torch.Tensor], autocast: Autoc
         return objective(views, labels).loss
 
 
-def with_largest_batch(config: RunConfig, world: World, identities: int = FEWEST) -> RunConfig:
+def with_largest_batch(config: RunConfig, world: World, identities: int = FEWEST, beside: int = 0) -> RunConfig:
     """``config`` with the largest batch that the GPUs hold; a run that goes on keeps its own. A collective call.
 
     Args:
         config: of the run.
         world: this process among the ranks.
         identities: in the data.
+        beside: bytes that the loader needs on a GPU for each image of its share of a step.
 
     Raises:
         ConfigError: without a GPU, or if not even a few images fit.
@@ -200,7 +201,7 @@ def with_largest_batch(config: RunConfig, world: World, identities: int = FEWEST
     if world.device.type != "cuda":
         cause = "the largest batch that fits is found by trying it on a GPU, and there is none"
         raise ConfigError("--optim.batch-size", cause, "Give a number; the start-up table says what memory it takes.")
-    images = largest(lambda count: fits(config, count, world.device, identities), MULTIPLE, limit=1 << 16)
+    images = largest(lambda count: fits(config, count, world.device, identities, beside), MULTIPLE, limit=1 << 16)
     found = torch.tensor(images, device=world.device)
     if world.size > 1:
         dist.all_reduce(found, dist.ReduceOp.MIN)
@@ -214,11 +215,14 @@ def _with_batch(config: RunConfig, batch: int) -> RunConfig:
     return replace(config, optim=replace(config.optim, batch_size=batch), objective=config.objective.fitted(batch))
 
 
-def fits(config: RunConfig, images: int, device: torch.device, identities: int = FEWEST) -> bool:
+def fits(config: RunConfig, images: int, device: torch.device, identities: int = FEWEST, beside: int = 0) -> bool:
     """Whether a step that shows ``images`` at once to a GPU stays within its memory; by doing it."""
     torch.cuda.set_per_process_memory_fraction(USABLE, device)
     try:
+        whole = images * config.optim.accumulate  # the loader's share of a step
+        held = torch.empty(whole * beside, dtype=torch.uint8, device=device)
         take_two_steps(config, images, device, identities)
+        del held
         return True
     except torch.OutOfMemoryError:
         return False

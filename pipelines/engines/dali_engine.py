@@ -135,6 +135,7 @@ class DALIImages:
         if self.stream is None:
             yield
             return
+        torch.cuda.set_device(self.stream.device)  # of this thread, which begins on the first GPU: see CopyStream.copy
         with torch.cuda.stream(self.stream):
             yield
         self.stream.synchronize()  # this thread waits, not the one that trains

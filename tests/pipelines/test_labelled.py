@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections import Counter
+from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
 
+from frl.config import AugmentConfig
 from frl.config.finetune import WarpConfig
 from frl.errors import ConfigError, LoaderError
+from pipelines import labelled, whole_images
 from pipelines.labelled import LabelledFaces
 from pipelines.whole_images import WholeImages
 from tests.labelled_faces import write_faces
@@ -144,3 +147,22 @@ def test_the_augmentation_is_used(opened):
     (batch,) = taken(loader, 0, 1)
     (whole,) = opened(augment=STILL).whole(batch.samples.numpy(), batch_size=12)
     torch.testing.assert_close(batch.images, whole.views[0].flip(3), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("keep_decoded", ["off", "on"])
+def test_what_engines_make_is_kept_until_it_is_read(beton, opened, monkeypatch, keep_decoded):
+    """An engine's own memory on a device may be written again as soon as its tensors are gone."""
+    seen = []
+
+    def noted(tensor, device):
+        seen.append(len(tensor))
+        return tensor.to(device)
+
+    for module in (labelled, whole_images):
+        monkeypatch.setattr(module, "on_device", noted)
+    shown = sum(len(batch.views[0]) for batch in opened(EVERY, keep_decoded=keep_decoded).whole(EVERY, batch_size=4))
+    assert sum(seen) == shown == len(EVERY)
+    seen.clear()
+    with closing(WholeImages(beton, size=SIZE, batch_size=4, augment=AugmentConfig(), device="cpu")) as images:
+        shown = sum(len(batch.views[0]) for batch in images)
+    assert sum(seen) == shown == len(EVERY)

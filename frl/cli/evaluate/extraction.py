@@ -28,11 +28,12 @@ class Extraction:
 
     Args:
         options: how, and which features are wanted.
+        device: of this process; None: as the options say.
     """
 
-    def __init__(self, options: Supervised) -> None:
+    def __init__(self, options: Supervised, device: torch.device | None = None) -> None:
         self.options = options
-        self.device = pick_device(options.device, local_rank=0)
+        self.device = device or pick_device(options.device, local_rank=0)
         self.cache = FeatureCache(options.cache)
         exact_products()
 

@@ -155,7 +155,7 @@ class Supervised(Networks):
         train, test, task = folds[0]
         said = f", and {len(folds) - 1} times otherwise, so that each face is judged on once" if self.folds else ""
         print(f"{task.name}, {self.how}: trained on {train},\njudged on {test}{said}", flush=True)
-        extract = Extraction(self)
+        extract = Extraction(self, None if place is None else place.device)
         networks = self.networks()
         tuned = {} if place is None else self._finetuned(networks, folds, place)
         rows: list[Row] = []

@@ -10,13 +10,18 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from labelled_faces import write_faces
 from processes import kill
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from frl.cli import main
+from frl.cli.probes import _share
+from frl.config import KnnConfig, RunConfig
+from frl.errors import ConfigError
 from frl.monitoring.described import described_in
 from frl.monitoring.logbook import read_metrics
+from frl.runtime.distributed import World
 
 TINY = [
     *("--augment.crops.0.size", "24", "--augment.crops.0.count", "2"),
@@ -157,3 +162,13 @@ def test_what_cannot_be_probed_is_refused_before_anything_is_made(
     error = capsys.readouterr().err
     assert named in error and cause in error
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("rank", range(3))
+def test_every_rank_refuses_a_file_with_fewer_images_than_ranks(tmp_path: Path, rank: int) -> None:
+    """Those that have an image, too: they would wait for the others, who have none."""
+    beton = write_faces(tmp_path / "faces.beton", identities=2)
+    place = World(rank=rank, size=3, local_rank=rank, local_size=3, device=torch.device("cpu"))
+    probe = KnnConfig(data=beton, size=24, limit=2)
+    with pytest.raises(ConfigError, match="fewer images than there are processes"):
+        _share(RunConfig(), place, probe, beton, "--knn.data")

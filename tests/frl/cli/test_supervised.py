@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from frl.beton import BetonWriter
 from frl.beton.targets import Kind, TargetSpec
 from frl.cli.evaluate import main, run
+from frl.cli.evaluate.extraction import Extraction
 from frl.cli.evaluate.supervised import AnyTarget, Expression, Landmarks, Pose
 from frl.errors import BetonError, ConfigError
+from frl.runtime.distributed import pick_device
 from pipelines.whole_images import WholeImages
 
 SIDE = 32
@@ -278,3 +281,10 @@ def test_labels_that_do_not_fit_are_refused(train: Path, test: Path) -> None:
     refuse("0.1% of 180 training faces are 0", train=train, test=test, labels=("0.1%",))
     refuse("200 of 180 training faces are 200", train=train, test=test, labels=("200",))
     refuse("nothing published on", train=train, test=test, benchmark="wflv")
+
+
+def test_what_does_not_learn_is_computed_on_the_rank_s_own_device(train: Path) -> None:
+    """Under torchrun all ranks look at HOG's features: all on the first GPU there would be little room for training."""
+    task = Landmarks(data=train, how="finetune")
+    assert Extraction(task, torch.device("cuda", 3)).device == torch.device("cuda", 3)
+    assert Extraction(task).device == pick_device("auto", 0)

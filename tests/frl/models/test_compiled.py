@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 from unittest.mock import patch
 
 import pytest
@@ -16,7 +17,8 @@ from frl.config import AugmentConfig, CropSpec, OptimConfig, RunConfig, Stage
 from frl.models import compiled
 from frl.models.backbone import build_backbone
 from frl.models.batchnorm import statistics_held
-from frl.models.compiled import Contest, choose_encoders, compiled_by_stage, replayed, replays_are_right
+from frl.models.calls import Call
+from frl.models.compiled import Contest, Replayed, choose_encoders, compiled_by_stage, replays_are_right
 from frl.runtime.distributed import World
 
 CPU = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
@@ -160,7 +162,7 @@ def test_what_a_replay_gives_outlives_the_next_one():
     def graph(x: torch.Tensor) -> torch.Tensor:
         return memory.copy_(x)
 
-    encode = replayed(graph)
+    encode = Replayed(graph)
     first, second = encode(torch.ones(2)), encode(torch.full((2,), 2.0))
     assert first.tolist() == [1, 1] and second.tolist() == [2, 2]
 
@@ -206,22 +208,60 @@ def test_a_teacher_is_timed_without_a_backward_pass_and_has_its_own_graph(monkey
     assert counter.frame_count == 2
 
 
-@pytest.mark.parametrize("replays_win", [True, False])
-def test_what_is_replayed_is_not_compiled_a_second_time(monkeypatch, replays_win):
-    """A compilation takes a minute or more."""
-    tried = []
+@pytest.fixture
+def judge(monkeypatch):
+    """In the place of the contest: replays win or lose as told, and what is tried is noted, as is a reset."""
 
     class Judge:
+        tried: ClassVar[list] = []
+        resets = 0
+        replays_win = True
+
         def __init__(self, *of) -> None: ...
 
         def faster(self, ways):
-            tried.append(list(ways))
-            return list(ways.values())[-1 if replays_win or "compiled" in ways else 0]
+            self.tried.append(list(ways))
+            return list(ways.values())[-1 if self.replays_win or "compiled" in ways else 0]
+
+        @classmethod
+        def reset(cls) -> None:
+            cls.resets += 1
 
     monkeypatch.setattr(compiled, "Contest", Judge)
     monkeypatch.setattr(compiled, "replays_are_right", lambda config, world: True)
-    on_gpu = replace(CPU, device=torch.device("cuda"))
+    monkeypatch.setattr(torch.compiler, "reset", Judge.reset)
+    return Judge
+
+
+ON_GPU = replace(CPU, device=torch.device("cuda"))
+
+
+@pytest.mark.parametrize("replays_win", [True, False])
+def test_what_is_replayed_is_not_compiled_a_second_time(judge, replays_win):
+    """A compilation takes a minute or more."""
+    judge.replays_win = replays_win
+    chosen = choose_encoders(tiny_backbone(), replace(CONFIG, compile="auto"), ON_GPU)
+    assert judge.tried == [["eager", "CUDA graphs"], ["eager", "compiled"]][: 1 if replays_win else 2]
+    assert isinstance(chosen[0], Replayed) == replays_win
+    assert judge.resets == (not replays_win)
+
+
+def test_the_graphs_of_another_backbone_stay(judge):
+    config = replace(CONFIG, compile="auto")
+    first = choose_encoders(tiny_backbone(), config, ON_GPU)
+    judge.replays_win = False
+    choose_encoders(tiny_backbone(), config, ON_GPU, None, first)
+    assert not judge.resets
+
+
+def test_the_contest_is_of_the_calls_of_a_step():
     backbone = tiny_backbone()
-    chosen = choose_encoders(backbone, replace(CONFIG, compile="auto"), on_gpu)
-    assert tried == [["eager", "CUDA graphs"], ["eager", "compiled"]][: 1 if replays_win else 2]
-    assert chosen != [backbone] * 2
+    asked = []
+
+    def noted(view: torch.Tensor) -> torch.Tensor:
+        asked.append(tuple(view.shape))
+        return backbone(view)
+
+    calls = [Call(1, 4), Call(1, 4), Call(0, 2)]
+    Contest(backbone, CONFIG, CPU, calls).trial([noted] * 2)
+    assert asked == [(4, 3, 12, 12), (4, 3, 12, 12), (2, 3, 16, 16)]

@@ -22,10 +22,12 @@ from frl.batch import Batch
 from frl.config import CropSpec, ModelConfig, ObjectiveConfig, RunConfig, as_dict, from_dict, validate
 from frl.errors import ConfigError
 from frl.export import export
+from frl.models.calls import Call
 from frl.monitoring.described import described
 from frl.monitoring.logbook import read_metrics
 from frl.monitoring.traffic import Traffic
 from frl.objectives import Objective
+from frl.objectives.objective import Encoder
 from frl.runtime import checkpoint
 from frl.runtime.distributed import world
 from frl.training.build import build, implementation
@@ -259,3 +261,35 @@ def test_its_remedies_name_options_that_it_has(name):
     for remedy in remedies:
         named = [word.strip("(),:;") for word in remedy.split() if word.strip("(").startswith("--")]
         assert {".".join(option.split(".")[:2]) for option in named} <= known, remedy
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_it_calls_its_backbones_as_it_says(name, accumulate):
+    """For these calls they are compiled: another shape would be compiled when training has begun."""
+    config = config_of(name)
+    config = replace(config, optim=replace(config.optim, accumulate=accumulate))
+    asked: dict[str, list[Call]] = {}
+
+    def noted(backbone: str, resolution: int, encode: Encoder) -> Encoder:
+        def note(crops: torch.Tensor) -> torch.Tensor:
+            asked.setdefault(backbone, []).append(Call(resolution, len(crops)))
+            return encode(crops)
+
+        return note
+
+    narrow = patch("frl.training.build.build_backbone", lambda arch: (tiny_backbone(), WIDTH))
+    with narrow, world("cpu") as place:
+        loader = People(config, steps=1)
+        built = build(config, loader, place)
+        for backbone, encoders in built.objective.encoders.items():
+            built.objective.encoders[backbone] = [noted(backbone, *each) for each in enumerate(encoders)]
+        (batch,) = loader.epoch(0)
+        built.step(batch.views, batch.labels)
+    sizes = [spec.size for spec in config.augment.crops]
+    said = {name: built.objective.calls(name, BATCH // accumulate, sizes) for name in built.objective.backbones}
+    if accumulate == 1:
+        assert {name: sorted(calls) for name, calls in asked.items()} == {
+            name: sorted(calls) for name, calls in said.items()
+        }
+    else:
+        assert {name: set(calls) for name, calls in asked.items()} == {name: set(calls) for name, calls in said.items()}

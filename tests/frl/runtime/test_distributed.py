@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
 from tests_support import start_ranks
 
+from frl.runtime import distributed
 from frl.runtime.distributed import world
 
 
@@ -43,3 +47,32 @@ def test_nobody_waits_for_one_that_failed(tmp_path: Path, failing: int) -> None:
     """The time limit of a minute would end this test."""
     codes = run(tmp_path, 0.0, 0.0, failing=failing)
     assert codes == [int(rank == failing) for rank in range(2)], (tmp_path / "log").read_text()
+
+
+class Noted(dict):
+    """In the place of the store."""
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value
+
+    def check(self, keys: list[str]) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_who_fails_waits_for_nobody_to_take_nccl_apart(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """Its communicators are destroyed together, by ranks none of which waits in a collective; one alone aborts them."""
+    done: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "pick_device", lambda device, local_rank: torch.device("cuda", local_rank))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(distributed, "_meeting_place", lambda place, timeout: store)
+    monkeypatch.setattr(dist, "init_process_group", lambda *of, **options: None)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: done.append("destroyed"))
+    monkeypatch.setattr(dist.distributed_c10d, "_abort_process_group", lambda: done.append("aborted"))
+    store = Noted()
+    with pytest.raises(RuntimeError) if fails else nullcontext(), world():
+        if fails:
+            raise RuntimeError("3.jpg does not decode")
+    assert done == ["aborted" if fails else "destroyed"]
+    assert store.keys() == {"rank 0 is done", "rank 0 needs the store no more"}

@@ -13,7 +13,8 @@ from frl.errors import ConfigError
 from frl.runtime import checkpoint
 from frl.runtime.distributed import World
 from frl.runtime.precision import autocast_for
-from frl.training.memory import alone, blank_view, largest, loss_of, step_memory, with_largest_batch
+from frl.training import memory
+from frl.training.memory import alone, blank_view, fits, largest, loss_of, step_memory, with_largest_batch
 
 CPU = torch.device("cpu")
 CONFIG = RunConfig(
@@ -85,6 +86,22 @@ def test_without_a_gpu_the_search_is_refused(tmp_path):
     config = replace(CONFIG, out=tmp_path, optim=OptimConfig(batch_size=0))
     with pytest.raises(ConfigError, match="GPU"):
         with_largest_batch(config, World(rank=0, size=1, local_rank=0, local_size=1, device=CPU))
+
+
+def test_the_search_leaves_room_for_what_the_loader_holds(monkeypatch):
+    """For each image of the step, of which a micro-batch is a part."""
+    held, empty = [], torch.empty
+
+    def noted(size, **options):
+        held.append((size, options["dtype"]))
+        return empty(size, **options)
+
+    for name in ("set_per_process_memory_fraction", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda *of: None)
+    monkeypatch.setattr(torch, "empty", noted)
+    monkeypatch.setattr(memory, "take_two_steps", lambda *of: None)
+    assert fits(replace(CONFIG, optim=OptimConfig(accumulate=3)), 8, CPU, beside=5)
+    assert held == [(3 * 8 * 5, torch.uint8)]
 
 
 @pytest.mark.parametrize("left", ["config.json", "the checkpoint alone", "a damaged config.json"])
