@@ -21,7 +21,7 @@ class Row:
 def in_words(rows: Sequence[Row]) -> str:
     """The figures as Markdown, and what follows from them."""
     head = ("part", "images/s", "of the reference step", "memory, GiB")
-    return "\n".join([table(head, map(_cells, rows)), _verdict(rows)])
+    return "\n\n".join([table(head, map(_cells, rows)), _verdict(rows)])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -34,4 +34,5 @@ def _verdict(rows: Sequence[Row]) -> str:
     speed = {row.name: row.images_per_s for row in rows}
     kept = speed["loader and step"] / speed["step"]
     bound = "the loader" if speed["loader"] < speed["step"] else "the step"
-    return f"With the data attached, {kept:.0%} of the step alone; bound by {bound}."
+    memory = " Memory that CUDA graphs keep is not counted." if any(row.memory_gib is not None for row in rows) else ""
+    return f"With the data attached, {kept:.0%} of the step alone; bound by {bound}.{memory}"
