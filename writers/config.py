@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from frl import store
+from frl.beton.manifest import Manifest
 from frl.beton.shard import Shard
 from frl.config import as_dict
 from frl.config.check import (
@@ -204,7 +206,7 @@ def settings(
     ):  # younger than files that are to be gone on with
         if not kept[option]:
             del kept[option]
-    stated = licences(config)
+    stated = taken_over(config.sources) | licences(config)
     kept["licences"] = {
         name: stated[source] for name, source in zip(names, config.sources, strict=True) if source in stated
     }
@@ -212,6 +214,17 @@ def settings(
     if versions:
         kept["versions"] = {name: list(file.state) for name, file in versions.items()}
     return kept
+
+
+def taken_over(sources: Iterable[str]) -> dict[str, str]:
+    """The licences that ``.beton`` files among some sources were written with, by the source as it was given."""
+    found = {}
+    for text in sources:
+        path = Path(text.removeprefix("beton:"))
+        manifest = Manifest.load(path) if path.suffix == ".beton" and not store.address(text) else None
+        if manifest is not None and (stated := set(manifest.settings.get("licences", {}).values())):
+            found[text] = "; ".join(sorted(stated))
+    return found
 
 
 def licences(config: WriteConfig) -> dict[str, str]:

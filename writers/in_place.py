@@ -29,6 +29,9 @@ from writers.item_list import choose
 from writers.items import Item, label_identities
 from writers.reject import Reject
 from writers.sources import Source, Stream, open_sources
+from writers.sources.join import accounts
+from writers.sources.skipped import total
+from writers.sources.unread import Remarking
 from writers.targets import Targets, find_targets
 
 SHOWN = 3
@@ -60,7 +63,7 @@ class InPlace:
         fingerprint: SHA-256 of the names, the labels and the sizes, for telling two data sets apart.
         rejects: why images are left out, by their names.
         central: how many are central squares of images that are none.
-
+        remarks: what of the data is not used, or only in part, a line each.
 
     Raises:
         SourceError: if the source is absent, holds no usable image, or can only be read from front to back.
@@ -79,6 +82,13 @@ class InPlace:
         self._stores = {name: _any_order(text, source) for name, source in sources.items()}
         self._known_targets = Targets(find_targets(sources))
         chosen = list(choose(sources, config))
+        joins = accounts(sources.values())
+        self.remarks = [str(account) for account in joins if not account.complete]
+        for source in sources.values():
+            if isinstance(source, Remarking):
+                self.remarks += source.remarks()
+        if skipped := total(source.store for source in sources.values()):
+            self.remarks.append(f"{text}: skipped, and not among its images: {skipped}")
         labels = label_identities(chosen)
         self.rejects: dict[str, str] = {}
         self._items: list[Item] = []

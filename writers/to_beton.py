@@ -39,6 +39,7 @@ from writers.sources import (
     Synthetic,
     VGGFace2,
     accounts,
+    file_stamps,
     help_on_kinds,
     open_sources,
     versions,
@@ -109,7 +110,11 @@ def write(
         raise SourceError(f"shard {config.shard}", f"none of the {len(chosen):,} images is in it", "Use fewer shards.")
     skipped = total(source.store for source in sources.values())
     targets = find_targets(sources)
-    file = open_target(config, settings(config, sources, versions(sources)), items, chosen, labels, joins, targets)
+    kept = settings(config, sources, versions(sources))
+    # A file that was changed since holds other images under the same names: then the work is another.
+    stamps = file_stamps(sources)
+    work = name_work(chosen.rows(), labels, {**kept, "files": stamps} if stamps else kept)
+    file = open_target(config, kept, items, chosen, labels, joins, targets, work)
     with file, workers as pool, Duplicates() as duplicates:
         out = Outlet(file=file, duplicates=duplicates, labels=labels, targets=targets, config=config)
         begun = file.done
@@ -181,6 +186,7 @@ def open_target(
     labels: dict[str, int],
     joins: Sequence[Account],
     targets: tuple[TargetSpec, ...],
+    work: str,
 ) -> BetonWriter | DryRun:
     """Where the samples go."""
     capacity = len(items) * (1 if config.detect.detect == "none" else config.detect.max_faces)
@@ -192,7 +198,7 @@ def open_target(
         labels=list(labels),
         settings=kept,
         overwrite=config.overwrite,
-        work=name_work(chosen.rows(), labels, kept),  # the settings say which part of them
+        work=work,  # the settings say which part of the images
         joins=[asdict(account) for account in joins],
         targets=targets,
         empty=config.shard is not None,  # the others may have what this one has not

@@ -47,9 +47,8 @@ def extract(beton: Beton, target: str | os.PathLike[str]) -> int:
             folders = _identity_folders(beton, folder)
             with TargetList(folder, beton.targets) as targets:
                 for sample in stored_samples(beton):
-                    within = folders[max(sample.label, -1)]
-                    path = _write(within, sample)
-                    targets.add(path, None if within == folder else within.name, sample.targets)
+                    within, person = folders[max(sample.label, -1)]
+                    targets.add(_write(within, sample), person, sample.targets)
                     count += 1
     except InUseError as error:
         raise WriteError(target, f"could not be written ({error})", error.remedy) from error
@@ -86,18 +85,28 @@ def _partial_folder(target: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _identity_folders(beton: Beton, target: Path) -> dict[int, Path]:
-    """Make a folder for each identity, by label; the source's name in front goes where all have the same."""
+def _identity_folders(beton: Beton, target: Path) -> dict[int, tuple[Path, str | None]]:
+    """Make a folder for each identity, by label, and its name; the source's in front goes where all have the same.
+
+    A folder cannot be called by every name, and a list holds those that are text.
+    """
     labels = np.unique(beton.labels[beton.labels >= 0]).tolist()
     names = [identity_name(beton, label) or "" for label in labels]
     prefixes = {name.rpartition("/")[0] for name in names}
     prefix = f"{prefixes.pop()}/" if len(prefixes) == 1 else ""
-    folders = {-1: target}
+    folders: dict[int, tuple[Path, str | None]] = {-1: (target, None)}
     for label, name in zip(labels, names, strict=True):
-        folder = safe_name(name.removeprefix(prefix))
-        folders[label] = free(target / (f"{folder}-{label}" if folder in SPLITS else folder), label)
-        folders[label].mkdir()
+        person = name.removeprefix(prefix)
+        called = safe_name(person)
+        folder = free(target / (f"{called}-{label}" if called in SPLITS else called), label)
+        folder.mkdir()
+        folders[label] = folder, person if person and is_text(person) else folder.name
     return folders
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written in UTF-8."""
+    return name.encode("utf-8", "replace").decode() == name
 
 
 def _write(folder: Path, sample: StoredSample) -> Path:

@@ -48,6 +48,8 @@ def _listed(text: str) -> InPlace:
     if images.central:
         cause = "without --detect, a photograph without annotated faces becomes its central square"
         print(f"{printable(text)}: {images.central:,} images are not square: {cause} (frl write)", file=sys.stderr)
+    for remark in images.remarks:
+        print(printable(remark), file=sys.stderr)
     if images.rejects:
         print(printable(f"{text}: left out: {images.left_out}"), file=sys.stderr)
     return images

@@ -166,6 +166,7 @@ def main(arguments: list[str]) -> None:
             gallery=gallery,
             tasks=tasks,
             accuracy=accuracy,
+            seen=_seen(faces, run),
             health=health,
             healthy=healthy,
             described=_described(run, metrics),
@@ -242,6 +243,14 @@ def _names(runs: Sequence[Path]) -> list[str]:
 
 def _described(run: RunConfig, metrics: list[dict[str, Any]]) -> tuple[Metric, ...]:
     return described(implementation(run.objective).metrics(run.objective), described_in(metrics))
+
+
+def _seen(faces: Path, run: RunConfig) -> str:
+    """What training has seen of the faces by which people are told apart, as the end of a sentence."""
+    learns = "identity" if run.objective.name == "supervised" else getattr(run.objective, "positives", "image")
+    if faces in run.data.data:
+        return f", the data of the training, which saw their {'names, too' if learns == 'identity' else 'faces alone'}"
+    return ", not the data of the training" if learns == "identity" else ", whose labels training has not seen"
 
 
 def _asked(options: ReportConfig, run: RunConfig) -> ProbeConfig:

@@ -21,7 +21,7 @@ class KnnResult:
         accuracy: share of the queries whose identity was named right.
         queries: images asked about: those whose identity has another image.
         images: labelled images among which the neighbours were sought.
-        identities: identities of these images.
+        identities: of the queries.
         neighbours: that voted for each.
     """
 
@@ -122,7 +122,7 @@ def leave_one_out(
         accuracy=right[asked].double().mean().item(),
         queries=int(asked.sum()),
         images=len(labels),
-        identities=len(sizes),
+        identities=int((sizes > 1).sum()),
         neighbours=neighbours,
     )
 

@@ -154,6 +154,20 @@ def groups_of(subjects: Rows) -> Rows:
     return np.unique(apart, return_inverse=True)[1]
 
 
+def namesakes(train: Sequence[str], test: Sequence[str]) -> str | None:
+    """A remark on subjects of one name in two files that come from sources of different names; None if there are none.
+
+    They may be the same people, whom a head would recognise, or others whom both sources number from 1.
+    """
+    first, second = ({across_splits(name).rpartition("/")[2] for name in names} for names in (train, test))
+    if not (both := sorted(first & second)):
+        return None
+    return (
+        f"{len(both):,} subjects have the same names in both files, such as {both[0]!r}, in sources that are called "
+        "otherwise: if they are the same people, the figures say nothing of strangers; frl split divides one file"
+    )
+
+
 def require_no_shared_subject(train: Sequence[str], test: Sequence[str]) -> None:
     """Refuse two files that show the same people, of whom a head would recognise the test's.
 

@@ -29,6 +29,7 @@ class Report:
         gallery: images for the picture of nearest neighbours.
         tasks: what heads learn on frozen features.
         accuracy: k-NN identity accuracy by the name of the features, the trained network's first.
+        seen: what training has seen of these images and of their labels, in words.
         health: what the alarm found, in a sentence.
         healthy: whether that is good.
         described: the metrics to draw, those of one chart next to each other.
@@ -48,6 +49,7 @@ class Report:
     gallery: Gallery | None = None
     tasks: Sequence[Judged] = ()
     accuracy: Mapping[str, KnnResult] = field(default_factory=dict)
+    seen: str = ""
     health: str = ""
     healthy: bool = True
     described: Sequence[Metric] = described((Metric(name="loss", title="Loss"),))

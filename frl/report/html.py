@@ -152,7 +152,7 @@ def _accuracy(report: Report) -> str:
     return (
         f"<p>Leave-one-out k-nearest neighbours (k = {some.neighbours}) on frozen features: "
         f"{some.queries:,} images of {some.identities:,} "
-        f'identities, none of whose labels were seen in training.</p><table class="bars">{rows}</table>'
+        f'identities{report.seen}.</p><table class="bars">{rows}</table>'
     )
 
 

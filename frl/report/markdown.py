@@ -25,7 +25,7 @@ def render(report: Report) -> str:
             "## Whose face is it?",
             "",
             f"Leave-one-out k-nearest neighbours (k = {some.neighbours}) on frozen features: {some.queries:,} images "
-            f"of {some.identities:,} identities, none of whose labels were seen in training.",
+            f"of {some.identities:,} identities{report.seen}.",
             "",
             *_table(
                 ("features", "identity accuracy"),

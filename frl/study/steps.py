@@ -140,8 +140,10 @@ def _stamp(word: str) -> list[Any] | None:
 
 
 def _path_in(word: str) -> str | None:
-    """The file or folder that a word means: as it stands, after ``KIND:`` and before ``@SPLIT``, or after ``NAME=``."""
+    """The file or folder that a word means: as it stands, after ``KIND:`` and before ``@SPLIT``, after ``NAME=``, or
+    before ``:NAME``."""
     whole = [word, *(rest for _, mark, rest in (word.partition(":"), word.partition("=")) if mark)]
+    whole.append(word.rpartition(":")[0])
     meant = [*whole, *(path.rpartition("@")[0] for path in whole)]
     return next((path for path in meant if path and "\0" not in path and os.path.exists(path)), None)
 

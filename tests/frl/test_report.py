@@ -22,8 +22,8 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from tiny_run import CONFIG, run, watchful
 
-from frl.cli.report import _health
-from frl.config import RunConfig, SwAVConfig, as_dict
+from frl.cli.report import _health, _seen
+from frl.config import DataConfig, RunConfig, SimCLRConfig, SupervisedConfig, SwAVConfig, as_dict
 from frl.errors import ConfigError
 from frl.evaluate import KnnResult
 from frl.evaluate.gallery import Gallery
@@ -267,3 +267,14 @@ def test_the_health_box_of_a_run_agrees_with_its_alarm(tmp_path):
         assert bool(alarms) is identical
         last = [line for line in metrics if "loss" in line][-1]
         assert _health(metrics, config)[1] == (not alarms and "signs" not in last)
+
+
+def test_what_training_has_seen_of_the_faces_is_told():
+    data = DataConfig(data=(Path("faces.beton"),))
+    alone, taught = RunConfig(data=data), RunConfig(data=data, objective=SupervisedConfig())
+    named = RunConfig(data=data, objective=SimCLRConfig(positives="identity"))
+    assert _seen(Path("faces.beton"), alone).endswith("which saw their faces alone")
+    assert _seen(Path("others.beton"), alone).endswith("whose labels training has not seen")
+    for told in (taught, named):
+        assert _seen(Path("faces.beton"), told).endswith("which saw their names, too")
+        assert _seen(Path("others.beton"), told) == ", not the data of the training"

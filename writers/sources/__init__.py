@@ -21,7 +21,7 @@ from writers.sources.join import Account, accounts
 from writers.sources.lfw import LFW
 from writers.sources.listing import open_list
 from writers.sources.rec import RECORDS, open_rec
-from writers.sources.source import Box, Candidate, Source, Store, Stream, versions
+from writers.sources.source import Box, Candidate, Source, Store, Stream, file_stamps, versions
 from writers.sources.synthetic import TRUTH, Synthetic
 from writers.sources.tables import Tables
 from writers.sources.tar import CompressedTars, Tars, open_tars
@@ -46,6 +46,7 @@ __all__ = [
     "is_source",
     "open_source",
     "open_sources",
+    "file_stamps",
     "versions",
 ]
 

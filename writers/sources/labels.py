@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from typing import Any
 
 NOBODY = frozenset({"", "-1", "none", "nan", "null", "<na>", "n/a"})
@@ -17,7 +18,8 @@ def person(said: object) -> str | None:
     """The name of a person; None where nobody is known.
 
     Whole numbers are names in digits, also where a program made 3.0 of them, in text too: pandas writes a column of
-    whole numbers so if some are missing.
+    whole numbers so if some are missing. Names that look alike are one: without spaces around them, and composed (NFC),
+    as some systems write an accent as a character of its own.
 
     Raises:
         ValueError: if it can be no name: a list, an object, true or false, a fraction, bytes that are no text, half of
@@ -36,14 +38,19 @@ def person(said: object) -> str | None:
         return None
     if isinstance(said, bool) or not isinstance(said, str | int):
         raise ValueError(_refusal(said))
-    name = str(said)
+    name = tidy(str(said))
     if whole := WHOLE.fullmatch(name):
         name = whole[1]
     try:
         os.fsencode(name)  # as its folder would be called
     except UnicodeEncodeError:
         raise ValueError(_refusal(said)) from None
-    return None if name.strip().casefold() in NOBODY else name
+    return None if name.casefold() in NOBODY else name
+
+
+def tidy(name: str) -> str:
+    """A name composed (NFC), without spaces of any kind around it."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _refusal(said: Any) -> str:

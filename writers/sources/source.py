@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -148,6 +149,17 @@ def versions(sources: Mapping[str, Source]) -> dict[str, StoredFile]:
     stores = {name: source.store for name, source in sources.items()}
     known = {name: store.version for name, store in stores.items() if isinstance(store, VersionedStore)}
     return {name: version for name, version in known.items() if version is not None}
+
+
+def file_stamps(sources: Mapping[str, Source]) -> dict[str, tuple[int, int]]:
+    """Size and time of change, in bytes and nanoseconds, of the sources that are local files, by name."""
+    stamps = {}
+    for name, source in sources.items():
+        location = getattr(source.store, "location", None)
+        if isinstance(location, str) and os.path.isfile(location):
+            found = os.stat(location)
+            stamps[name] = (found.st_size, found.st_mtime_ns)
+    return stamps
 
 
 class Entry(NamedTuple):

@@ -24,7 +24,7 @@ from frl.beton.targets import Kind, TargetSpec
 from frl.errors import ConfigError, SourceError
 from writers.reject import Reject
 from writers.sources.files import is_file, read_file
-from writers.sources.labels import person
+from writers.sources.labels import person, tidy
 
 AXES = {"xy": 2, "xyz": 3}
 LANDMARKS = "landmarks"
@@ -35,6 +35,10 @@ WORDS = {**{kind.value: kind for kind in Kind}, "classes": Kind.CLASS, "number":
 """The kinds by their own names, and as people call them."""
 
 HOW = "Give NAME, NAME:KIND or NAME:KIND=COLUMN,FIRST:LAST,...; the kinds are " + ", ".join(WORDS) + "."
+
+DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
+FEW = 4
+"""Of so many different texts one that is no number does not make them classes."""
 
 LOOKED_AT = 1000
 """Lines of JSON among which one must have landmarks, if nobody asks for them: a list is not read twice for nothing."""
@@ -233,9 +237,27 @@ def _describe(location: str, target: Wanted, keys: tuple[str, ...], records: Cal
         names, shape = _names_and_shape(kind, keys, value)
         if kind == Kind.CLASS and shape == () and not _is_number(value):
             names, unknown = _named_classes(_look_up(record, keys[0]) for record in records())
+            if target.kind is None:
+                _refuse_numbers(location, target.name, names)
         return Reading(TargetSpec(name=target.name, kind=kind, shape=shape, names=names), keys, unknown)
     except ValueError as error:
         raise SourceError(location, f"its {target.name} is no {kind} ({error})", HOW) from None
+
+
+def _refuse_numbers(location: str, name: str, classes: Sequence[str]) -> None:
+    """Refuse classes that nobody asked for, nearly all of which are numbers: a cell that is none would make them such.
+
+    Raises:
+        SourceError: naming a cell that is no number.
+    """
+    odd = [text for text in classes if not _is_number(text)]
+    commas = [text for text in odd if DECIMAL_COMMA.fullmatch(text)]
+    if len(odd) - len(commas) > len(classes) // FEW:
+        return
+    shown = commas[0] if commas else odd[0]
+    mend = f"Write {shown.replace(',', '.')}" if commas else "Leave a cell empty where nothing is known"
+    cause = f"its {name} seems to be numbers, but {shown!r} is none"
+    raise SourceError(location, cause, f"{mend}; or, if these are classes, say --targets {name}:class.")
 
 
 def _named_classes(given: Iterable[object]) -> tuple[tuple[str, ...], Counter[str]]:
@@ -354,7 +376,7 @@ def _says_nothing(value: Any) -> bool:
 def _class_name(value: object) -> str | None:
     """What a class is called: a text, or a whole number in digits; None of what is no name."""
     try:
-        return value if isinstance(value, str) else person(value)
+        return tidy(value) if isinstance(value, str) else person(value)
     except ValueError:
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from frl.beton import Beton
 from frl.config.check import require
-from frl.evaluate.splits import Rows, cross_validation, require_no_shared_subject, split_by_subject
+from frl.evaluate.splits import Rows, cross_validation, namesakes, require_no_shared_subject, split_by_subject
 from frl.evaluate.truths import (
     known_rows,
     names_of_subjects,
@@ -18,6 +19,7 @@ from frl.evaluate.truths import (
     require_every_class,
     require_numbers_that_vary,
 )
+from frl.printable import printable
 from frl.tasks.registry import task_of
 from frl.tasks.task import SupervisedTask, Truth, require_same_target
 
@@ -119,6 +121,8 @@ def two_files(train: Path, test: Path, *, shared_subjects: bool, limit: int | No
         require_no_shared_subject(first.names, second.names)
         remedy = "Name another, or --data FILE, which is split."
         require(first.content != second.content, "test", f"{test} holds the very faces of {train}", remedy)
+        if remark := namesakes(first.names, second.names):
+            print(printable(f"note: {remark}"), file=sys.stderr)
     return first.first(limit), second.first(limit)
 
 

@@ -13,6 +13,7 @@ from frl.evaluate.splits import (
     cross_validation,
     folds,
     labelled,
+    namesakes,
     require_no_shared_subject,
     split_by_subject,
 )
@@ -157,3 +158,10 @@ def test_trials_are_summed_up():
     alone = list(trials(task, answer, known, known, Labels(share=1.0), [0, 1, 2]))
     assert len(alone) == 1 and np.isnan(spread(alone, "mae").deviation) and spread(alone, "mae").text == "1"
     assert len(list(trials(task, answer, known, known, Labels(share=1.0), [0, 1], random=True))) == 2
+
+
+def test_people_of_one_name_in_two_sources_are_remarked_upon():
+    """Who they are nobody knows: the same people, or others whom both sources number from 1."""
+    assert namesakes(["train.csv/p0", "train.csv/p1"], ["test.csv/p2"]) is None
+    remark = namesakes(["train.csv/p0", "set@train/n/p1"], ["test.csv/p1", "test.csv/p0"])
+    assert remark is not None and remark.startswith("2 subjects have the same names in both files, such as 'p0'")

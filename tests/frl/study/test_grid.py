@@ -9,6 +9,7 @@ from frl.cli.study import find, ready
 from frl.config.pairs import pairs
 from frl.errors import ConfigError
 from frl.presets import preset
+from frl.study import steps
 from frl.study.grid import parse_study, read_study
 from frl.study.perform import steps_of
 
@@ -193,3 +194,13 @@ def test_pairs():
             pairs((wrong,), "--set", "a=1")
     with pytest.raises(ConfigError, match=r"--set: a is given twice \(1, 2\)"):
         pairs(("a=1", "a=2"), "--set", "a=1")
+
+
+def test_an_objective_s_own_file_counts_by_its_size_and_time(tmp_path, monkeypatch):
+    """As any file that an option names: a study would take what an earlier loss gave for what the new one gives."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("class Mine: ...")
+    assert steps._path_in("mine.py:Mine") == "mine.py"
+    before = steps._stamp("mine.py:Mine")
+    Path("mine.py").write_text("class Mine: weight = 2")
+    assert before is not None and steps._stamp("mine.py:Mine") != before
