@@ -244,7 +244,7 @@ def test_what_can_be_no_name_is_refused(said: object) -> None:
 
 def test_numbers_and_text_are_names() -> None:
     said = [3, 3.0, "3", b"3", np.int64(3), np.float32(3), " Ann", "n000002", "Null\u00e9", 0]
-    assert [person(one) for one in said] == ["3"] * 6 + [" Ann", "n000002", "Null\u00e9", "0"]
+    assert [person(one) for one in said] == ["3"] * 6 + ["Ann", "n000002", "Null\u00e9", "0"]
 
 
 @pytest.mark.parametrize("name", ["faces.csv", "faces.tsv", "faces.tar"])
