@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ class Table:
         trained: a row for each combination of choices.
         differences: a row for each combination but the first: how far it lies from the first, seed by seed.
         baselines: a row for each baseline, over the seeds; what the cells of one seed measure again counts once.
+        apart: the same of baselines that differ from choice to choice, as that of another network does: by name and
+            choices.
         directions: of each column, whether higher is better.
         plain: of each column, the one without its features; see ``Figure``.
     """
@@ -30,16 +33,20 @@ class Table:
     trained: Mapping[tuple[str, ...], Mapping[str, Spread]]
     differences: Mapping[tuple[str, ...], Mapping[str, Difference]]
     baselines: Mapping[str, Mapping[str, Spread]]
+    apart: Mapping[tuple[str, ...], Mapping[str, Spread]]
     directions: Mapping[str, bool]
     plain: Mapping[str, str]
 
 
 def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
     """Bring figures into the order of the study."""
+    by_baseline: dict[str, list[Figure]] = {}
+    for figure in figures:
+        if figure.network != TRAINED:
+            by_baseline.setdefault(figure.network, []).append(figure)
     of_trained = [figure for figure in figures if figure.network == TRAINED]
     first, *others = dict.fromkeys(tuple(cell.choices.values()) for cell in study.cells())
     columns = tuple(dict.fromkeys(figure.column for figure in of_trained))
-    of_baselines = [figure for figure in figures if figure.network != TRAINED]
     return Table(
         axes=tuple(study.axes),
         columns=columns,
@@ -54,9 +61,12 @@ def tabulate(study: Study, figures: Sequence[Figure]) -> Table:
             }
             for choices in others
         },
-        baselines={
-            name: _of_all_cells([figure for figure in of_baselines if figure.network == name])
-            for name in dict.fromkeys(figure.network for figure in of_baselines)
+        baselines={name: _of_all_cells(found) for name, found in by_baseline.items() if _agree(found)},
+        apart={
+            (name, *choices): _by_column([figure for figure in found if figure.choices == choices])
+            for name, found in by_baseline.items()
+            if not _agree(found)
+            for choices in dict.fromkeys(figure.choices for figure in found)
         },
         directions={figure.column: figure.higher_is_better for figure in figures},
         plain={figure.column: figure.plain for figure in figures},
@@ -109,6 +119,13 @@ def baseline_rows(table: Table) -> list[list[str]]:
     return [
         [name, *blank, *(str(baseline_of(table, found, column) or "") for column in table.columns)]
         for name, found in table.baselines.items()
+    ] + [
+        [
+            f"{name}: {choices[0]}",
+            *choices[1:],
+            *(str(baseline_of(table, found, column) or "") for column in table.columns),
+        ]
+        for (name, *choices), found in table.apart.items()
     ]
 
 
@@ -136,6 +153,15 @@ def _by_seed(figures: Sequence[Figure], choices: tuple[str, ...], column: str) -
 def _by_column(figures: Sequence[Figure]) -> dict[str, Spread]:
     columns = dict.fromkeys(figure.column for figure in figures)
     return {column: Spread.of(f.value for f in figures if f.column == column) for column in columns}
+
+
+def _agree(figures: Sequence[Figure]) -> bool:
+    """Whether all cells of a seed found the same of a baseline, but for what computing it again changes."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for figure in figures:
+        if not math.isnan(figure.value):
+            found.setdefault((figure.column, figure.seed), []).append(figure.value)
+    return all(math.isclose(min(values), max(values), rel_tol=1e-3, abs_tol=1e-4) for values in found.values())
 
 
 def _of_all_cells(figures: Sequence[Figure]) -> dict[str, Spread]:

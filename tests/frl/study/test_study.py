@@ -216,6 +216,31 @@ def test_a_baseline_that_every_cell_measures_again_counts_once_a_seed(study):
     assert of_hog == Spread.of([0.0, 1.0, 2.0]) and of_hog.deviation == 1
 
 
+def test_baselines_of_different_networks_are_not_averaged(study):
+    """A row for each choice, and no line across: no network has the mean of two."""
+    figures = [
+        Figure(
+            column="k-NN",
+            plain="k-NN",
+            network=network,
+            choices=tuple(cell.choices.values()),
+            seed=cell.seed,
+            value=0.05 if network == "HOG" else 0.1 if cell.choices["rate"] == "low" else 0.3,
+            higher_is_better=True,
+        )
+        for cell in study.cells()
+        for network in ("trained", "untrained", "HOG")
+    ]
+    table = tabulate(study, figures)
+    assert set(table.baselines) == {"HOG"}
+    assert {key: found["k-NN"].mean for key, found in table.apart.items()} == {
+        ("untrained", "low"): pytest.approx(0.1),
+        ("untrained", "high"): pytest.approx(0.3),
+    }
+    lines = to_markdown(table).splitlines()
+    assert "| *untrained: low* | 0.1 ± 0 |" in lines and "| *untrained: high* | 0.3 ± 0 |" in lines
+
+
 def test_spread_of_one_and_of_none():
     assert str(Spread.of([0.5])) == "0.5" and math.isnan(Spread.of([0.5]).deviation)
     assert Spread.of([math.nan, 1.0, 3.0]).mean == 2 and not Spread.of([math.nan]).count
