@@ -229,15 +229,21 @@ class Card:
 TERMS = "The images have licences of their own, see above."
 
 
-def facts_of_data(run: RunConfig) -> dict[str, Facts | None]:
-    """The facts of the files that a run saw, by their names: nobody else is to see where they lay."""
+def facts_of_data(run: RunConfig, *, here: bool = True) -> dict[str, Facts | None]:
+    """The facts of the files that a run saw, by their names: nobody else is to see where they lay.
+
+    Args:
+        run: names the files.
+        here: whether what lies there is what the run saw.
+    """
     found: dict[str, Facts | None] = {}
     for path in map(Path, run.data.data):
+        name = path.name if path.name not in found else f"{path.name} ({len(found) + 1})"
         try:
             with Beton(path) as beton:
-                found[path.name] = gather(beton)
+                found[name] = gather(beton) if here else None
         except (FrlError, OSError):
-            found[path.name] = None
+            found[name] = None
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from frl.models.backbone import build_backbone
 from frl.monitoring.logbook import read_metrics
 from frl.pretrained import card_of_weights
 from frl.runtime import checkpoint
+from frl.trained_on import is_another
 
 
 def write_publication(
@@ -52,7 +53,8 @@ def write_publication(
     for name in hub.FILES:
         require_new_file(folder / name, "folder", overwrite=overwrite)
     measured = [Result.read(path) for path in results]
-    run = _run_of(weights)
+    saved = _saved(weights)
+    run = None if saved is None else _run_of(weights, saved)
     written = write_backbone(weights, folder / hub.WEIGHTS, "safetensors", overwrite=overwrite)
     said = card_of_weights(written.path)
     timm_fields = _timm_fields(written.network, said)
@@ -63,7 +65,7 @@ def write_publication(
         mean=_numbers(said, "mean"),
         std=_numbers(said, "std"),
         run=run,
-        data=facts_of_data(run) if run else {},
+        data=facts_of_data(run, here=not is_another(run, saved)) if run and saved else {},
         probe=_probe(weights) if run else None,
         results=measured,
         for_timm=timm_fields is not None,
@@ -82,11 +84,14 @@ def _write(path: Path, text: str) -> None:
         raise CheckpointError(path, f"cannot be written ({error})", "Free space or choose another folder.") from error
 
 
-def _run_of(weights: Path) -> RunConfig | None:
-    """The run whose folder, or whose checkpoint, was given; None of other weights."""
+def _saved(weights: Path) -> dict[str, Any] | None:
+    """The checkpoint that was given, or the newest of the folder that was; None of other weights."""
     state = checkpoint.read_tensors(weights)
-    if not isinstance(state, dict) or state.get("format") != checkpoint.FORMAT:
-        return None
+    return state if isinstance(state, dict) and state.get("format") == checkpoint.FORMAT else None
+
+
+def _run_of(weights: Path, state: Mapping[str, Any]) -> RunConfig:
+    """The run of a checkpoint."""
     try:
         return from_dict(RunConfig, upgraded(state["config"]))
     except ConfigError as error:

@@ -36,8 +36,10 @@ from frl.recipes import objective_in_words
 from frl.report import Report, compared, write_report
 from frl.report.compared import Compared, called, finals, form_of, require_few
 from frl.report.judged import Judged
+from frl.runtime import checkpoint
 from frl.runtime.distributed import pick_device
 from frl.runtime.numerics import exact_products
+from frl.trained_on import is_another
 from frl.training.build import implementation
 from pipelines.preview import contact_sheet
 from pipelines.whole_images import WholeImages
@@ -133,10 +135,13 @@ def main(arguments: list[str]) -> None:
     notes: list[str] = []
     trained, arch = load_backbone(options.weights or folder)
     faces = options.data or run.knn.data or run.data.data[0]
+    if another := is_another(run, _saved(folder)):
+        notes.append(f"{run.data.data[0]} is not the file that this run was trained on: another lies there now.")
     gallery: Gallery | None = None
     accuracy: dict[str, KnnResult] = {}
     try:
-        gallery, accuracy = _look(trained, arch, faces, run, options)
+        if options.data is not None or faces not in run.data.data or not another:
+            gallery, accuracy = _look(trained, arch, faces, run, options)
     except FrlError as error:
         if options.data is not None:
             raise
@@ -144,7 +149,7 @@ def main(arguments: list[str]) -> None:
     tasks = _tasks(asked, [_trained(folder, run, options, "trained")], options, notes)
     crops = None
     try:
-        crops = contact_sheet(run.data.data[0], run.augment, run.seed, 6, open=open_images)
+        crops = None if another else contact_sheet(run.data.data[0], run.augment, run.seed, 6, open=open_images)
     except FrlError as error:
         notes.append(f"No crops to show: {error}")
     metrics = read_metrics(folder / "metrics.jsonl")
@@ -166,7 +171,7 @@ def main(arguments: list[str]) -> None:
             gallery=gallery,
             tasks=tasks,
             accuracy=accuracy,
-            seen=_seen(faces, run),
+            seen="" if another else _seen(faces, run),
             health=health,
             healthy=healthy,
             described=_described(run, metrics),
@@ -289,6 +294,14 @@ def _tasks(asked: ProbeConfig, trained: Sequence[Trained], options: ReportConfig
             raise
         notes.append(f"No tasks to show: {error}")
         return []
+
+
+def _saved(run: Path) -> dict[str, Any]:
+    """The newest checkpoint of a run; empty where there is none, only weights that were given."""
+    try:
+        return checkpoint.read_tensors(run)
+    except FrlError:
+        return {}
 
 
 def _run_config(run: Path) -> RunConfig:

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from beton_samples import draw_sample
 from html_page import Page
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from tiny_run import CONFIG, run, watchful
 
+from frl.beton import Beton, BetonWriter
 from frl.cli.report import _health, _seen
 from frl.config import DataConfig, RunConfig, SimCLRConfig, SupervisedConfig, SwAVConfig, as_dict
 from frl.errors import ConfigError
@@ -34,6 +36,7 @@ from frl.report import Report, html, markdown, write_report
 from frl.report.charts import MOST_POINTS, Curve, chart, ticks
 from frl.report.figures import INK, QUIET, RIGHT, WRONG, draw_neighbours, draw_training, smoothed
 from frl.report.neighbours import nearest
+from frl.trained_on import is_another
 
 
 @pytest.fixture
@@ -278,3 +281,16 @@ def test_what_training_has_seen_of_the_faces_is_told():
     for told in (taught, named):
         assert _seen(Path("faces.beton"), told).endswith("which saw their names, too")
         assert _seen(Path("others.beton"), told) == ", not the data of the training"
+
+
+def test_another_file_in_the_place_of_the_training_s_is_known(tmp_path):
+    """By the content that the checkpoint holds; where nobody can tell, nothing is said."""
+    for name, label in (("faces", 0), ("others", 1)):
+        with BetonWriter(tmp_path / f"{name}.beton", capacity=1) as writer:
+            writer.append(*draw_sample(1, 8, 9, label).arguments)
+    with Beton(tmp_path / "faces.beton") as beton:
+        saved = {"data": {"fingerprint": f"{beton.fingerprint}/of its targets"}}
+    for name, another in (("faces", False), ("others", True), ("gone", False)):
+        run_of = RunConfig(data=DataConfig(data=(tmp_path / f"{name}.beton",)))
+        assert is_another(run_of, saved) == another
+        assert not is_another(run_of, {})
