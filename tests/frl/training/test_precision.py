@@ -31,7 +31,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     def trial(self: Contest, encoders: object, clock: object) -> tuple[float, torch.Tensor]:
         assert clock is time.thread_time and torch.get_num_threads() == 1
-        taken.append(str(self.views[0].dtype))
+        taken.append(str(self.views[0][1].dtype))
         return SECONDS[taken[-1]][taken.count(taken[-1]) - 1], torch.zeros(1)
 
     monkeypatch.setattr(Contest, "trial", trial)
@@ -85,7 +85,7 @@ def noting(shapes: list[list[tuple[int, ...]]]) -> type[Contest]:
     class Noting(Contest):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # type: ignore[arg-type]
-            shapes.append([tuple(view.shape) for view in self.views])
+            shapes.append([tuple(view.shape) for _, view in self.views])
 
     return Noting
 
