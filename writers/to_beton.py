@@ -111,10 +111,7 @@ def write(
     skipped = total(source.store for source in sources.values())
     targets = find_targets(sources)
     kept = settings(config, sources, versions(sources))
-    # A file that was changed since holds other images under the same names: then the work is another.
-    stamps = file_stamps(sources)
-    work = name_work(chosen.rows(), labels, {**kept, "files": stamps} if stamps else kept)
-    file = open_target(config, kept, items, chosen, labels, joins, targets, work)
+    file = open_target(config, kept, items, chosen, labels, joins, targets, file_stamps(sources))
     with file, workers as pool, Duplicates() as duplicates:
         out = Outlet(file=file, duplicates=duplicates, labels=labels, targets=targets, config=config)
         begun = file.done
@@ -186,19 +183,21 @@ def open_target(
     labels: dict[str, int],
     joins: Sequence[Account],
     targets: tuple[TargetSpec, ...],
-    work: str,
+    stamps: dict[str, tuple[int, int]],
 ) -> BetonWriter | DryRun:
     """Where the samples go."""
     capacity = len(items) * (1 if config.detect.detect == "none" else config.detect.max_faces)
     if config.dry_run:
         return DryRun(capacity, targets)
+    # A file that was changed since holds other images under the same names: then the work is another.
+    work = {**kept, "files": stamps} if stamps else kept
     return BetonWriter(
         config.out,
         capacity=capacity,
         labels=list(labels),
         settings=kept,
         overwrite=config.overwrite,
-        work=work,  # the settings say which part of the images
+        work=name_work(chosen.rows(), labels, work),  # the settings say which part of them
         joins=[asdict(account) for account in joins],
         targets=targets,
         empty=config.shard is not None,  # the others may have what this one has not

@@ -110,7 +110,7 @@ def merge(paths: Paths, out: str | os.PathLike[str], *, overwrite: bool = False)
                     samples=part.manifest.samples,
                     copies=len(copies),
                     unknown=sum(copy.label < 0 for copy in copies),
-                    contradictions=sum(copy.contradicts for copy in copies),
+                    contradictions=sum(copy.contradiction is not None for copy in copies),
                 )
             )
         writer.counts.update(add_up(counted))
@@ -197,11 +197,6 @@ class Copy:
     original: str
     label: int
     contradiction: str | None
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether it says otherwise than its original."""
-        return self.contradiction is not None
 
     def __str__(self) -> str:
         return self.contradiction or f"the same bytes as {self.original}"

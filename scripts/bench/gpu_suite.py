@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ def faces(count: int, side: int) -> Iterator[np.ndarray]:
 def write_faces(path: Path, images: int, side: int, distinct: int = 64, broken: int | None = None) -> None:
     """A ``.beton`` of JPEGs, few of which differ; of image ``broken`` only the first half is there."""
     encoded = [cv2.imencode(".jpg", face)[1].tobytes() for face in faces(min(images, distinct), side)]
+    write_repeated(path, encoded, images, side, broken)
+
+
+def write_repeated(path: Path, encoded: Sequence[bytes], images: int, side: int, broken: int | None = None) -> None:
+    """A ``.beton`` of so many images, these JPEGs in turn; of image ``broken`` only the first half is there."""
     with BetonWriter(path, capacity=images) as writer:
         for i in range(images):
             jpeg = encoded[i % len(encoded)]

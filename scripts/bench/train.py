@@ -25,12 +25,12 @@ import torch
 import torch.distributed as dist
 import tyro
 from bench_report import about, save
+from gpu_suite import write_repeated
 from reference_step import ReferenceStep
 from train_table import Row, in_words
 
 from frl import console
 from frl.batch import Batch
-from frl.beton import BetonWriter
 from frl.config import CropSpec, DataConfig, ModelConfig, OptimConfig, RunConfig, SwAVConfig
 from frl.runtime.distributed import World, pick_device
 from frl.runtime.numerics import numerics
@@ -121,11 +121,8 @@ def synthetic(folder: Path, batch: int) -> Path:
     """A ``.beton`` of faces of 256 pixels, few of which differ: enough for epochs that a turn rarely ends."""
     write_folder(folder / "faces", 16, 4, 256, seed=0)
     jpegs = [path.read_bytes() for path in sorted((folder / "faces").rglob("*.jpg"))]
-    path, images = folder / "faces.beton", EPOCH * batch
-    with BetonWriter(path, capacity=images) as writer:
-        for i in range(images):
-            writer.append(jpegs[i % len(jpegs)], 256, 256, i % len(jpegs), f"{i}.jpg")
-    return path
+    write_repeated(folder / "faces.beton", jpegs, EPOCH * batch, 256)
+    return folder / "faces.beton"
 
 
 def contestants(config: RunConfig, device: torch.device) -> dict[str, Contestant]:

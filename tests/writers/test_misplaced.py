@@ -9,7 +9,7 @@ import pytest
 from pictures import encode, picture
 
 from frl.errors import SourceError
-from writers.sources.misplaced import FIRST, refuse_misplaced
+from writers.sources.misplaced import FIRST, refuse_wrong_paths
 from writers.to_beton import main
 
 
@@ -46,14 +46,14 @@ def test_what_a_path_probably_means_is_named(
 
 
 def test_one_image_that_is_there_is_enough(folder: Path) -> None:
-    refuse_misplaced(str(folder / "list.csv"), [*["anna\\1.jpg"] * (FIRST - 1), "anna/1.jpg"])
+    refuse_wrong_paths(str(folder / "list.csv"), [*["anna\\1.jpg"] * (FIRST - 1), "anna/1.jpg"])
 
 
 @pytest.mark.parametrize("paths", [[], [""], ["bert/1.jpg"], ["s3://bucket/anna/1.jpg"]])
 def test_what_means_nothing_else_is_left_to_be_read(folder: Path, paths: list[str]) -> None:
-    refuse_misplaced(str(folder / "list.csv"), paths)
+    refuse_wrong_paths(str(folder / "list.csv"), paths)
 
 
 def test_a_file_elsewhere_is_not_what_an_absolute_path_means(folder: Path) -> None:
     with pytest.raises(SourceError, match=r"/gone/anna/1\.jpg for one; anna/1\.jpg is"):
-        refuse_misplaced(str(folder / "list.csv"), ["/gone/anna/1.jpg"])
+        refuse_wrong_paths(str(folder / "list.csv"), ["/gone/anna/1.jpg"])

@@ -31,7 +31,7 @@ from writers.sources.annotations import (
     refuse_shares,
 )
 from writers.sources.files import is_file, open_list_text, read_file
-from writers.sources.misplaced import FIRST, refuse_misplaced
+from writers.sources.misplaced import FIRST, refuse_wrong_paths
 from writers.sources.source import Candidate, Entry
 from writers.sources.targets import IDENTITY, Reading, Wanted, read_csv_targets, read_json_targets
 from writers.sources.units import flat_points, refuse_units
@@ -142,7 +142,7 @@ class Listing:
                 if len(first) < FIRST:
                     first.append(path)
                 yield candidate(entry, face, times[entry.path])
-        refuse_misplaced(self.store.location, first)
+        refuse_wrong_paths(self.store.location, first)
 
     @contextmanager
     def _blaming_the_list(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ FIRST = 20
 """Images of a list that are looked for before it is believed: on a slow disk, all of a million take minutes."""
 
 
-def refuse_misplaced(location: str, paths: Sequence[str]) -> None:
+def refuse_wrong_paths(location: str, paths: Sequence[str]) -> None:
     """Refuse a list none of whose images is there, if files are that it probably means.
 
     Args:

@@ -198,20 +198,22 @@ def test_the_figures_are_means_over_seeds_beside_the_baselines(study, tmp_path):
     assert {row["network"] for row in rows} == {"trained", "raw pixels", "HOG"}
 
 
+def of_knn(cell, network, value):
+    """A figure of one cell."""
+    choices = tuple(cell.choices.values())
+    return Figure(
+        column="k-NN",
+        plain="k-NN",
+        network=network,
+        choices=choices,
+        seed=cell.seed,
+        value=value,
+        higher_is_better=True,
+    )
+
+
 def test_a_baseline_that_every_cell_measures_again_counts_once_a_seed(study):
-    figures = [
-        Figure(
-            column="k-NN",
-            plain="k-NN",
-            network=network,
-            choices=tuple(cell.choices.values()),
-            seed=cell.seed,
-            value=float(cell.seed),
-            higher_is_better=True,
-        )
-        for cell in study.cells()
-        for network in ("trained", "HOG")
-    ]
+    figures = [of_knn(cell, network, float(cell.seed)) for cell in study.cells() for network in ("trained", "HOG")]
     of_hog = tabulate(study, figures).baselines["HOG"]["k-NN"]
     assert of_hog == Spread.of([0.0, 1.0, 2.0]) and of_hog.deviation == 1
 
@@ -219,15 +221,7 @@ def test_a_baseline_that_every_cell_measures_again_counts_once_a_seed(study):
 def test_baselines_of_different_networks_are_not_averaged(study):
     """A row for each choice, and no line across: no network has the mean of two."""
     figures = [
-        Figure(
-            column="k-NN",
-            plain="k-NN",
-            network=network,
-            choices=tuple(cell.choices.values()),
-            seed=cell.seed,
-            value=0.05 if network == "HOG" else 0.1 if cell.choices["rate"] == "low" else 0.3,
-            higher_is_better=True,
-        )
+        of_knn(cell, network, 0.05 if network == "HOG" else 0.1 if cell.choices["rate"] == "low" else 0.3)
         for cell in study.cells()
         for network in ("trained", "untrained", "HOG")
     ]
